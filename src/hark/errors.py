@@ -1,0 +1,83 @@
+"""The exceptions that Hark raises on purpose, as one tree.
+
+    HarkError
+    ├── BadInput              the caller can mend it: names the value, what was expected, how to mend it (CLI exit 2)
+    │   ├── CatalogueFaults     every fault of hark.toml at once, each with its line
+    │   ├── FileFaults          every fault of an input file at once, each with its line
+    │   ├── UnknownReason       publish was given a reason that the catalogue does not declare
+    │   └── KeyReused           the same idempotency key, other content
+    ├── Unreachable           something Hark needs does not answer (CLI exit 3)
+    ├── RenderingFailed       a template or its data broke; the delivery goes back to PENDING with back-off
+    └── Undeliverable         the message can never be handed over as it is (bad address, forged header)
+
+Outcomes of a hand-over are values (`hark.delivery.handover.Outcome`), not exceptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class HarkError(Exception):
+    """The root: catch this to catch whatever Hark raises on purpose."""
+
+
+class BadInput(HarkError):
+    """The caller's input is wrong; nothing was changed. The message says what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a file: `line` counts from 1 (0: the file as a whole), `where` is the key or column."""
+
+    line: int
+    where: str
+    what: str
+
+
+class FileFaults(BadInput):
+    """All faults of one input file.
+
+    Args:
+        path: the file as the user named it.
+        faults: at least one, in the order of their lines.
+    """
+
+    def __init__(self, path: str, faults: Sequence[Fault]) -> None:
+        self.path = path
+        self.faults = tuple(faults)
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        places = [f"{self.path}:{fault.line}" if fault.line else self.path for fault in self.faults]
+        place_width = max(len(place) for place in places)
+        where_width = max(len(fault.where) for fault in self.faults)
+        return "\n".join(
+            f"{place:<{place_width}}  {fault.where:<{where_width}}  {fault.what}"
+            for place, fault in zip(places, self.faults, strict=True)
+        )
+
+
+class CatalogueFaults(FileFaults):
+    """All faults of the catalogue file."""
+
+
+class UnknownReason(BadInput):
+    """An event was published with a reason that the catalogue does not declare."""
+
+
+class KeyReused(BadInput):
+    """An idempotency key came again with other content than the event it first named."""
+
+
+class Unreachable(HarkError):
+    """Something that Hark needs (a database, a mail server, a file) cannot be reached."""
+
+
+class RenderingFailed(HarkError):
+    """A template, or the data given to it, broke. Worth another try after a mend."""
+
+
+class Undeliverable(HarkError):
+    """The message can never be handed over as it is: a bad address, a header with control characters."""
