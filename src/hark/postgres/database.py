@@ -1,0 +1,145 @@
+"""A pool of connections that runs named queries and gives back typed rows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from hark.errors import Unreachable
+from hark.postgres.queries import SCHEMA, Queries, Query
+
+T = TypeVar("T")
+
+_SQL = Queries.beside(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Now:
+    now: datetime
+
+
+@dataclass(slots=True)
+class Database:
+    """Where Hark keeps everything: one Postgres database, one schema.
+
+    Every query runs in its own short transaction (autocommit) unless it is given a connection from `transaction()`.
+    """
+
+    pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]
+    schema: str = SCHEMA
+    _closed: bool = field(default=False, repr=False)
+
+    async def fetch(
+        self, query: Query, row: type[T], params: Mapping[str, Any] | None = None, *, prepare: bool | None = None
+    ) -> list[T]:
+        """All rows of a query, each as a `row`.
+
+        Args:
+            prepare: True prepares at once, False plans anew each time (for chunks whose size the planner must see),
+                None leaves it to psycopg (prepared from the fifth run on).
+        """
+        async with self.connection() as connection:
+            return await fetch(connection, query, row, params, schema=self.schema, prepare=prepare)
+
+    async def one(self, query: Query, row: type[T], params: Mapping[str, Any] | None = None) -> T:
+        """The only row of a query that always gives one."""
+        rows = await self.fetch(query, row, params)
+        if len(rows) != 1:
+            raise AssertionError(f"{query.name} gave {len(rows)} rows where one was sure")
+        return rows[0]
+
+    async def execute(self, query: Query, params: Mapping[str, Any] | None = None) -> int:
+        """Run a statement; how many rows it touched."""
+        async with self.connection() as connection:
+            cursor = await connection.execute(query.text(self.schema), params)
+            return cursor.rowcount
+
+    async def now(self) -> datetime:
+        """The one clock: the database's."""
+        return (await self.one(_SQL["clock"], _Now)).now
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
+        """A connection from the pool, in autocommit.
+
+        Raises:
+            Unreachable: no connection could be had in time.
+        """
+        try:
+            async with self.pool.connection() as connection:
+                yield connection
+        except PoolTimeout as error:
+            raise Unreachable(f"no connection to Postgres within {self.pool.timeout:g} s: {error}") from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
+        """A connection with a transaction open around the block."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.pool.close()
+
+
+async def fetch(
+    connection: AsyncConnection[Any],
+    query: Query,
+    row: type[T],
+    params: Mapping[str, Any] | None = None,
+    *,
+    schema: str = SCHEMA,
+    prepare: bool | None = None,
+) -> list[T]:
+    """All rows of a query on a connection of the caller's, each as a `row`."""
+    async with connection.cursor(row_factory=class_row(row)) as cursor:
+        await cursor.execute(query.text(schema), params, prepare=prepare)
+        return await cursor.fetchall()
+
+
+@asynccontextmanager
+async def open_database(
+    dsn: str, *, size: int = 8, schema: str = SCHEMA, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Database]:
+    """Connect, and close again at the end of the block.
+
+    Args:
+        dsn: a libpq URI or conninfo string.
+        size: the most connections at once.
+        settings: server settings of each connection, e.g. `{"synchronous_commit": "off"}`.
+
+    Raises:
+        Unreachable: the server does not answer.
+    """
+    options = " ".join(f"-c {name}={value}" for name, value in {"jit": "off", **(settings or {})}.items())
+    await _probe(dsn)
+    pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]] = AsyncConnectionPool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        open=False,
+        timeout=30,
+        kwargs={"autocommit": True, "application_name": "hark", "options": options},
+    )
+    await pool.open()
+    database = Database(pool, schema)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def _probe(dsn: str) -> None:
+    try:
+        connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        raise Unreachable(f"Postgres cannot be reached: {str(error).strip()}") from error
+    await connection.close()

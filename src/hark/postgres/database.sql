@@ -1,0 +1,2 @@
+-- name: clock
+select clock_timestamp() as now

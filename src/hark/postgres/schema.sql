@@ -1,0 +1,332 @@
+-- The core: events become batched messages, each sent at most once.
+
+create type hark.channel   as enum ('email', 'in_app', 'push');
+create type hark.frequency as enum ('never', 'immediate', 'batched', 'daily', 'weekly');
+create type hark.category  as enum ('activity', 'transactional');
+create type hark.reach     as enum ('ok', 'no_address', 'unconfirmed', 'not_opted_in', 'suppressed', 'inactive');
+create type hark.why       as enum ('unknown_recipient', 'unknown_type', 'inactive', 'not_offered', 'malformed', 'never',
+                                    'own_channels', 'default_channels');
+create type hark.delivery_state as enum ('PENDING', 'SENDING', 'SENT', 'CANCELED');
+create type hark.outcome   as enum ('none', 'unknown', 'accepted', 'refused');
+
+-- The catalogue as the database knows it ----------------------------------------------------------------------------
+
+create table hark.user_type (
+    name        text collate "C" primary key,
+    description text not null
+);
+
+create table hark.reason (
+    name        text collate "C" primary key,
+    title       text not null,
+    frequency   hark.frequency not null,
+    cooldown    interval not null check (cooldown > interval '0'),
+    max_stale   interval check (max_stale >= cooldown),
+    due_time    time not null,
+    due_weekday smallint not null check (due_weekday between 0 and 6),
+    batch_group text collate "C" not null,
+    category    hark.category not null,
+    at_least_once boolean not null,
+    position    integer not null,
+    fingerprint text not null,
+    retired     boolean not null default false
+);
+
+-- What preferences.decide() answers for each class of recipients: its truth table, so that fan-out joins instead of asking.
+create table hark.decision (
+    reason           text collate "C" not null references hark.reason on delete cascade,
+    user_type        text collate "C" not null,
+    reach            hark.reach not null,
+    channel_choice   smallint not null check (channel_choice between -2 and 7),
+    frequency_choice text collate "C" not null,
+    email            boolean not null,
+    in_app           boolean not null,
+    frequency        hark.frequency not null,
+    own_frequency    boolean not null,
+    why              hark.why not null,
+    primary key (reason, user_type, reach, channel_choice, frequency_choice)
+);
+
+-- Who -----------------------------------------------------------------------------------------------------------------
+
+create table hark.recipient (
+    id         text collate "C" primary key check (id <> ''),
+    user_type  text collate "C" not null,
+    address    text,
+    confirmed  boolean not null default false,
+    opted_in   boolean not null default true,
+    active     boolean not null default true,
+    suppressed text,
+    zone       text not null default 'UTC' check ((timestamptz '2000-01-01 00:00+00' at time zone zone) is not null),
+    locale     text not null default 'en',
+    attributes jsonb not null default '{}' check (jsonb_typeof(attributes) = 'object'),
+    updated_at timestamptz not null,
+    reach      hark.reach not null generated always as (
+                   case when not active then 'inactive'::hark.reach
+                        when address is null then 'no_address'
+                        when suppressed is not null then 'suppressed'
+                        when not confirmed then 'unconfirmed'
+                        when not opted_in then 'not_opted_in'
+                        else 'ok' end) stored
+);
+
+create table hark.subscription (
+    recipient_id text collate "C" not null,
+    entity       text collate "C" not null check (entity <> ''),
+    muted        boolean not null default false,
+    since        timestamptz not null,
+    primary key (recipient_id, entity)
+);
+create index subscription_entity on hark.subscription (entity, recipient_id) where not muted;
+
+create table hark.preference (
+    recipient_id text collate "C" primary key,
+    channels     jsonb not null default '{}',
+    frequencies  jsonb not null default '{}',
+    updated_at   timestamptz not null
+);
+
+-- -1: no choice of their own; -2: a choice that cannot be read; else 1 email + 2 in_app + 4 push.
+create function hark.channel_choice(choice jsonb) returns smallint language sql immutable parallel safe as $$
+    select case when choice is null then -1
+                when jsonb_typeof(choice) <> 'array' then -2
+                else (choice ? 'email')::int + (choice ? 'in_app')::int * 2 + (choice ? 'push')::int * 4
+           end::smallint
+$$;
+
+create function hark.frequency_choice(choice jsonb) returns text language sql immutable parallel safe as $$
+    select case when choice is null then 'default'
+                when choice in ('"never"', '"immediate"', '"batched"', '"daily"', '"weekly"') then choice #>> '{}'
+                else 'malformed' end collate "C"
+$$;
+
+-- What happened -------------------------------------------------------------------------------------------------------
+
+create table hark.event (
+    id           bigint generated always as identity primary key,
+    reason       text collate "C" not null,
+    actor        text collate "C",
+    about        text,
+    payload      jsonb not null default '{}' check (jsonb_typeof(payload) = 'object'),
+    recipients   text[] collate "C" not null default '{}',
+    entities     text[] collate "C" not null default '{}',
+    key          text collate "C" check (key <> ''),
+    occurred_at  timestamptz not null,
+    published_at timestamptz not null,
+    fanned_out_at timestamptz,
+    chunks       integer not null default 0,
+    reached      text collate "C" not null default '',
+    matched      bigint not null default 0
+) with (autovacuum_vacuum_scale_factor = 0.02);
+create unique index event_key on hark.event (key) where key is not null;
+create index event_waiting on hark.event (chunks, id) where fanned_out_at is null;
+
+create table hark.notification (
+    recipient_id   text collate "C" not null,
+    event_id       bigint not null,
+    in_app         boolean not null,
+    why            hark.why not null,
+    frequency      hark.frequency,
+    own_frequency  boolean not null default false,
+    named          boolean not null,
+    reach          hark.reach,
+    email_delivery bigint,
+    created_at     timestamptz not null,
+    seen_at        timestamptz,
+    read_at        timestamptz,
+    archived_at    timestamptz,
+    primary key (recipient_id, event_id)
+);
+
+-- How many notifications each recipient has not read: exact, moved by the statement that moves them.
+create table hark.inbox (
+    recipient_id text collate "C" primary key,
+    unread       bigint not null check (unread >= 0)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+
+-- What is sent --------------------------------------------------------------------------------------------------------
+
+create table hark.delivery (
+    recipient_id text collate "C" not null,
+    id           bigint generated always as identity,
+    channel      hark.channel not null check (channel <> 'in_app'),
+    batch_group  text collate "C" not null,
+    frequency    hark.frequency not null check (frequency <> 'never'),
+    state        hark.delivery_state not null default 'PENDING',
+    outcome      hark.outcome not null default 'none',
+    gathering    boolean not null,
+    at_least_once boolean not null,
+    due_at       timestamptz not null,
+    stale_at     timestamptz not null,
+    items        bigint not null check (items > 0),
+    moved_on     integer not null default 0,
+    first_event  bigint not null,
+    last_event   bigint not null check (last_event >= first_event),
+    attempt      integer not null default 0 check (attempt >= 0),
+    lease_until  timestamptz,
+    worker       text,
+    why          text not null default '',
+    left_out     jsonb,
+    created_at   timestamptz not null,
+    changed_at   timestamptz not null,
+    primary key (recipient_id, id),
+    constraint gathers_only_untouched check (not gathering or (state = 'PENDING' and attempt = 0)),
+    constraint lease_while_sending check ((state = 'SENDING') = (lease_until is not null)),
+    constraint worker_while_sending check (state <> 'SENDING' or (worker is not null and attempt > 0)),
+    constraint outcome_of_state check (
+        case state when 'SENT' then outcome in ('unknown', 'accepted')
+                   when 'CANCELED' then outcome in ('none', 'refused')
+                   else outcome = 'none' end),
+    constraint canceled_says_why check (state <> 'CANCELED' or why <> '')
+) with (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02);
+create unique index delivery_gathering on hark.delivery (recipient_id, channel, batch_group) where gathering;
+create index delivery_due on hark.delivery (channel, due_at) where state = 'PENDING';
+create index delivery_lease on hark.delivery (lease_until) where state = 'SENDING';
+create index delivery_unknown on hark.delivery (changed_at) where outcome = 'unknown';
+
+create table hark.delivery_transition (
+    from_state   hark.delivery_state not null,
+    from_outcome hark.outcome not null,
+    to_state     hark.delivery_state not null,
+    to_outcome   hark.outcome not null,
+    sentence     text not null,
+    primary key (from_state, from_outcome, to_state, to_outcome)
+);
+insert into hark.delivery_transition values
+    ('PENDING', 'none',    'SENDING',  'none',     'Claimed when due: row locks and the guard give it to one worker, with a lease and the next attempt number.'),
+    ('SENDING', 'none',    'CANCELED', 'none',     'Recheck found nothing left to say, or its attempts are used up; nothing was handed over.'),
+    ('SENDING', 'none',    'PENDING',  'none',     'The lease ran out, or rendering failed for now; nothing was handed over.'),
+    ('SENDING', 'none',    'SENT',     'unknown',  'Committed just before the hand-over; from here on never again by itself.'),
+    ('SENT',    'unknown', 'SENT',     'accepted', 'The provider said yes.'),
+    ('SENT',    'unknown', 'PENDING',  'none',     'The provider certainly did not take it, and may later; or the reason asks for at least once.'),
+    ('SENT',    'unknown', 'CANCELED', 'refused',  'The provider certainly will not take it, or its attempts are used up.');
+
+create table hark.delivery_history (
+    recipient_id text collate "C" not null,
+    delivery_id  bigint not null,
+    id           bigint generated always as identity,
+    at           timestamptz not null,
+    from_state   hark.delivery_state not null,
+    from_outcome hark.outcome not null,
+    to_state     hark.delivery_state not null,
+    to_outcome   hark.outcome not null,
+    attempt      integer not null,
+    worker       text,
+    why          text not null,
+    primary key (recipient_id, delivery_id, id)
+);
+
+-- The transition writes its own history, and refuses an arrow that the table does not have.
+create function hark.delivery_moved() returns trigger language plpgsql
+    set enable_nestloop = off set enable_mergejoin = off as $$
+declare
+    moved bigint;
+    allowed bigint;
+begin
+    select count(*) into moved
+      from was join now_is using (recipient_id, id)
+     where (was.state, was.outcome) is distinct from (now_is.state, now_is.outcome);
+    if moved = 0 then
+        return null;
+    end if;
+    insert into hark.delivery_history
+           (recipient_id, delivery_id, at, from_state, from_outcome, to_state, to_outcome, attempt, worker, why)
+    select now_is.recipient_id, now_is.id, now_is.changed_at, was.state, was.outcome, now_is.state, now_is.outcome,
+           now_is.attempt, now_is.worker, now_is.why
+      from was
+      join now_is using (recipient_id, id)
+      join hark.delivery_transition arrow
+        on (arrow.from_state, arrow.from_outcome, arrow.to_state, arrow.to_outcome)
+         = (was.state, was.outcome, now_is.state, now_is.outcome);
+    get diagnostics allowed = row_count;
+    if allowed <> moved then
+        raise exception 'hark: % of % deliveries would move along an arrow that delivery_transition does not have', moved - allowed, moved
+            using errcode = 'check_violation';
+    end if;
+    return null;
+end
+$$;
+create trigger delivery_moved after update on hark.delivery
+    referencing old table as was new table as now_is
+    for each statement execute function hark.delivery_moved();
+
+-- How products say it -------------------------------------------------------------------------------------------------
+
+create function hark.publish(
+    reason       text,
+    recipients   text[] default '{}',
+    entities     text[] default '{}',
+    actor        text default null,
+    about        text default null,
+    payload      jsonb default '{}',
+    key          text default null,
+    occurred_at  timestamptz default null,
+    published_at timestamptz default clock_timestamp()
+) returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    event_id bigint;
+    same boolean;
+begin
+    if not exists (select from hark.reason r where r.name = publish.reason and not r.retired) then
+        raise exception 'hark: the catalogue has no reason "%"', reason
+            using errcode = 'HK001',
+                  hint = 'Known reasons: ' || coalesce((select string_agg(r.name, ', ' order by r.name)
+                                                          from hark.reason r where not r.retired), 'none yet; run hark migrate with a catalogue');
+    end if;
+    recipients := coalesce(recipients, '{}');
+    entities := coalesce(entities, '{}');
+    if cardinality(recipients) + cardinality(entities) = 0 then
+        raise exception 'hark: an event needs recipients or entities, or nobody would hear of it' using errcode = '22023';
+    end if;
+    if cardinality(recipients) > 10000 then
+        raise exception 'hark: % recipients named in one event; at most 10000', cardinality(recipients)
+            using errcode = '22023', hint = 'Subscribe them to an entity and publish to that.';
+    end if;
+    if cardinality(entities) > 1000 then
+        raise exception 'hark: % entities named in one event; at most 1000', cardinality(entities) using errcode = '22023';
+    end if;
+    if array_position(recipients, null) is not null or array_position(entities, null) is not null
+       or '' = any(recipients) or '' = any(entities) then
+        raise exception 'hark: a recipient or entity of an event is null or empty' using errcode = '22023';
+    end if;
+    if jsonb_typeof(payload) is distinct from 'object' then
+        raise exception 'hark: payload is %, expected a JSON object', coalesce(jsonb_typeof(payload), 'null') using errcode = '22023';
+    end if;
+    if key = '' then
+        raise exception 'hark: an idempotency key may be null but not empty' using errcode = '22023';
+    end if;
+
+    insert into hark.event (reason, actor, about, payload, recipients, entities, key, occurred_at, published_at)
+    values (reason, actor, about, payload, recipients, entities, key, coalesce(occurred_at, published_at), published_at)
+    on conflict (key) where key is not null do nothing
+    returning id into event_id;
+    if event_id is not null then
+        return event_id;
+    end if;
+
+    select e.id,
+           (e.reason, e.actor, e.about, e.payload) is not distinct from (publish.reason collate "C", publish.actor collate "C", publish.about, publish.payload)
+           and (publish.occurred_at is null or e.occurred_at = publish.occurred_at)
+           and array(select distinct unnest(e.recipients) order by 1) = array(select distinct unnest(publish.recipients) collate "C" order by 1)
+           and array(select distinct unnest(e.entities) order by 1) = array(select distinct unnest(publish.entities) collate "C" order by 1)
+      into event_id, same
+      from hark.event e where e.key = publish.key collate "C";
+    if not same then
+        raise exception 'hark: key "%" already names event %, whose content is other', key, event_id
+            using errcode = 'HK002', hint = 'Use a new key for a new event; the same key only for a retry of the same one.';
+    end if;
+    return event_id;
+end
+$$;
+
+-- The next moment at or after `moment` that is `due_time` in `zone` (on `due_weekday`, 0 = Monday, unless null).
+create function hark.next_local(moment timestamptz, zone text, due_time time, due_weekday smallint)
+returns timestamptz language sql stable parallel safe as $$
+    select min(due) from (
+        select ((moment at time zone zone)::date + ahead + due_time) at time zone zone as due
+          from generate_series(0, 8) as ahead
+         where due_weekday is null
+            or extract(isodow from (moment at time zone zone)::date + ahead) = due_weekday + 1
+    ) candidate where due >= moment
+$$;
