@@ -3,6 +3,9 @@
     -- name: claim_due
     select …
 
+A statement that several stages share is a chain of common table expressions, each in the file of the stage that owns it
+(`-- part: matched`), put together by `chain`.
+
 Placeholders are psycopg's `%(name)s`. Tables are written `hark.table`; a replay runs the very same text in a scratch
 schema, by `Query.text`.
 """
@@ -20,7 +23,7 @@ from hark.errors import HarkError
 
 SCHEMA = "hark"
 
-_NAME = re.compile(r"^-- name: *(\S+) *$", re.MULTILINE)
+_NAME = re.compile(r"^-- (name|part): *(\S+) *$", re.MULTILINE)
 _QUALIFIED = re.compile(rf"\b{SCHEMA}\.(?=[a-z_])")
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
@@ -31,10 +34,11 @@ class UnknownQuery(HarkError):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One named statement. `name` is `file.statement`, as error messages and plans show it."""
+    """One named statement, or a `part` of one. `name` is `file.statement`, as error messages and plans show it."""
 
     name: str
     sql: str
+    part: bool = False
 
     def text(self, schema: str = SCHEMA) -> LiteralString:
         """The statement as it runs against the tables of `schema`."""
@@ -82,6 +86,12 @@ def in_schema(sql: str, schema: str) -> str:
 
 
 def _parse(path: Path) -> Iterator[tuple[str, Query]]:
-    parts = _NAME.split(path.read_text(encoding="utf-8"))
-    for name, sql in zip(parts[1::2], parts[2::2], strict=True):
-        yield name, Query(f"{path.stem}.{name}", sql.strip().rstrip(";"))
+    pieces = _NAME.split(path.read_text(encoding="utf-8"))
+    for kind, name, sql in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
+        yield name, Query(f"{path.stem}.{name}", sql.strip().rstrip(";"), part=kind == "part")
+
+
+def chain(*parts: Query, end: Query) -> Query:
+    """One statement out of the parts that stages own: each part reads what the ones before it name; `end` closes it."""
+    expressions = ",\n".join(part.sql for part in parts)
+    return Query(end.name, f"with {expressions}\n{end.sql}")

@@ -1,0 +1,88 @@
+-- part: matched
+-- Per event the next recipients behind the one it reached: those it names, and those subscribed to its entities, each
+-- once, never its actor unless named. Every branch is read in order from its index and stops at the chunk's size.
+matched as materialized (
+    select p.id as event_id, p.reason, p.published_at, a.recipient_id, a.named
+      from picked p
+     cross join lateral (
+        select either.recipient_id, bool_or(either.named) as named
+          from (
+            (select named.id as recipient_id, true as named
+               from unnest(p.recipients) as named(id)
+              where named.id > p.reached
+              order by named.id
+              limit %(pairs)s)
+            union all
+            (select subscriber.recipient_id, false
+               from unnest(p.entities) as about(entity)
+              cross join lateral (
+                select s.recipient_id
+                  from hark.subscription s
+                 where s.entity = about.entity and not s.muted
+                   and s.recipient_id > p.reached and s.recipient_id is distinct from p.actor
+                 order by s.recipient_id
+                 limit %(pairs)s) subscriber)
+          ) either
+         group by either.recipient_id
+         order by either.recipient_id
+         limit %(pairs)s
+     ) a
+)
+
+-- name: put_recipients
+-- Last writer wins per recipient; a new address is no longer suppressed.
+with given as (
+    select distinct on (id) *
+      from unnest(%(ids)s::text[], %(user_types)s::text[], %(addresses)s::text[], %(confirmed)s::boolean[],
+                  %(opted_in)s::boolean[], %(active)s::boolean[], %(zones)s::text[], %(locales)s::text[], %(attributes)s::jsonb[])
+           with ordinality
+           as g(id, user_type, address, confirmed, opted_in, active, zone, locale, attributes, place)
+     order by id, place desc
+)
+insert into hark.recipient as r
+       (id, user_type, address, confirmed, opted_in, active, zone, locale, attributes, updated_at)
+select id, user_type, address, confirmed, opted_in, active, zone, locale, attributes, %(now)s from given order by id
+    on conflict (id) do update
+       set user_type = excluded.user_type, address = excluded.address, confirmed = excluded.confirmed,
+           opted_in = excluded.opted_in, active = excluded.active, zone = excluded.zone, locale = excluded.locale,
+           attributes = excluded.attributes, updated_at = excluded.updated_at,
+           suppressed = case when r.address is not distinct from excluded.address then r.suppressed end
+
+-- name: unknown_zones
+select distinct zone
+  from unnest(%(zones)s::text[]) as given(zone)
+ where not exists (select from pg_timezone_names where name = given.zone)
+
+-- name: unknown_user_types
+select distinct user_type
+  from unnest(%(user_types)s::text[]) as given(user_type)
+ where not exists (select from hark.user_type where name = given.user_type)
+
+-- name: user_types
+select name from hark.user_type order by name
+
+-- name: subscribe
+insert into hark.subscription (recipient_id, entity, muted, since)
+select distinct recipient_id, entity, false, %(now)s::timestamptz
+  from unnest(%(recipients)s::text[], %(entities)s::text[]) as given(recipient_id, entity)
+ order by recipient_id, entity
+    on conflict (recipient_id, entity) do nothing
+
+-- name: unsubscribe
+delete from hark.subscription s
+ using unnest(%(recipients)s::text[], %(entities)s::text[]) as given(recipient_id, entity)
+ where s.recipient_id = given.recipient_id and s.entity = given.entity
+
+-- name: mute
+update hark.subscription s
+   set muted = %(muted)s
+  from unnest(%(recipients)s::text[], %(entities)s::text[]) as given(recipient_id, entity)
+ where s.recipient_id = given.recipient_id and s.entity = given.entity and s.muted is distinct from %(muted)s
+
+-- name: recipients
+select id, user_type, address, confirmed, opted_in, active, zone, locale, attributes, suppressed, reach::text as reach
+  from hark.recipient
+ where id > %(after)s
+   and (%(user_type)s::text is null or user_type = %(user_type)s)
+ order by id
+ limit %(limit)s

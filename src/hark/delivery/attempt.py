@@ -1,0 +1,197 @@
+"""Stage 6 of 7: delivery. Send it, at most once, and say how it went. In: Message. Out: Prepared.
+
+One attempt is six steps, in this order and no other:
+
+    claim      PENDING → SENDING, leased and numbered
+    recheck    what is still to be said; nothing: CANCELED
+    render     into words and the channel's own form; broken: PENDING with back-off
+    mark       SENDING → SENT (unknown), committed
+    hand over  to the provider, with no transaction open
+    settle     SENT (unknown) → what the provider said
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from hark.catalogue import Channel
+from hark.clock import Clock
+from hark.delivery.backoff import Backoff
+from hark.delivery.claim import Claimed, claim_due
+from hark.delivery.handover import Outbound, Outcome, Prepared, Verdict
+from hark.delivery.recheck import Rechecked, recheck
+from hark.delivery.settle import Withdrawal, after_failure, after_outcome, mark, settle, withdraw
+from hark.delivery.states import State
+from hark.errors import RenderingFailed, Undeliverable
+from hark.postgres.database import Database
+from hark.rendering import Renderer
+
+
+class Step(StrEnum):
+    """The steps of an attempt; each is announced when it is done."""
+
+    CLAIM = "claim"
+    RECHECK = "recheck"
+    RENDER = "render"
+    MARK = "mark"
+    HAND_OVER = "hand_over"
+    SETTLE = "settle"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """What one round of attempts came to, in deliveries. `more`: as many were due as could be claimed."""
+
+    claimed: int = 0
+    canceled: int = 0
+    given_back: int = 0
+    accepted: int = 0
+    deferred: int = 0
+    refused: int = 0
+    unknown: int = 0
+    more: bool = False
+
+    def __add__(self, other: Attempted) -> Attempted:
+        return Attempted(
+            self.claimed + other.claimed,
+            self.canceled + other.canceled,
+            self.given_back + other.given_back,
+            self.accepted + other.accepted,
+            self.deferred + other.deferred,
+            self.refused + other.refused,
+            self.unknown + other.unknown,
+            self.more or other.more,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    delivery: Rechecked
+    prepared: Prepared
+
+
+def _ignore(_step: Step, _deliveries: int) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Everything that attempts of one channel need.
+
+    Attributes:
+        worker: who claims, for people (`web-2/411`).
+        lease: how long a claim holds; longer than recheck and rendering of one chunk ever take.
+        claim_chunk: how many deliveries are claimed at once.
+        send_chunk: how many are marked and handed over at once: what a crash can leave `unknown`.
+        passed: told of each step done, with how many deliveries it was about.
+    """
+
+    database: Database
+    channel: Channel
+    outbound: Outbound
+    renderer: Renderer
+    clock: Clock
+    worker: str
+    backoff: Backoff = Backoff()  # noqa: RUF009 - frozen
+    lease: timedelta = timedelta(seconds=60)
+    claim_chunk: int = 200
+    send_chunk: int = 50
+    passed: Callable[[Step, int], None] = _ignore
+
+    async def attempt_due(self) -> Attempted:
+        """Attempt once what is due now, up to one chunk."""
+        claimed = await self._claim()
+        if not claimed:
+            return Attempted()
+        result = await self.attempt(claimed)
+        return result + Attempted(claimed=len(claimed), more=len(claimed) == self.claim_chunk)
+
+    async def attempt(self, claimed: Sequence[Claimed]) -> Attempted:
+        """Recheck, render, mark, hand over and settle what was claimed."""
+        ready, withdrawals = self._render(await self._recheck(claimed))
+        result = await self._withdraw(withdrawals)
+        for chunk in _chunks(ready, self.send_chunk):
+            marked = await self._mark(chunk)
+            outcomes = await self._hand_over(marked)
+            result += await self._settle(marked, outcomes)
+        return result
+
+    async def _claim(self) -> list[Claimed]:
+        claimed = await claim_due(
+            self.database,
+            self.channel,
+            self.clock.now(),
+            worker=self.worker,
+            lease=self.lease,
+            limit=self.claim_chunk,
+        )
+        self.passed(Step.CLAIM, len(claimed))
+        return claimed
+
+    async def _recheck(self, claimed: Sequence[Claimed]) -> list[Rechecked]:
+        rechecked = await recheck(self.database, claimed)
+        self.passed(Step.RECHECK, len(rechecked))
+        return rechecked
+
+    def _render(self, rechecked: Sequence[Rechecked]) -> tuple[list[_Ready], list[Withdrawal]]:
+        ready: list[_Ready] = []
+        withdrawals: list[Withdrawal] = []
+        for delivery in rechecked:
+            drafted = self._draft(delivery)
+            if isinstance(drafted, _Ready):
+                ready.append(drafted)
+            else:
+                withdrawals.append(drafted)
+        self.passed(Step.RENDER, len(ready))
+        return ready, withdrawals
+
+    def _draft(self, delivery: Rechecked) -> _Ready | Withdrawal:
+        if delivery.total == 0:
+            return Withdrawal(delivery, State.CANCELED, f"nothing left to say: {delivery.sentence()}")
+        try:
+            message = self.renderer.render(delivery.batch(), self.clock.now())
+            return _Ready(delivery, self.outbound.prepare(message))
+        except Undeliverable as error:
+            return Withdrawal(delivery, State.CANCELED, f"cannot be sent as it is: {error}")
+        except RenderingFailed as error:
+            return after_failure(delivery, f"rendering failed: {error}", self.clock.now(), self.backoff)
+
+    async def _withdraw(self, withdrawals: Sequence[Withdrawal]) -> Attempted:
+        moved = await withdraw(self.database, withdrawals, self.clock.now())
+        states = [given.state for given in withdrawals if given.delivery.id in moved]
+        return Attempted(canceled=states.count(State.CANCELED), given_back=states.count(State.PENDING))
+
+    async def _mark(self, chunk: Sequence[_Ready]) -> list[_Ready]:
+        ours = await mark(self.database, [ready.delivery for ready in chunk], self.clock.now())
+        marked = [ready for ready in chunk if ready.delivery.id in ours]
+        self.passed(Step.MARK, len(marked))
+        return marked
+
+    async def _hand_over(self, marked: Sequence[_Ready]) -> list[Outcome]:
+        outcomes = await self.outbound.send([ready.prepared for ready in marked])
+        self.passed(Step.HAND_OVER, len(outcomes))
+        return outcomes
+
+    async def _settle(self, marked: Sequence[_Ready], outcomes: Sequence[Outcome]) -> Attempted:
+        now = self.clock.now()
+        settlements = [
+            after_outcome(ready.delivery, outcome, now, self.backoff)
+            for ready, outcome in zip(marked, outcomes, strict=True)
+        ]
+        await settle(self.database, settlements, now)
+        self.passed(Step.SETTLE, len(settlements))
+        verdicts = [outcome.verdict for outcome in outcomes]
+        return Attempted(
+            accepted=verdicts.count(Verdict.ACCEPTED),
+            deferred=verdicts.count(Verdict.DEFERRED),
+            refused=verdicts.count(Verdict.REFUSED),
+            unknown=verdicts.count(Verdict.UNKNOWN),
+        )
+
+
+def _chunks(ready: Sequence[_Ready], size: int) -> Iterator[Sequence[_Ready]]:
+    for start in range(0, len(ready), size):
+        yield ready[start : start + size]

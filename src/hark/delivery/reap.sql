@@ -1,0 +1,36 @@
+-- name: reap_lost
+-- A worker died or stalled before SENT: nothing was handed over, so another may try.
+with lost as (
+    select recipient_id, id
+      from hark.delivery
+     where state = 'SENDING' and lease_until < %(now)s
+     order by lease_until
+     limit %(limit)s
+       for update skip locked
+)
+update hark.delivery d
+   set state = case when d.attempt >= %(max_attempts)s then 'CANCELED' else 'PENDING' end::hark.delivery_state,
+       lease_until = null, due_at = %(now)s, changed_at = %(now)s,
+       why = 'the lease of worker ' || d.worker || ' ran out' ||
+             case when d.attempt >= %(max_attempts)s then '; attempts used up (' || d.attempt || ')' else '' end
+  from lost
+ where d.recipient_id = lost.recipient_id and d.id = lost.id
+returning d.id
+
+-- name: reap_unanswered
+-- Only reasons that ask for at least once: the answer never came, so it is sent again.
+with unanswered as (
+    select recipient_id, id
+      from hark.delivery
+     where outcome = 'unknown' and changed_at < %(before)s and at_least_once
+     order by changed_at
+     limit %(limit)s
+       for update skip locked
+)
+update hark.delivery d
+   set state = case when d.attempt >= %(max_attempts)s then 'CANCELED' else 'PENDING' end::hark.delivery_state,
+       outcome = case when d.attempt >= %(max_attempts)s then 'refused' else 'none' end::hark.outcome,
+       due_at = %(now)s, changed_at = %(now)s, why = 'no answer came; its reason asks for at least once'
+  from unanswered
+ where d.recipient_id = unanswered.recipient_id and d.id = unanswered.id
+returning d.id

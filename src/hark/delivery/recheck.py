@@ -1,0 +1,89 @@
+"""Recheck at the last moment what is still to be said, and load it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from hark.delivery.claim import Claimed
+from hark.postgres.database import Database
+from hark.postgres.queries import Queries
+from hark.rendering import MOST_ITEMS, Batch, Item
+
+_SQL = Queries.beside(__file__)
+
+_IN_WORDS = {
+    "read": "read in app",
+    "archived": "archived in app",
+    "unknown_recipient": "whose recipient is gone",
+    "unknown_type": "whose user type the catalogue no longer has",
+    "inactive": "for a recipient no longer active",
+    "not_offered": "no longer offered to the user type",
+    "malformed": "with a preference that cannot be read",
+    "never": "muted since",
+    "own_channels": "not wanted by e-mail any more",
+    "default_channels": "not sent by e-mail any more",
+    "no_address": "without an address",
+    "unconfirmed": "with an unconfirmed address",
+    "not_opted_in": "not opted in any more",
+    "suppressed": "with an address that its provider refused",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rechecked:
+    """A held delivery with what is left of it: `total` notifications, of which `items` are the newest, oldest first.
+
+    `left_out` says of each event that is not said any more, why.
+    """
+
+    recipient_id: str
+    id: int
+    attempt: int
+    at_least_once: bool
+    address: str
+    zone: str
+    locale: str
+    total: int
+    items: Sequence[Sequence[object]]
+    left_out: Mapping[str, str] | None
+
+    def batch(self) -> Batch:
+        """The delivery as rendering takes it."""
+        return Batch(
+            delivery_id=self.id,
+            recipient_id=self.recipient_id,
+            address=self.address,
+            zone=self.zone,
+            locale=self.locale,
+            items=[_item(*fields) for fields in self.items],
+            total=self.total,
+        )
+
+    def sentence(self) -> str:
+        """What the recheck found, for people: `13 of 14 items left: 1 read in app`."""
+        if not self.left_out:
+            return f"all {self.total} items left" if self.total != 1 else "its one item left"
+        counts = Counter(self.left_out.values())
+        dropped = ", ".join(f"{count} {_IN_WORDS.get(why, why)}" for why, count in counts.most_common())
+        return f"{self.total} of {self.total + len(self.left_out)} items left: {dropped}"
+
+
+async def recheck(database: Database, held: Sequence[Claimed]) -> list[Rechecked]:
+    """What each held delivery still has to say; one that is no longer this worker's is left out."""
+    return await database.fetch(
+        _SQL["recheck"],
+        Rechecked,
+        {
+            "recipients": [claimed.recipient_id for claimed in held],
+            "ids": [claimed.id for claimed in held],
+            "attempts": [claimed.attempt for claimed in held],
+            "shown": MOST_ITEMS,
+        },
+    )
+
+
+def _item(reason: str, event_id: int, at: str, actor: str | None, about: str | None, payload: dict[str, object]) -> Item:
+    return Item(reason, event_id, datetime.fromisoformat(at), actor, about, payload)

@@ -1,0 +1,36 @@
+-- part: picked_fresh
+-- Events that no fan-out has touched yet. They go before half-done big ones, so that one event with a million
+-- subscribers does not hold up the others.
+picked as materialized (
+    select id, reason, actor, recipients, entities, published_at, reached
+      from hark.event
+     where fanned_out_at is null and chunks = 0
+     order by id
+     limit %(events)s
+       for update skip locked
+)
+
+-- part: picked_begun
+picked as materialized (
+    select id, reason, actor, recipients, entities, published_at, reached
+      from hark.event
+     where fanned_out_at is null and chunks > 0
+     order by chunks, id
+     limit 1
+       for update skip locked
+)
+
+-- part: progressed
+-- An event is done when it matched fewer recipients than it might have; else the next chunk goes on behind `reached`.
+progressed as (
+    update hark.event e
+       set chunks = e.chunks + 1,
+           matched = e.matched + coalesce(m.recipients, 0),
+           reached = coalesce(m.reached, e.reached),
+           fanned_out_at = case when coalesce(m.recipients, 0) < %(pairs)s then %(now)s::timestamptz end
+      from picked p
+      left join (select event_id, count(*) as recipients, max(recipient_id) as reached from matched group by event_id) m
+        on m.event_id = p.id
+     where e.id = p.id
+    returning e.fanned_out_at is not null as done
+)
