@@ -10,7 +10,7 @@ from datetime import datetime
 from hark.delivery.claim import Claimed
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
-from hark.rendering import MOST_ITEMS, Batch, Item
+from hark.rendering import LISTED, Batch, Item
 
 _SQL = Queries.beside(__file__)
 
@@ -65,7 +65,7 @@ class Rechecked:
     def sentence(self) -> str:
         """What the recheck found, for people: `13 of 14 items left: 1 read in app`."""
         if not self.left_out:
-            return f"all {self.total} items left" if self.total != 1 else "its one item left"
+            return "its one item is still wanted" if self.total == 1 else f"all {self.total} items are still wanted"
         counts = Counter(self.left_out.values())
         dropped = ", ".join(f"{count} {_IN_WORDS.get(why, why)}" for why, count in counts.most_common())
         return f"{self.total} of {self.total + len(self.left_out)} items left: {dropped}"
@@ -80,7 +80,7 @@ async def recheck(database: Database, held: Sequence[Claimed]) -> list[Rechecked
             "recipients": [claimed.recipient_id for claimed in held],
             "ids": [claimed.id for claimed in held],
             "attempts": [claimed.attempt for claimed in held],
-            "shown": MOST_ITEMS,
+            "shown": LISTED,
         },
     )
 

@@ -90,6 +90,19 @@ class Database:
         await self.pool.close()
 
 
+def is_passing(error: BaseException) -> bool:
+    """Whether trying the same again later can help: the server restarts, a connection broke, a deadlock was cut."""
+    passing = (
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+        psycopg.errors.DeadlockDetected,
+        psycopg.errors.SerializationFailure,
+        psycopg.errors.LockNotAvailable,
+        Unreachable,
+    )
+    return isinstance(error, passing)
+
+
 async def fetch(
     connection: AsyncConnection[Any],
     query: Query,

@@ -1,0 +1,209 @@
+"""The worker: a few loops, each one function that does one chunk and says whether there is more.
+
+Any number of workers share the work: the database gives each row to one of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from hark.batching import ChunkSize, FannedOut, fan_out_begun, fan_out_fresh
+from hark.clock import Clock, DatabaseClock
+from hark.delivery.attempt import Attempted, Sender
+from hark.delivery.claim import next_due
+from hark.delivery.reap import reap
+from hark.postgres.database import Database, is_passing
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What one chunk says: whether there is more to do at once, and else when something will be due."""
+
+    more: bool
+    next_due: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long an idle loop sleeps: until something is due, at least `floor`, at most `period`.
+
+    Idle loops double their sleep from `floor` up to `period`, so that a quiet worker costs next to nothing and a busy one
+    is prompt.
+    """
+
+    floor: timedelta = timedelta(milliseconds=20)
+    period: timedelta = timedelta(seconds=1)
+
+    def pause(self, progress: Progress, idle_rounds: int, now: datetime) -> float:
+        """Seconds to sleep before the next chunk."""
+        if progress.more:
+            return 0.0
+        rest = min(self.floor * 2 ** min(idle_rounds, 16), self.period)
+        if progress.next_due is not None:
+            rest = min(rest, max(progress.next_due - now, timedelta(0)))
+        return rest.total_seconds()
+
+
+@dataclass(slots=True)
+class Loop:
+    """One chunk function, run until told to stop.
+
+    A fault that passes (the database restarts, a deadlock) is logged, waited out and tried again: a chunk is one
+    transaction, so nothing of it has happened.
+    """
+
+    name: str
+    chunk: Callable[[], Awaitable[Progress]]
+    clock: Clock
+    pace: Pace
+    awake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Do chunk after chunk until `stopping` is set; the chunk under way is finished."""
+        idle_rounds = failures = 0
+        while not stopping.is_set():
+            try:
+                progress = await self.chunk()
+            except Exception as error:
+                if not is_passing(error):
+                    raise
+                failures += 1
+                _log.warning("loop_waits", loop=self.name, failures=failures, error=type(error).__name__)
+                await self._sleep(min(0.1 * 2 ** min(failures, 6), 5.0), stopping)
+                continue
+            failures = 0
+            idle_rounds = 0 if progress.more else idle_rounds + 1
+            await self._sleep(self.pace.pause(progress, idle_rounds, self.clock.now()), stopping)
+
+    def wake(self) -> None:
+        """There may be something to do now."""
+        self.awake.set()
+
+    async def _sleep(self, seconds: float, stopping: asyncio.Event) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        waits = [asyncio.ensure_future(self.awake.wait()), asyncio.ensure_future(stopping.wait())]
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        self.awake.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What someone who runs a worker may want to be told, as it happens."""
+
+    fanned_out: Callable[[FannedOut], None] = lambda _done: None
+    attempted: Callable[[Attempted], None] = lambda _done: None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Fan-out, delivery and reaping, together in one process.
+
+    Attributes:
+        senders: one for each loop of attempts; several of one channel overlap their waits.
+        answer_wait: how long after a hand-over its answer may still come.
+    """
+
+    database: Database
+    clock: Clock
+    senders: Sequence[Sender]
+    chunk: ChunkSize = ChunkSize()  # noqa: RUF009 - frozen
+    pace: Pace = Pace()  # noqa: RUF009 - frozen
+    answer_wait: timedelta = timedelta(minutes=15)
+    reap_period: timedelta = timedelta(seconds=5)
+    watch: Watch = Watch()  # noqa: RUF009 - frozen
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set; what is under way is finished first.
+
+        Raises:
+            whatever a loop could not wait out, once all loops have ended.
+        """
+        loops = self._loops()
+        tasks = [asyncio.create_task(loop.run(stopping), name=loop.name) for loop in loops]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        stopping.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def drain(self) -> None:
+        """Do all that is due by now, then return: for tests, demos and replays."""
+        while await self._once():
+            pass
+
+    def _loops(self) -> list[Loop]:
+        deliveries = [Loop(f"deliver-{n}", self._deliver(sender), self.clock, self.pace) for n, sender in enumerate(self.senders)]
+        fan_out = Loop("fan-out", self._fan_out(deliveries), self.clock, self.pace)
+        slow = Pace(self.reap_period, self.reap_period)
+        return [fan_out, *deliveries, Loop("reap", self._reap, self.clock, slow), Loop("clock", self._follow, self.clock, slow)]
+
+    def _fan_out(self, deliveries: Sequence[Loop]) -> Callable[[], Awaitable[Progress]]:
+        async def chunk() -> Progress:
+            fresh = await fan_out_fresh(self.database, self.clock.now(), self.chunk)
+            begun = await fan_out_begun(self.database, self.clock.now(), self.chunk)
+            for done in (fresh, begun):
+                self._announce(done)
+                if done.next_due is not None and done.next_due <= self.clock.now():
+                    _wake(deliveries)
+            return Progress(more=fresh.events > 0 or begun.events > 0)
+
+        return chunk
+
+    def _announce(self, done: FannedOut) -> None:
+        if done.events:
+            self.watch.fanned_out(done)
+
+    def _deliver(self, sender: Sender) -> Callable[[], Awaitable[Progress]]:
+        async def chunk() -> Progress:
+            done = await sender.attempt_due()
+            if done.claimed:
+                self.watch.attempted(done)
+                return Progress(more=True)
+            return Progress(more=False, next_due=await next_due(self.database, sender.channel))
+
+        return chunk
+
+    async def _reap(self) -> Progress:
+        backoff = self.senders[0].backoff
+        done = await reap(self.database, self.clock.now(), backoff=backoff, answer_wait=self.answer_wait, limit=1000)
+        if done.lost or done.unanswered:
+            _log.info("reaped", lost=done.lost, unanswered=done.unanswered)
+        return Progress(more=False)
+
+    async def _follow(self) -> Progress:
+        if isinstance(self.clock, DatabaseClock):
+            await self.clock.follow(self.database)
+        return Progress(more=False)
+
+    async def _once(self) -> bool:
+        fresh = await fan_out_fresh(self.database, self.clock.now(), self.chunk)
+        begun = await fan_out_begun(self.database, self.clock.now(), self.chunk)
+        self._announce(fresh)
+        self._announce(begun)
+        attempted = [await sender.attempt_due() for sender in self.senders]
+        return bool(fresh.events or begun.events or any(done.claimed for done in attempted))
+
+
+def worker_name() -> str:
+    """This process for people: `host/pid`."""
+    return f"{socket.gethostname()}/{os.getpid()}"
+
+
+def _wake(loops: Sequence[Loop]) -> None:
+    for loop in loops:
+        loop.wake()
