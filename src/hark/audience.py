@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -93,7 +92,7 @@ async def put_recipients(database: Database, recipients: Sequence[Recipient], no
         {
             "ids": [recipient.id for recipient in recipients],
             "user_types": [recipient.user_type for recipient in recipients],
-            "addresses": _texts(recipient.address for recipient in recipients),
+            "addresses": [recipient.address for recipient in recipients],
             "confirmed": [recipient.confirmed for recipient in recipients],
             "opted_in": [recipient.opted_in for recipient in recipients],
             "active": [recipient.active for recipient in recipients],
@@ -149,7 +148,3 @@ def _pairs(subscriptions: Sequence[Subscription]) -> dict[str, list[str]]:
         "recipients": [subscription.recipient for subscription in subscriptions],
         "entities": [subscription.entity for subscription in subscriptions],
     }
-
-
-def _texts(values: Any) -> list[str | None]:
-    return list(values)

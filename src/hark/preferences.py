@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from itertools import product
 from typing import Any
@@ -192,7 +192,9 @@ async def _check_reason(database: Database, reason: str) -> None:
 
 
 def _fingerprint(catalogue: Catalogue, reason: Reason) -> str:
-    return f"{catalogue.reason_fingerprint(reason.name)}/{','.join(catalogue.user_types)}/{_position(catalogue, reason)}"
+    return (
+        f"{catalogue.reason_fingerprint(reason.name)}/{','.join(catalogue.user_types)}/{_position(catalogue, reason)}"
+    )
 
 
 def _position(catalogue: Catalogue, reason: Reason) -> int:
@@ -221,7 +223,7 @@ async def _put_reasons(
             "titles": [reason.title for reason in reasons],
             "frequencies": [reason.frequency for reason in reasons],
             "cooldowns": [reason.windows.cooldown for reason in reasons],
-            "max_stales": _column(reason.windows.max_stale for reason in reasons),
+            "max_stales": [reason.windows.max_stale for reason in reasons],
             "due_times": [calendar.at for _ in reasons],
             "due_weekdays": [calendar.weekday for _ in reasons],
             "groups": [reason.group for reason in reasons],
@@ -231,10 +233,6 @@ async def _put_reasons(
             "fingerprints": [_fingerprint(catalogue, reason) for reason in reasons],
         },
     )
-
-
-def _column(values: Iterable[timedelta | None]) -> list[timedelta | None]:
-    return list(values)
 
 
 async def _put_decisions(

@@ -36,8 +36,8 @@ class Progress:
 class Pace:
     """How long an idle loop sleeps: until something is due, at least `floor`, at most `period`.
 
-    Idle loops double their sleep from `floor` up to `period`, so that a quiet worker costs next to nothing and a busy one
-    is prompt.
+    Idle loops double their sleep from `floor` up to `period`, so that a quiet worker costs next to nothing and a busy
+    one is prompt.
     """
 
     floor: timedelta = timedelta(milliseconds=20)
@@ -47,7 +47,7 @@ class Pace:
         """Seconds to sleep before the next chunk."""
         if progress.more:
             return 0.0
-        rest = min(self.floor * 2 ** min(idle_rounds, 16), self.period)
+        rest = min(self.floor * (1 << min(idle_rounds, 16)), self.period)
         if progress.next_due is not None:
             rest = min(rest, max(progress.next_due - now, timedelta(0)))
         return rest.total_seconds()
@@ -121,11 +121,11 @@ class Worker:
     database: Database
     clock: Clock
     senders: Sequence[Sender]
-    chunk: ChunkSize = ChunkSize()  # noqa: RUF009 - frozen
-    pace: Pace = Pace()  # noqa: RUF009 - frozen
+    chunk: ChunkSize = ChunkSize()
+    pace: Pace = Pace()
     answer_wait: timedelta = timedelta(minutes=15)
     reap_period: timedelta = timedelta(seconds=5)
-    watch: Watch = Watch()  # noqa: RUF009 - frozen
+    watch: Watch = Watch()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; what is under way is finished first.
@@ -147,10 +147,17 @@ class Worker:
             pass
 
     def _loops(self) -> list[Loop]:
-        deliveries = [Loop(f"deliver-{n}", self._deliver(sender), self.clock, self.pace) for n, sender in enumerate(self.senders)]
+        deliveries = [
+            Loop(f"deliver-{n}", self._deliver(sender), self.clock, self.pace) for n, sender in enumerate(self.senders)
+        ]
         fan_out = Loop("fan-out", self._fan_out(deliveries), self.clock, self.pace)
         slow = Pace(self.reap_period, self.reap_period)
-        return [fan_out, *deliveries, Loop("reap", self._reap, self.clock, slow), Loop("clock", self._follow, self.clock, slow)]
+        return [
+            fan_out,
+            *deliveries,
+            Loop("reap", self._reap, self.clock, slow),
+            Loop("clock", self._follow, self.clock, slow),
+        ]
 
     def _fan_out(self, deliveries: Sequence[Loop]) -> Callable[[], Awaitable[Progress]]:
         async def chunk() -> Progress:

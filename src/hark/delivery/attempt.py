@@ -1,6 +1,4 @@
-"""Stage 6 of 7: delivery. Send it, at most once, and say how it went. In: Message. Out: Prepared.
-
-One attempt is six steps, in this order and no other:
+"""One attempt is six steps, in this order and no other:
 
     claim      PENDING → SENDING, leased and numbered
     recheck    what is still to be said; nothing: CANCELED
@@ -95,7 +93,7 @@ class Sender:
     renderer: Renderer
     clock: Clock
     worker: str
-    backoff: Backoff = Backoff()  # noqa: RUF009 - frozen
+    backoff: Backoff = Backoff()
     lease: timedelta = timedelta(seconds=60)
     claim_chunk: int = 200
     send_chunk: int = 50

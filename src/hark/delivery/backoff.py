@@ -22,10 +22,10 @@ class Backoff:
     def wait(self, attempt: int, delivery_id: int) -> timedelta:
         """The wait after an attempt (1: the first).
 
-        Spread by delivery, so that a provider that comes back is not met by all at once; the same for the same attempt of
-        the same delivery, so that a replay repeats.
+        Spread by delivery, so that a provider that comes back is not met by all at once; the same for the same attempt
+        of the same delivery, so that a replay repeats.
         """
-        doubled = self.base * 2 ** min(attempt - 1, 40) if attempt > 0 else self.base
+        doubled = self.base * (1 << min(max(attempt - 1, 0), 40))
         return min(doubled, self.cap) * (0.8 + 0.4 * _spread(attempt, delivery_id))
 
     def used_up(self, attempt: int) -> bool:

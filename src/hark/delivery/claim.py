@@ -30,7 +30,7 @@ class _NextDue:
 async def claim_due(
     database: Database, channel: Channel, now: datetime, *, worker: str, lease: timedelta, limit: int
 ) -> list[Claimed]:
-    """Take up to `limit` deliveries of a channel that are due, oldest due first; never one that another worker holds."""
+    """Take up to `limit` deliveries of a channel that are due, oldest due first, none that another worker holds."""
     return await database.fetch(
         _SQL["claim_due"],
         Claimed,

@@ -14,7 +14,7 @@ _SQL = Queries.beside(__file__)
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """How many deliveries were taken back: `lost` before their hand-over, `unanswered` after it (at least once only)."""
+    """How many deliveries were taken back: `lost` before the hand-over, `unanswered` after it (at least once only)."""
 
     lost: int
     unanswered: int

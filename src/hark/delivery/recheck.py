@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from hark.delivery.claim import Claimed
 from hark.postgres.database import Database
@@ -47,7 +48,7 @@ class Rechecked:
     zone: str
     locale: str
     total: int
-    items: Sequence[Sequence[object]]
+    items: Sequence[Sequence[Any]]
     left_out: Mapping[str, str] | None
 
     def batch(self) -> Batch:
@@ -85,5 +86,7 @@ async def recheck(database: Database, held: Sequence[Claimed]) -> list[Rechecked
     )
 
 
-def _item(reason: str, event_id: int, at: str, actor: str | None, about: str | None, payload: dict[str, object]) -> Item:
+def _item(
+    reason: str, event_id: int, at: str, actor: str | None, about: str | None, payload: dict[str, object]
+) -> Item:
     return Item(reason, event_id, datetime.fromisoformat(at), actor, about, payload)

@@ -124,9 +124,7 @@ async def settle(database: Database, settlements: Sequence[Settlement], now: dat
 
 def _again(delivery: Rechecked, why: str, now: datetime, backoff: Backoff) -> Settlement:
     if backoff.used_up(delivery.attempt):
-        return Settlement(
-            delivery, State.CANCELED, Result.REFUSED, f"attempts used up ({delivery.attempt}): {why}"
-        )
+        return Settlement(delivery, State.CANCELED, Result.REFUSED, f"attempts used up ({delivery.attempt}): {why}")
     return Settlement(delivery, State.PENDING, Result.NONE, why, now + backoff.wait(delivery.attempt, delivery.id))
 
 

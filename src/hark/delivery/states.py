@@ -1,4 +1,4 @@
-"""The states of a delivery and the arrows between them: the same table as `hark.delivery_transition`, which enforces it."""
+"""The states of a delivery and the arrows between them: the same as `hark.delivery_transition`, which enforces them."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, LiteralString, cast
+from typing import Any
 
 from psycopg import AsyncConnection
 
@@ -59,7 +59,7 @@ async def apply_missing(connection: AsyncConnection[Any], schema: str = SCHEMA) 
     _check_not_newer(applied, {migration.name for migration in known})
     missing = [migration for migration in known if migration.name not in applied]
     for migration in missing:
-        await connection.execute(cast(LiteralString, in_schema(migration.sql, schema)))
+        await connection.execute(in_schema(migration.sql, schema))
         await connection.execute(_text("insert into hark.migration (name) values (%s)", schema), [migration.name])
     return [migration.name for migration in missing]
 
@@ -89,9 +89,9 @@ def _check_not_newer(applied: set[str], known: set[str]) -> None:
         raise BadInput(f"this database was migrated by a newer Hark ({', '.join(foreign)}); upgrade this one")
 
 
-def _text(sql: str, schema: str) -> LiteralString:
+def _text(sql: str, schema: str) -> str:
     text = sql.replace("schema if not exists hark", f"schema if not exists {schema}")
-    return cast(LiteralString, in_schema(text, schema))
+    return in_schema(text, schema)
 
 
 def _read() -> Iterator[Migration]:

@@ -1,4 +1,4 @@
-"""Named SQL: each `.sql` file is read once, when the module beside it is imported; an unknown name fails there and then.
+"""Named SQL: each `.sql` file is read once, when its module is imported; an unknown name fails there and then.
 
     -- name: claim_due
     select …
@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import LiteralString, cast
 
 from hark.errors import HarkError
 
@@ -40,9 +39,9 @@ class Query:
     sql: str
     part: bool = False
 
-    def text(self, schema: str = SCHEMA) -> LiteralString:
+    def text(self, schema: str = SCHEMA) -> str:
         """The statement as it runs against the tables of `schema`."""
-        return cast(LiteralString, in_schema(self.sql, schema))
+        return in_schema(self.sql, schema)
 
 
 class Queries(Mapping[str, Query]):
