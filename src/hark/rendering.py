@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, tzinfo
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any
-from uuid import UUID
 
 from jinja2 import Environment, PackageLoader, Template, select_autoescape
 from markupsafe import Markup
@@ -62,7 +61,7 @@ class Item:
     """One notification of a batch: what happened, as its event says it. `at` is aware; `payload` is not trusted."""
 
     reason: str
-    event_id: UUID
+    event_id: int
     at: datetime
     actor: str | None
     about: str | None
@@ -73,8 +72,9 @@ class Item:
 class Batch:
     """One claimed delivery after its recheck, with the items that are left.
 
-    `items` may come in any order. `total` is how many the delivery holds when `items` are only the newest of them;
-    0: all are here. `zone` is an IANA name, `locale` a tag such as `de-AT`.
+    `items` may come in any order. When they are only the newest of the delivery's, `total` is how many it holds and
+    `counts` how many of each reason; 0 and empty: all are here. Without `counts`, those of no item are taken to be of
+    the same reasons as the others. `zone` is an IANA name, `locale` a tag such as `de-AT`.
 
     Raises:
         ValueError: no items; the recheck cancels such a delivery.
@@ -87,6 +87,7 @@ class Batch:
     locale: str
     items: Sequence[Item]
     total: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.items:
@@ -148,7 +149,7 @@ class Renderer:
         """The newest items in words, oldest first."""
         zone = zone_of(batch.zone)
         now = localised(at, zone)
-        newest = sorted(batch.items, key=attrgetter("at"))[-LISTED:]
+        newest = sorted(batch.items, key=attrgetter("at", "event_id"))[-LISTED:]
         told = [_told(item, self._wording(item.reason), zone, now) for item in newest]
         shared = {**self._globals, "count": batch.total, "items": told, "recipient": batch.recipient_id}
         return [self._wordings[each["reason"]].entry({**shared, **each}) for each in told]
@@ -160,18 +161,17 @@ class Renderer:
         return wording
 
     def _subject(self, batch: Batch, entries: list[_Entry]) -> str:
-        counts = Counter([item.reason for item in batch.items])
+        counts = batch.counts or Counter([item.reason for item in batch.items])
         if len(counts) > 1:
-            return one_line(self._mixed_subject(batch, counts), SUBJECT_LENGTH)
+            return one_line(self._mixed_subject(batch.total, counts), SUBJECT_LENGTH)
         newest = entries[-1]
         template = newest.wording.subject if batch.total == 1 else newest.wording.subject_many
         return one_line(fill(template, newest.variables), SUBJECT_LENGTH) or newest.wording.title
 
-    def _mixed_subject(self, batch: Batch, counts: Counter[str]) -> str:
-        told = [(counts[name], wording.title) for name, wording in self._wordings.items() if name in counts]
-        all_here = batch.total == len(batch.items)
-        parts = [f"{count} {title}" if all_here else title for count, title in told]
-        return f"{batch.total} new: {', '.join(parts)}"
+    def _mixed_subject(self, total: int, counts: Mapping[str, int]) -> str:
+        complete = sum(counts.values()) == total
+        titles = [(wording.title, counts[name]) for name, wording in self._wordings.items() if name in counts]
+        return f"{total} new: {', '.join(f'{count} {title}' if complete else title for title, count in titles)}"
 
     def _sections(self, entries: list[_Entry]) -> list[_Section]:
         """One section a reason, in the catalogue's order."""
@@ -278,6 +278,7 @@ def _page(batch: Batch, subject: str, entries: list[_Entry], sections: list[_Sec
         "lang": language,
         "direction": direction,
         "subject": subject,
+        "heading": subject if batch.total > 1 else sections[0].title,
         "preheader": one_line(entries[-1].text, PREHEADER_LENGTH),
         "sections": sections,
         "count": batch.total,
