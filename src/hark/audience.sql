@@ -1,30 +1,41 @@
 -- part: matched
 -- Per event the next recipients behind the one it reached: those it names, and those subscribed to its entities, each
--- once, never its actor unless named. Every branch is read in order from its index and stops at the chunk's size.
+-- once, never its actor unless named. Every branch is read in order from its index and stops at the chunk's size; the
+-- branches do not overlap, so only an event of several entities has to sort out who follows more than one of them.
 matched as materialized (
     select p.id as event_id, p.reason, p.published_at, a.recipient_id, a.named
       from picked p
      cross join lateral (
-        select either.recipient_id, bool_or(either.named) as named
+        select recipient_id, named
           from (
-            (select named.id as recipient_id, true as named
+            (select distinct named.id as recipient_id, true as named
                from unnest(p.recipients) as named(id)
               where named.id > p.reached
               order by named.id
               limit %(pairs)s)
             union all
-            (select subscriber.recipient_id, false
+            (select s.recipient_id, false
+               from hark.subscription s
+              where cardinality(p.entities) = 1 and s.entity = p.entities[1] and not s.muted
+                and s.recipient_id > p.reached and s.recipient_id is distinct from p.actor
+                and s.recipient_id not in (select unnest(p.recipients))
+              order by s.recipient_id
+              limit %(pairs)s)
+            union all
+            (select distinct subscriber.recipient_id, false
                from unnest(p.entities) as about(entity)
               cross join lateral (
                 select s.recipient_id
                   from hark.subscription s
-                 where s.entity = about.entity and not s.muted
+                 where cardinality(p.entities) > 1 and s.entity = about.entity and not s.muted
                    and s.recipient_id > p.reached and s.recipient_id is distinct from p.actor
+                   and s.recipient_id not in (select unnest(p.recipients))
                  order by s.recipient_id
-                 limit %(pairs)s) subscriber)
+                 limit %(pairs)s) subscriber
+              order by subscriber.recipient_id
+              limit %(pairs)s)
           ) either
-         group by either.recipient_id
-         order by either.recipient_id
+         order by recipient_id
          limit %(pairs)s
      ) a
 )

@@ -19,18 +19,18 @@ from hark.catalogue import Windows
 from hark.events import PICKED_BEGUN, PICKED_FRESH, PROGRESSED
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries, Query, chain
-from hark.preferences import DECIDED
+from hark.preferences import DECIDED, RULES_BY_REASON, RULES_BY_ROW
 
 _SQL = Queries.beside(__file__)
 
 
-def _fan_out(picked: Query) -> Query:
+def _fan_out(picked: Query, rules: Query) -> Query:
     wanted, gathered, told, counted = (_SQL[part] for part in ("wanted", "gathered", "told", "counted"))
-    return chain(picked, MATCHED, DECIDED, wanted, gathered, told, counted, PROGRESSED, end=_SQL["fan_out"])
+    return chain(picked, MATCHED, rules, DECIDED, wanted, gathered, told, counted, PROGRESSED, end=_SQL["fan_out"])
 
 
-FAN_OUT_FRESH = _fan_out(PICKED_FRESH)
-FAN_OUT_BEGUN = _fan_out(PICKED_BEGUN)
+FAN_OUT_FRESH = _fan_out(PICKED_FRESH, RULES_BY_ROW)
+FAN_OUT_BEGUN = _fan_out(PICKED_BEGUN, RULES_BY_REASON)
 
 
 @dataclass(frozen=True, slots=True)

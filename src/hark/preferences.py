@@ -34,6 +34,8 @@ from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
 
+RULES_BY_ROW = _SQL["rules_by_row"]
+RULES_BY_REASON = _SQL["rules_by_reason"]
 DECIDED = _SQL["decided"]
 
 

@@ -1,3 +1,15 @@
+-- part: rules_by_row
+-- For few matches: each looks its rule up in the primary key.
+rules as not materialized (
+    select * from hark.decision
+)
+
+-- part: rules_by_reason
+-- For many matches of few reasons: the reasons' rules are read once, and joined by hash.
+rules as materialized (
+    select * from hark.decision where reason in (select reason from picked)
+)
+
 -- part: decided
 -- decide() by its truth table: one look-up per match, in the row of the recipient's class.
 decided as materialized (
@@ -14,7 +26,7 @@ decided as materialized (
       join hark.reason on reason.name = m.reason
       left join hark.recipient r on r.id = m.recipient_id
       left join hark.preference p on p.recipient_id = m.recipient_id
-      left join hark.decision d
+      left join rules d
         on d.reason = m.reason and d.user_type = r.user_type and d.reach = r.reach
        and d.channel_choice = hark.channel_choice(p.channels -> m.reason)
        and d.frequency_choice = hark.frequency_choice(p.frequencies -> m.reason)
