@@ -103,12 +103,13 @@ class Renderer:
     Args:
         catalogue: the reasons with their titles and templates.
         sender_domain: what stands behind the @ of a Message-ID.
+        installation: tells this database's Message-IDs from those of any other with the same domain.
 
     Raises:
         CatalogueFaults: templates that do not compile or that name unknown variables, all at once.
     """
 
-    def __init__(self, catalogue: Catalogue, sender_domain: str) -> None:
+    def __init__(self, catalogue: Catalogue, sender_domain: str, installation: str = "") -> None:
         faults = template_faults(catalogue)
         if faults:
             raise CatalogueFaults("hark.toml", faults)
@@ -120,6 +121,7 @@ class Renderer:
         self._wordings = {reason.name: _Wording(reason, sandbox) for reason in catalogue.reasons.values()}
         self._text_frame, self._html_frame = _frames()
         self._sender_domain = sender_domain
+        self._installation = installation
 
     def render(self, batch: Batch, at: datetime) -> Message:
         """Say a batch in words.
@@ -142,7 +144,7 @@ class Renderer:
             text=fill(self._text_frame, page),
             html=fill(self._html_frame, page),
             at=at,
-            message_id=_message_id(batch, self._sender_domain),
+            message_id=_message_id(batch, self._installation, self._sender_domain),
         )
 
     def _entries(self, batch: Batch, at: datetime) -> list[_Entry]:
@@ -286,6 +288,6 @@ def _page(batch: Batch, subject: str, entries: list[_Entry], sections: list[_Sec
     }
 
 
-def _message_id(batch: Batch, domain: str) -> str:
-    recipient = blake2b(batch.recipient_id.encode(errors="surrogatepass"), digest_size=8).hexdigest()
-    return f"hark.{batch.delivery_id}.{recipient}@{domain}"
+def _message_id(batch: Batch, installation: str, domain: str) -> str:
+    whose = f"{installation}/{batch.recipient_id}".encode(errors="surrogatepass")
+    return f"hark.{batch.delivery_id}.{blake2b(whose, digest_size=8).hexdigest()}@{domain}"

@@ -1,11 +1,11 @@
 """One attempt is six steps, in this order and no other:
 
-    claim      PENDING → SENDING, leased and numbered
-    recheck    what is still to be said; nothing: CANCELED
-    render     into words and the channel's own form; broken: PENDING with back-off
-    mark       SENDING → SENT (unknown), committed
-    hand over  to the provider, with no transaction open
-    settle     SENT (unknown) → what the provider said
+claim      PENDING → SENDING, leased and numbered
+recheck    what is still to be said; nothing: CANCELED
+render     into words and the channel's own form; broken: PENDING with back-off
+mark       SENDING → SENT (unknown), committed
+hand over  to the provider, with no transaction open
+settle     SENT (unknown) → what the provider said
 """
 
 from __future__ import annotations

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from hark.delivery.claim import Claimed
+from hark.errors import RenderingFailed
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 from hark.rendering import LISTED, Batch, Item
@@ -35,8 +37,9 @@ _IN_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """A held delivery with what is left of it: `total` notifications, of which `items` are the newest, oldest first.
+    """A held delivery with what is left of it: `total` notifications, so many of each reason (`counts`).
 
+    `items` are the newest of them, oldest first, as JSON: a payload that Python cannot read must not stop the others.
     `left_out` says of each event that is not said any more, why.
     """
 
@@ -48,19 +51,25 @@ class Rechecked:
     zone: str
     locale: str
     total: int
-    items: Sequence[Sequence[Any]]
+    items: str
+    counts: Mapping[str, int]
     left_out: Mapping[str, str] | None
 
     def batch(self) -> Batch:
-        """The delivery as rendering takes it."""
+        """The delivery as rendering takes it.
+
+        Raises:
+            RenderingFailed: a payload that Postgres could hold cannot be read here (nested too deep).
+        """
         return Batch(
             delivery_id=self.id,
             recipient_id=self.recipient_id,
             address=self.address,
             zone=self.zone,
             locale=self.locale,
-            items=[_item(*fields) for fields in self.items],
+            items=[_item(*fields) for fields in _read(self.items)],
             total=self.total,
+            counts=self.counts,
         )
 
     def sentence(self) -> str:
@@ -84,6 +93,13 @@ async def recheck(database: Database, held: Sequence[Claimed]) -> list[Rechecked
             "shown": LISTED,
         },
     )
+
+
+def _read(items: str) -> list[list[Any]]:
+    try:
+        return cast(list[list[Any]], json.loads(items))
+    except (ValueError, RecursionError) as error:
+        raise RenderingFailed(f"a payload cannot be read: {type(error).__name__}") from None
 
 
 def _item(

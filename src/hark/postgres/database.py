@@ -26,6 +26,11 @@ class _Now:
     now: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _Installation:
+    id: str
+
+
 @dataclass(slots=True)
 class Database:
     """Where Hark keeps everything: one Postgres database, one schema.
@@ -61,6 +66,10 @@ class Database:
         async with self.connection() as connection:
             cursor = await connection.execute(query.text(self.schema), params)
             return cursor.rowcount
+
+    async def installation(self) -> str:
+        """Which database this is: the same for as long as its tables live, another one for any other."""
+        return (await self.one(_SQL["installation"], _Installation)).id
 
     async def now(self) -> datetime:
         """The one clock: the database's."""

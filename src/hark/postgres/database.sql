@@ -1,2 +1,5 @@
 -- name: clock
 select clock_timestamp() as now
+
+-- name: installation
+select id::text as id from hark.installation

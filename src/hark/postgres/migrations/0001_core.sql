@@ -9,6 +9,13 @@ create type hark.why       as enum ('unknown_recipient', 'unknown_type', 'inacti
 create type hark.delivery_state as enum ('PENDING', 'SENDING', 'SENT', 'CANCELED');
 create type hark.outcome   as enum ('none', 'unknown', 'accepted', 'refused');
 
+-- Which database this is, so that Message-IDs are its own.
+create table hark.installation (
+    only_one boolean primary key default true check (only_one),
+    id       uuid not null default gen_random_uuid()
+);
+insert into hark.installation default values;
+
 -- The catalogue as the database knows it ----------------------------------------------------------------------------
 
 create table hark.user_type (
@@ -292,6 +299,10 @@ begin
     end if;
     if jsonb_typeof(payload) is distinct from 'object' then
         raise exception 'hark: payload is %, expected a JSON object', coalesce(jsonb_typeof(payload), 'null') using errcode = '22023';
+    end if;
+    if octet_length(payload::text) > 262144 then
+        raise exception 'hark: payload is % bytes, at most 262144', octet_length(payload::text)
+            using errcode = '22023', hint = 'Store what is large elsewhere, and publish a link to it.';
     end if;
     if key = '' then
         raise exception 'hark: an idempotency key may be null but not empty' using errcode = '22023';

@@ -1,0 +1,56 @@
+# Everything a developer types. Each target does its own set-up: a machine needs only Python, make and git.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+DEV    := $(VENV)/.ready-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-15 check bench chaos docs lock clean
+
+help:  ## list what there is
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY)  ## events become batched messages, before your eyes; under two minutes, leaves nothing running
+	$(BIN)/hark demo
+
+test: $(DEV)  ## all tests, on the Postgres that comes with Hark and on Debian's 15 where it is installed
+	HARK_TEST_POSTGRES=18 $(BIN)/pytest
+	HARK_TEST_POSTGRES=15 $(BIN)/pytest tests/postgres tests/delivery tests/test_*.py tests/story tests/architecture
+
+check: $(DEV)  ## ruff, mypy --strict, import-linter, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+bench: $(DEV)  ## measure, and write bench/RESULTS.md; ONLY=fanout for one, SCALE=0.1 for a quick look
+	$(BIN)/python -m bench.run $(if $(ONLY),--only $(ONLY)) $(if $(SCALE),--scale $(SCALE))
+
+chaos: $(DEV)  ## kill real processes at every step, in full (the short form is part of make test)
+	HARK_CHAOS=full $(BIN)/pytest -m chaos --timeout=7200 tests/chaos
+
+docs: $(DEV)  ## check that everything is documented, and that what the docs say runs
+	$(BIN)/pytest tests/architecture tests/docs
+
+lock: $(DEV)  ## write the lock files anew from pyproject.toml
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --extra dev --extra bench pyproject.toml -o requirements-dev.lock
+
+clean:  ## remove what the targets above made
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(READY): requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+$(DEV): requirements-dev.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $(READY) $@

@@ -1,0 +1,115 @@
+"""Every query is one that Postgres accepts, the schema file is the migrations, and what is hot goes by its index."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from importlib import resources
+from typing import Any
+
+import psycopg
+import pytest
+
+import hark
+from hark.batching import FAN_OUT_BEGUN, FAN_OUT_FRESH
+from hark.catalogue import Category, Channel, Frequency
+from hark.delivery.states import TRANSITIONS, Result, State
+from hark.postgres.migrate import migrations
+from hark.postgres.queries import Queries, Query, UnknownQuery, in_schema
+from hark.preferences import Reach, Why
+
+PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+
+
+def modules() -> Iterator[Any]:
+    for found in pkgutil.walk_packages(hark.__path__, "hark."):
+        if not found.name.endswith("run_keeper"):
+            yield importlib.import_module(found.name)
+
+
+def all_queries() -> dict[str, Query]:
+    whole = {
+        query.name: query
+        for module in modules()
+        for value in vars(module).values()
+        if isinstance(value, Queries)
+        for query in value.values()
+        if not query.part and query.name != "batching.fan_out"
+    }
+    return whole | {"batching.fan_out_fresh": FAN_OUT_FRESH, "batching.fan_out_begun": FAN_OUT_BEGUN}
+
+
+def numbered(sql: str) -> str:
+    names: list[str] = []
+
+    def number(match: re.Match[str]) -> str:
+        if match[1] not in names:
+            names.append(match[1])
+        return f"${names.index(match[1]) + 1}"
+
+    return PLACEHOLDER.sub(number, sql).replace("%%", "%")
+
+
+@pytest.mark.parametrize("name", sorted(all_queries()))
+def test_postgres_prepares_every_query(name: str, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"prepare q as {numbered(all_queries()[name].sql)}".encode())
+
+
+def test_an_unknown_query_is_refused_by_name() -> None:
+    with pytest.raises(UnknownQuery, match=r"batching\.sql has no query named 'nope'"):
+        Queries(resources.files("hark") / "batching.sql")["nope"]  # type: ignore[arg-type]
+
+
+def test_schema_file_is_the_migrations() -> None:
+    schema = (resources.files("hark.postgres") / "schema.sql").read_text()
+    assert schema == "".join(migration.sql for migration in migrations())
+
+
+@pytest.mark.parametrize(
+    ("type_name", "enum"),
+    [
+        ("channel", Channel),
+        ("frequency", Frequency),
+        ("category", Category),
+        ("reach", Reach),
+        ("why", Why),
+        ("delivery_state", State),
+        ("outcome", Result),
+    ],
+)
+def test_enums_are_the_same_in_python_and_in_postgres(type_name: str, enum: type[StrEnum], database: str) -> None:
+    with psycopg.connect(database) as connection:
+        labels = connection.execute(
+            "select enumlabel from pg_enum e join pg_type t on t.oid = e.enumtypid"
+            " where t.typname = %s and t.typnamespace = 'hark'::regnamespace",
+            [type_name],
+        ).fetchall()
+    assert {label for (label,) in labels} == {member.value for member in enum}
+
+
+def test_transitions_are_the_same_in_python_and_in_postgres(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        rows = connection.execute(
+            "select from_state::text, from_outcome::text, to_state::text, to_outcome::text, sentence"
+            " from hark.delivery_transition"
+        ).fetchall()
+    told = {(t.from_state, t.from_outcome, t.to_state, t.to_outcome, t.sentence) for t in TRANSITIONS}
+    assert set(rows) == told
+
+
+def test_no_query_asks_the_clock() -> None:
+    asking = [
+        name
+        for name, query in all_queries().items()
+        if re.search(r"\b(now|clock_timestamp|statement_timestamp|current_timestamp)\b\s*\(", query.sql)
+    ]
+    assert asking == ["database.clock"]
+
+
+def test_a_scratch_schema_takes_every_table_along() -> None:
+    for name, query in all_queries().items():
+        assert "hark." not in in_schema(query.sql, "scratch"), name
