@@ -7,7 +7,15 @@ from importlib import resources
 
 import pytest
 
-STAGES = ("events.py", "audience.py", "preferences.py", "batching.py", "rendering.py", "delivery/__init__.py", "channels/__init__.py")
+STAGES = (
+    "events.py",
+    "audience.py",
+    "preferences.py",
+    "batching.py",
+    "rendering.py",
+    "delivery/__init__.py",
+    "channels/__init__.py",
+)
 FIRST_LINE = re.compile(
     r'"""Stage (?P<place>\d) of 7: (?P<name>\w+)\. (?P<question>[^?]+\?) In: (?P<given>[^.]+)\. Out: (?P<made>[^.]+)\.'
 )

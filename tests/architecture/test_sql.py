@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+import subprocess
 from collections.abc import Iterator
 from enum import StrEnum
 from importlib import resources
@@ -12,12 +13,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.servers import Postgres
 
 import hark
 from hark.batching import FAN_OUT_BEGUN, FAN_OUT_FRESH
 from hark.catalogue import Category, Channel, Frequency
 from hark.delivery.states import TRANSITIONS, Result, State
-from hark.postgres.migrate import migrations
+from hark.postgres.embedded.programs import find_programs
 from hark.postgres.queries import Queries, Query, UnknownQuery, in_schema
 from hark.preferences import Reach, Why
 
@@ -64,9 +66,26 @@ def test_an_unknown_query_is_refused_by_name() -> None:
         Queries(resources.files("hark") / "batching.sql")["nope"]  # type: ignore[arg-type]
 
 
-def test_schema_file_is_the_migrations() -> None:
-    schema = (resources.files("hark.postgres") / "schema.sql").read_text()
-    assert schema == "".join(migration.sql for migration in migrations())
+def test_schema_file_gives_the_same_tables_as_the_migrations(database: str, postgres: Postgres) -> None:
+    whole = (resources.files("hark.postgres") / "schema.sql").read_text()
+    from_migrations = dumped(postgres, database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("alter schema hark rename to migrated")
+        connection.execute("create schema hark")
+        connection.execute("create table hark.migration (like migrated.migration including all)")
+        connection.execute(whole.encode())
+        connection.execute("drop schema migrated cascade")
+    assert dumped(postgres, database) == from_migrations
+
+
+def dumped(postgres: Postgres, dsn: str) -> list[str]:
+    done = subprocess.run(
+        [find_programs(postgres.bin_dir).bin_dir / "pg_dump", "--schema-only", "--schema=hark", "--no-owner", dsn],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return [line for line in done.stdout.splitlines() if line and not line.startswith(("--", "\\"))]
 
 
 @pytest.mark.parametrize(

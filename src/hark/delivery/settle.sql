@@ -23,6 +23,7 @@ returning d.id
 
 -- name: settle
 -- SENT (unknown) → accepted, PENDING or CANCELED (refused); an answer that never came leaves it as it is.
+-- (SENT and not accepted is unknown, by the table's check; said so, no plan reads through all that is unknown.)
 -- An address that its provider refused is suppressed, if it still is the recipient's.
 with moved as (
     update hark.delivery d
@@ -32,7 +33,7 @@ with moved as (
                   %(outcomes)s::hark.outcome[], %(due_ats)s::timestamptz[], %(whys)s::text[])
            as given(recipient_id, id, attempt, state, outcome, due_at, why)
      where d.recipient_id = given.recipient_id and d.id = given.id
-       and d.state = 'SENT' and d.outcome = 'unknown' and d.attempt = given.attempt
+       and d.state = 'SENT' and d.outcome <> 'accepted' and d.attempt = given.attempt
     returning d.recipient_id, d.id
 ),
 suppressed as (

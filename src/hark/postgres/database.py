@@ -20,6 +20,10 @@ T = TypeVar("T")
 
 _SQL = Queries.beside(__file__)
 
+SESSION = {"jit": "off", "random_page_cost": "1.1"}
+"""Settings of Hark's own sessions: its queries are look-ups of a few hundred rows, for which compiling never pays and
+which must go by their index also where the server is set up for spinning disks."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Now:
@@ -141,7 +145,7 @@ async def open_database(
     Raises:
         Unreachable: the server does not answer.
     """
-    options = " ".join(f"-c {name}={value}" for name, value in {"jit": "off", **(settings or {})}.items())
+    options = " ".join(f"-c {name}={value}" for name, value in {**SESSION, **(settings or {})}.items())
     await _probe(dsn)
     pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]] = AsyncConnectionPool(
         dsn,
