@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 import subprocess
 from collections.abc import Iterator
 from enum import StrEnum
 from importlib import resources
-from typing import Any
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -23,23 +21,22 @@ from hark.postgres.embedded.programs import find_programs
 from hark.postgres.queries import Queries, Query, UnknownQuery, in_schema
 from hark.preferences import Reach, Why
 
+PREPARABLE = re.compile(r"\s*(--.*\n\s*)*(select|insert|update|delete|with|merge|values)\b", re.IGNORECASE)
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 
 
-def modules() -> Iterator[Any]:
-    for found in pkgutil.walk_packages(hark.__path__, "hark."):
-        if not found.name.endswith("run_keeper"):
-            yield importlib.import_module(found.name)
+def files() -> Iterator[Queries]:
+    for path in Path(hark.__path__[0]).rglob("*.sql"):
+        if path.parent.name != "migrations" and path.name != "schema.sql":
+            yield Queries(path)
 
 
 def all_queries() -> dict[str, Query]:
     whole = {
         query.name: query
-        for module in modules()
-        for value in vars(module).values()
-        if isinstance(value, Queries)
-        for query in value.values()
-        if not query.part and query.name != "batching.fan_out"
+        for queries in files()
+        for query in queries.values()
+        if not query.part and query.name != "batching.fan_out" and PREPARABLE.match(query.sql)
     }
     return whole | {"batching.fan_out_fresh": FAN_OUT_FRESH, "batching.fan_out_begun": FAN_OUT_BEGUN}
 

@@ -30,7 +30,7 @@ select d.recipient_id, d.id, d.attempt, d.at_least_once,
                         when not now_is.email then now_is.why::text
                    end as not_said
               from hark.notification n
-              join hark.event e on e.id = n.event_id
+              join hark.event e on e.id = n.event_id and e.id between d.first_event and d.last_event
               left join hark.decision now_is
                 on now_is.reason = e.reason and now_is.user_type = r.user_type and now_is.reach = r.reach
                and now_is.channel_choice = hark.channel_choice(p.channels -> e.reason)
