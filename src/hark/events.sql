@@ -34,3 +34,12 @@ progressed as (
      where e.id = p.id
     returning e.fanned_out_at is not null as done
 )
+
+-- name: publish
+-- One text carries the whole event, so that every driver sends it alike, whatever it makes of lists, JSON or times.
+select hark.publish(reason => given.reason, recipients => given.recipients, entities => given.entities,
+                    actor => given.actor, about => given.about, payload => given.payload, key => given.key,
+                    occurred_at => given.occurred_at) as event_id
+  from jsonb_to_record(%(document)s::text::jsonb)
+       as given(reason text, recipients text[], entities text[], actor text, about text, payload jsonb, key text,
+                occurred_at timestamptz)
