@@ -63,9 +63,12 @@ def default_data_dir() -> Path:
 
 
 def socket_dir(layout: Layout) -> Path:
-    """Where the server's socket goes: into its data directory, or to a short place when that path is too long."""
+    """Where the server's socket goes: into its data directory, or to a short place when that path cannot be used.
+
+    It may be too long, or have a comma, which libpq takes for the start of another host.
+    """
     inside = layout.root / "socket"
-    if len(os.fsencode(inside / SOCKET)) <= _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(inside / SOCKET)) <= _LONGEST_SOCKET_PATH and "," not in str(inside):
         return inside
     return _short_base() / layout.tag
 

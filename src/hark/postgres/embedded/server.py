@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,9 @@ ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _LOG_LINES = 12
 _LOG_LIMIT = 4 * 1024 * 1024
 _LOG_MARK = "---- start\n"
+# Signals and how long to wait for their effect, seconds.
+_AT_ONCE = [(signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)]
+_GENTLY = [(signal.SIGINT, 60.0), *_AT_ONCE]
 
 
 class StartFailed(Exception):
@@ -62,7 +66,7 @@ def postmaster(cluster: Path) -> Postmaster | None:
 
 
 def bring_up(layout: Layout, command: list[str], run_as: RunAs, timeout_s: float) -> None:
-    """Start the server unless it runs; first clear away what a crash left of the one before.
+    """Start the server unless it runs, and wait until it takes connections.
 
     Args:
         command: the server's program and its arguments.
@@ -76,12 +80,21 @@ def bring_up(layout: Layout, command: list[str], run_as: RunAs, timeout_s: float
         stop(layout)
     child = None
     if postmaster(layout.cluster) is None:
-        _end_orphans(layout)
-        _forget_foreign_pid(layout.cluster)
         child = _launch(layout, command, run_as)
     if not _becomes_ready(layout, child, deadline):
         stop(layout, gently=False)
         raise StartFailed(f"the embedded Postgres in {layout.root} did not start; its log ends:\n{_log_end(layout)}")
+
+
+def clear_leftovers(layout: Layout, uid: int) -> None:
+    """End and remove what a server that was killed left behind; only when none runs, and before there is a new cluster.
+
+    Args:
+        uid: the user that runs the server.
+    """
+    _end(lambda: _strays(layout, uid), _AT_ONCE)
+    _end(lambda: _orphans(layout, uid), _AT_ONCE)
+    _forget_foreign_pid(layout.cluster)
 
 
 def stop(layout: Layout, *, gently: bool = True) -> None:
@@ -94,16 +107,11 @@ def stop(layout: Layout, *, gently: bool = True) -> None:
     if server is None:
         return
 
-    def gone() -> bool:
+    def still_there() -> list[Process]:
         process = find_process(server.pid)
-        return process is None or not _serves(process, layout.cluster)
+        return [process] if process is not None and _serves(process, layout.cluster) else []
 
-    ways = [(signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)]
-    for sign, patience_s in ways if gently else ways[1:]:
-        send_signal(server.pid, sign)
-        if wait_until(gone, patience_s):
-            break
-    _end_orphans(layout)
+    _end(still_there, _GENTLY if gently else _AT_ONCE)
 
 
 def last_lines(text: str) -> str:
@@ -145,18 +153,23 @@ def _becomes_ready(layout: Layout, child: subprocess.Popen[bytes] | None, deadli
     return server is not None and server.status == "ready"
 
 
-def _end_orphans(layout: Layout) -> None:
-    """End what is left of a server whose main process was killed: as long as it lives, no new server may start."""
-    for sign, patience_s in ((signal.SIGQUIT, 3.0), (signal.SIGKILL, 10.0)):
-        for orphan in _orphans(layout):
-            send_signal(orphan.pid, sign)
-        if wait_until(lambda: not _orphans(layout), patience_s):
+def _end(find: Callable[[], list[Process]], ways: list[tuple[signal.Signals, float]]) -> None:
+    for sign, patience_s in ways:
+        for process in find():
+            send_signal(process.pid, sign)
+        if wait_until(lambda: not find(), patience_s):
             return
 
 
-def _orphans(layout: Layout) -> list[Process]:
-    title, owner = f"postgres: {layout.tag}: ", _owner(layout.cluster)
-    return [process for process in every_process() if process.uid == owner and process.arguments.startswith(title)]
+def _strays(layout: Layout, uid: int) -> list[Process]:
+    """Servers whose data directory was moved or removed under them: they would write into the next one of its name."""
+    return [process for process in every_process() if process.uid == uid and _names(process, layout.cluster)]
+
+
+def _orphans(layout: Layout, uid: int) -> list[Process]:
+    """What is left of a server whose main process was killed: as long as it lives, no new one can start."""
+    title = f"postgres: {layout.tag}: "
+    return [process for process in every_process() if process.uid == uid and process.arguments.startswith(title)]
 
 
 def _forget_foreign_pid(cluster: Path) -> None:
@@ -174,7 +187,11 @@ def _pid_file(cluster: Path) -> list[str]:
 
 
 def _serves(process: Process, cluster: Path) -> bool:
-    return process.uid == _owner(cluster) and f" -D {cluster} " in process.arguments + " "
+    return process.uid == _owner(cluster) and _names(process, cluster)
+
+
+def _names(process: Process, cluster: Path) -> bool:
+    return f" -D {cluster} " in process.arguments + " "
 
 
 def _owner(path: Path) -> int | None:

