@@ -1,11 +1,15 @@
-"""The catalogue: what a product can notify of, to whom, how, and how often. hark.toml, validated whole, all faults at once."""
+"""What a catalogue is made of."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import time, timedelta
 from enum import StrEnum
+from hashlib import sha256
+
+from hark.durations import format_duration, format_local_time
 
 
 class Channel(StrEnum):
@@ -99,3 +103,44 @@ class Catalogue:
     reasons: Mapping[str, Reason]
     email: Email | None
     calendar: Calendar
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 in hex of all that is declared, templates included, but for where e-mail is handed over (a secret).
+
+        Another value: something changed. It depends neither on the layout of the file nor on the machine.
+        """
+        return _digest(
+            {
+                "user_types": list(self.user_types.items()),
+                "reasons": [[name, self.reason_fingerprint(name)] for name in self.reasons],
+                "email": None if self.email is None else [self.email.sender, self.email.reply_to],
+            }
+        )
+
+    def reason_fingerprint(self, name: str) -> str:
+        """SHA-256 in hex of one reason with its templates, and of the calendar that its daily and weekly messages keep.
+
+        Raises:
+            KeyError: there is no such reason.
+        """
+        reason = self.reasons[name]
+        windows = (reason.windows.cooldown, reason.windows.max_stale)
+        return _digest(
+            {
+                "name": reason.name,
+                "title": reason.title,
+                "channels": {user_type: sorted(channels) for user_type, channels in reason.channels.items()},
+                "frequency": reason.frequency,
+                "windows": [None if window is None else format_duration(window) for window in windows],
+                "group": reason.group,
+                "category": reason.category,
+                "templates": asdict(reason.templates),
+                "at_least_once": reason.at_least_once,
+                "calendar": [format_local_time(self.calendar.at), self.calendar.weekday],
+            }
+        )
+
+
+def _digest(content: Mapping[str, object]) -> str:
+    return sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()

@@ -1,0 +1,42 @@
+"""The catalogue: what a product can notify of, to whom, how, and how often. hark.toml, checked whole.
+
+model.py           the types that the rest of Hark knows
+reading.py         `load_catalogue`: the file's sections, one function each
+reasons.py         one `[reasons.NAME]`
+template_sources.py  its words: strings and files, checked as Jinja
+mail_settings.py   `[channels.email]`: sender, server, what comes from the environment
+nodes.py           values that know their line, so that faults can name it
+toml_lines.py      TOML with line numbers
+nearest.py         did you mean …?
+"""
+
+from __future__ import annotations
+
+from hark.catalogue.model import (
+    Calendar,
+    Catalogue,
+    Category,
+    Channel,
+    Email,
+    Frequency,
+    Reason,
+    Templates,
+    Windows,
+)
+from hark.catalogue.nearest import nearest, no_such
+from hark.catalogue.reading import load_catalogue
+
+__all__ = [
+    "Calendar",
+    "Catalogue",
+    "Category",
+    "Channel",
+    "Email",
+    "Frequency",
+    "Reason",
+    "Templates",
+    "Windows",
+    "load_catalogue",
+    "nearest",
+    "no_such",
+]
