@@ -88,8 +88,8 @@ create index subscription_entity on hark.subscription (entity, recipient_id) whe
 
 create table hark.preference (
     recipient_id text collate "C" primary key,
-    channels     jsonb not null default '{}',
-    frequencies  jsonb not null default '{}',
+    channels     jsonb not null default '{}' check (jsonb_typeof(channels) = 'object'),
+    frequencies  jsonb not null default '{}' check (jsonb_typeof(frequencies) = 'object'),
     updated_at   timestamptz not null
 );
 
