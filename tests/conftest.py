@@ -8,6 +8,8 @@ import pytest
 
 from tests.servers import Postgres, scratch_postgres
 
+pytest_plugins = ("tests.world",)
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
