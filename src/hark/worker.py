@@ -57,8 +57,8 @@ class Pace:
 class Loop:
     """One chunk function, run until told to stop.
 
-    A fault that passes (the database restarts, a deadlock) is logged, waited out and tried again: a chunk is one
-    transaction, so nothing of it has happened.
+    A fault is logged, waited out and tried again: a chunk is made of whole transactions, so half of it never happened.
+    One loop's fault does not stop the others: mail goes out while fan-out cannot run, and the other way round.
     """
 
     name: str
@@ -74,11 +74,9 @@ class Loop:
             try:
                 progress = await self.chunk()
             except Exception as error:
-                if not is_passing(error):
-                    raise
                 failures += 1
-                _log.warning("loop_waits", loop=self.name, failures=failures, error=type(error).__name__)
-                await self._sleep(min(0.1 * 2 ** min(failures, 6), 5.0), stopping)
+                self._report(error, failures)
+                await self._sleep(min(0.1 * (1 << min(failures, 6)), 5.0), stopping)
                 continue
             failures = 0
             idle_rounds = 0 if progress.more else idle_rounds + 1
@@ -87,6 +85,12 @@ class Loop:
     def wake(self) -> None:
         """There may be something to do now."""
         self.awake.set()
+
+    def _report(self, error: Exception, failures: int) -> None:
+        if is_passing(error):
+            _log.warning("loop_waits", loop=self.name, failures=failures, error=type(error).__name__)
+        else:
+            _log.error("loop_failed", loop=self.name, failures=failures, exc_info=error)
 
     async def _sleep(self, seconds: float, stopping: asyncio.Event) -> None:
         if seconds <= 0:
@@ -128,18 +132,10 @@ class Worker:
     watch: Watch = Watch()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Work until `stopping` is set; what is under way is finished first.
-
-        Raises:
-            whatever a loop could not wait out, once all loops have ended.
-        """
-        loops = self._loops()
-        tasks = [asyncio.create_task(loop.run(stopping), name=loop.name) for loop in loops]
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        stopping.set()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()
+        """Work until `stopping` is set; what is under way is finished first."""
+        async with asyncio.TaskGroup() as tasks:
+            for loop in self._loops():
+                tasks.create_task(loop.run(stopping), name=loop.name)
 
     async def drain(self) -> None:
         """Do all that is due by now, then return: for tests, demos and replays."""

@@ -51,7 +51,7 @@ update hark.delivery set state = 'SENT', outcome = 'unknown', lease_until = null
 HOT: dict[str, dict[str, Any]] = {
     "claim.claim_due": {"channel": "email", "now": NOW, "lease_until": NOW, "worker": "w", "limit": 200},
     "claim.next_due": {"channel": "email"},
-    "recheck.recheck": {**HELD, "shown": 50},
+    "recheck.recheck": {**HELD, "shown": 50, "noted": 1000},
     "settle.mark": {**HELD, "whys": [""] * 200, "left_out": [None] * 200, "now": NOW},
     "settle.settle": {
         **HELD,

@@ -75,6 +75,10 @@ def _ignore(_step: Step, _deliveries: int) -> None:
     return None
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Sender:
     """Everything that attempts of one channel need.
@@ -85,6 +89,7 @@ class Sender:
         claim_chunk: how many deliveries are claimed at once.
         send_chunk: how many are marked and handed over at once: what a crash can leave `unknown`.
         passed: told of each step done, with how many deliveries it was about.
+        stopping: whether to hand over nothing more; what is held and not marked yet is given back.
     """
 
     database: Database
@@ -98,6 +103,7 @@ class Sender:
     claim_chunk: int = 200
     send_chunk: int = 50
     passed: Callable[[Step, int], None] = _ignore
+    stopping: Callable[[], bool] = _never
 
     async def attempt_due(self) -> Attempted:
         """Attempt once what is due now, up to one chunk."""
@@ -112,6 +118,9 @@ class Sender:
         ready, withdrawals = self._render(await self._recheck(claimed))
         result = await self._withdraw(withdrawals)
         for chunk in _chunks(ready, self.send_chunk):
+            if self.stopping():
+                result += await self._give_back(chunk)
+                continue
             marked = await self._mark(chunk)
             outcomes = await self._hand_over(marked)
             result += await self._settle(marked, outcomes)
@@ -161,6 +170,12 @@ class Sender:
         moved = await withdraw(self.database, withdrawals, self.clock.now())
         states = [given.state for given in withdrawals if given.delivery.id in moved]
         return Attempted(canceled=states.count(State.CANCELED), given_back=states.count(State.PENDING))
+
+    async def _give_back(self, chunk: Sequence[_Ready]) -> Attempted:
+        now = self.clock.now()
+        return await self._withdraw(
+            [Withdrawal(ready.delivery, State.PENDING, "its worker stopped", now) for ready in chunk]
+        )
 
     async def _mark(self, chunk: Sequence[_Ready]) -> list[_Ready]:
         ours = await mark(self.database, [ready.delivery for ready in chunk], self.clock.now())

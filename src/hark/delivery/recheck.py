@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, cast
 
 from hark.delivery.claim import Claimed
@@ -16,6 +16,9 @@ from hark.postgres.queries import Queries
 from hark.rendering import LISTED, Batch, Item
 
 _SQL = Queries.beside(__file__)
+
+NOTED = 1000
+"""Of how many left-out notifications a delivery notes each one."""
 
 _IN_WORDS = {
     "read": "read in app",
@@ -40,7 +43,7 @@ class Rechecked:
     """A held delivery with what is left of it: `total` notifications, so many of each reason (`counts`).
 
     `items` are the newest of them, oldest first, as JSON: a payload that Python cannot read must not stop the others.
-    `left_out` says of each event that is not said any more, why.
+    `dropped` counts what is not said any more by why, `left_out` says it of each such event, the newest thousand.
     """
 
     recipient_id: str
@@ -53,6 +56,7 @@ class Rechecked:
     total: int
     items: str
     counts: Mapping[str, int]
+    dropped: Mapping[str, int]
     left_out: Mapping[str, str] | None
 
     def batch(self) -> Batch:
@@ -74,11 +78,11 @@ class Rechecked:
 
     def sentence(self) -> str:
         """What the recheck found, for people: `13 of 14 items left: 1 read in app`."""
-        if not self.left_out:
+        if not self.dropped:
             return "its one item is still wanted" if self.total == 1 else f"all {self.total} items are still wanted"
-        counts = Counter(self.left_out.values())
-        dropped = ", ".join(f"{count} {_IN_WORDS.get(why, why)}" for why, count in counts.most_common())
-        return f"{self.total} of {self.total + len(self.left_out)} items left: {dropped}"
+        by_count = sorted(self.dropped.items(), key=itemgetter(1), reverse=True)
+        words = ", ".join(f"{count} {_IN_WORDS.get(why, why)}" for why, count in by_count)
+        return f"{self.total} of {self.total + sum(self.dropped.values())} items left: {words}"
 
 
 async def recheck(database: Database, held: Sequence[Claimed]) -> list[Rechecked]:
@@ -91,6 +95,7 @@ async def recheck(database: Database, held: Sequence[Claimed]) -> list[Rechecked
             "ids": [claimed.id for claimed in held],
             "attempts": [claimed.attempt for claimed in held],
             "shown": LISTED,
+            "noted": NOTED,
         },
     )
 

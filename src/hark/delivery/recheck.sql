@@ -3,7 +3,8 @@
 -- A delivery's notifications lie between its first and last event, so the primary key finds them.
 select d.recipient_id, d.id, d.attempt, d.at_least_once,
        coalesce(r.address, '') as address, coalesce(r.zone, 'UTC') as zone, coalesce(r.locale, 'en') as locale,
-       said.total, coalesce(said.items::text, '[]') as items, coalesce(said.counts, '{}') as counts, said.left_out
+       said.total, coalesce(said.items::text, '[]') as items, coalesce(said.counts, '{}') as counts,
+       coalesce(said.dropped, '{}') as dropped, said.left_out
   from unnest(%(recipients)s::text[], %(ids)s::bigint[], %(attempts)s::int[]) as held(recipient_id, id, attempt)
   join hark.delivery d on d.recipient_id = held.recipient_id and d.id = held.id
    and d.attempt = held.attempt and d.state = 'SENDING'
@@ -14,11 +15,13 @@ select d.recipient_id, d.id, d.attempt, d.at_least_once,
            jsonb_agg(jsonb_build_array(reason, event_id, occurred_at, actor, about, payload) order by event_id)
                filter (where not_said is null and place <= %(shown)s) as items,
            jsonb_object_agg(reason, of_reason) filter (where not_said is null) as counts,
-           jsonb_object_agg(event_id, not_said) filter (where not_said is not null) as left_out
+           jsonb_object_agg(not_said, of_why) filter (where not_said is not null) as dropped,
+           jsonb_object_agg(event_id, not_said) filter (where not_said is not null and place <= %(noted)s) as left_out
       from (
         select item.*,
                row_number() over (partition by not_said is null order by event_id desc) as place,
-               count(*) over (partition by not_said is null, reason) as of_reason
+               count(*) over (partition by not_said is null, reason) as of_reason,
+               count(*) over (partition by not_said) as of_why
           from (
             select n.event_id, e.reason, e.occurred_at, e.actor, e.about, e.payload,
                    case when n.read_at is not null then 'read'

@@ -304,6 +304,11 @@ begin
         raise exception 'hark: payload is % bytes, at most 262144', octet_length(payload::text)
             using errcode = '22023', hint = 'Store what is large elsewhere, and publish a link to it.';
     end if;
+    if not (published_at between '1900-01-01' and '9999-01-01')
+       or not coalesce(occurred_at between '1900-01-01' and '9999-01-01', true) then
+        raise exception 'hark: an event happens between the years 1900 and 9999, not at %', coalesce(occurred_at, published_at)
+            using errcode = '22023';
+    end if;
     if key = '' then
         raise exception 'hark: an idempotency key may be null but not empty' using errcode = '22023';
     end if;
