@@ -7,7 +7,7 @@ template_sources.py  its words: strings and files, checked as Jinja
 mail_settings.py   `[channels.email]`: sender, server, what comes from the environment
 nodes.py           values that know their line, so that faults can name it
 toml_lines.py      TOML with line numbers
-nearest.py         did you mean …?
+wording.py         how faults show what was written, and did you mean …?
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from hark.catalogue.model import (
     Templates,
     Windows,
 )
-from hark.catalogue.nearest import nearest, no_such
 from hark.catalogue.reading import load_catalogue
+from hark.catalogue.wording import nearest, no_such
 
 __all__ = [
     "Calendar",

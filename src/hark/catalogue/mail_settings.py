@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from email_validator import EmailNotValidError, validate_email
 
 from hark.catalogue.model import Email
-from hark.catalogue.nodes import Node, quoted
+from hark.catalogue.nodes import Node
+from hark.catalogue.wording import quoted
 from hark.errors import BadInput
 
 EMAIL_KEYS = ("from", "smtp", "reply_to")

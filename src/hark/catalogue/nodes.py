@@ -9,17 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
 from typing import Any, TypeVar
 
-from hark.catalogue.nearest import no_such
 from hark.catalogue.toml_lines import Document, KeyPath
+from hark.catalogue.wording import no_such, quoted, shown
 from hark.errors import BadInput, Fault
 
 T = TypeVar("T")
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,34 +160,3 @@ def dotted(path: KeyPath) -> str:
     """A path as TOML writes it; an array's item goes by the name of its array."""
     keys = [part for part in path if isinstance(part, str)]
     return ".".join(key if _BARE.fullmatch(key) else quoted(key) for key in keys)
-
-
-def quoted(text: str) -> str:
-    """A text in quotes, cut where it is long; what cannot be printed is escaped, so that it moves no cursor."""
-    cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    escaped = cut.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{"".join(each if each.isprintable() else _escape(each) for each in escaped)}"'
-
-
-def shown(value: object) -> str:
-    """A value as its author would know it again."""
-    match value:
-        case str():
-            return quoted(value)
-        case bool():
-            return "true" if value else "false"
-        case dict():
-            return "a table"
-        case list():
-            return "a list"
-        case date() | datetime() | time():
-            return value.isoformat()
-    try:
-        text = str(value)
-    except ValueError:  # Python refuses to write out integers of more than 4,300 digits
-        return "a very long number"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _escape(character: str) -> str:
-    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(character, f"\\u{ord(character):04X}")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from hark.catalogue.mail_settings import EMAIL_KEYS, read_email
 from hark.catalogue.model import Calendar, Catalogue, Channel, Email, Reason, Windows
-from hark.catalogue.nodes import Findings, Node, Table, line_fault, quoted
+from hark.catalogue.nodes import Findings, Node, Table, line_fault
 from hark.catalogue.reasons import DEFAULT_WINDOWS, REASON_KEYS, WINDOW_KEYS, Surroundings, read_reason, read_windows
 from hark.catalogue.template_sources import FILE_KEYS, TEMPLATE_KEYS
 from hark.catalogue.toml_lines import NotToml, read_file
+from hark.catalogue.wording import quoted
 from hark.durations import parse_local_time, parse_weekday
 from hark.errors import CatalogueFaults
 

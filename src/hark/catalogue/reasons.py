@@ -9,9 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from hark.catalogue.model import Category, Channel, Frequency, Reason, Templates, Windows
-from hark.catalogue.nearest import no_such
-from hark.catalogue.nodes import Node, Table, quoted, shown
+from hark.catalogue.nodes import Node, Table
 from hark.catalogue.template_sources import read_templates
+from hark.catalogue.wording import no_such, quoted, shown
 from hark.durations import format_duration, parse_duration
 from hark.errors import BadInput
 

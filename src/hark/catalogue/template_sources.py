@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hark.catalogue.model import Templates
-from hark.catalogue.nodes import Node, quoted
+from hark.catalogue.nodes import Node
+from hark.catalogue.wording import printable, quoted
 from hark.templates.sandbox import Sandbox, source_faults
 
 TEMPLATE_KEYS = ("subject", "subject_many", "text", "html")
@@ -49,8 +50,12 @@ def _checked(node: Node, folder: Path) -> str | None:
     if source is None:
         return None
     for fault in _faults(source.text):
-        node.fault(_LINE_OF_TEMPLATE.sub(rf"line \1 of {source.file}: ", fault) if source.file else fault)
+        node.fault(_of_file(fault, source.file) if source.file else fault)
     return source.text
+
+
+def _of_file(fault: str, file: str) -> str:
+    return _LINE_OF_TEMPLATE.sub(lambda match: f"line {match[1]} of {file}: ", fault)
 
 
 def _source(node: Node, folder: Path) -> _Source | None:
@@ -63,7 +68,7 @@ def _source(node: Node, folder: Path) -> _Source | None:
     if named is None or not (name := named.line_of_text(longest=255)):
         return None
     text = _read(named, name, folder)
-    return None if text is None else _Source(text, quoted(name)[1:-1])
+    return None if text is None else _Source(text, name)
 
 
 def _read(node: Node, name: str, folder: Path) -> str | None:
@@ -97,4 +102,4 @@ def _faults(source: str) -> list[str]:
     except Exception as error:
         # A compiler of somebody else's: deep nesting, huge constants and odd names end in errors of many kinds.
         return [f"does not compile ({type(error).__name__}); make it simpler"]
-    return [quoted(fault)[1:-1] if not fault.isprintable() else fault for fault in faults]
+    return [printable(fault) for fault in faults]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hark.catalogue.wording import printable
 from hark.errors import Fault
 
 KeyPath = tuple[str | int, ...]
@@ -85,13 +86,9 @@ _AT_END = " (at end of document)"
 def _syntax_fault(text: str, message: str) -> Fault:
     found = _AT_LINE.search(message)
     if found:
-        return Fault(int(found[1]), "syntax", f"{_printable(message[: found.start()])}, at column {found[2]}")
-    what = _printable(message.removesuffix(_AT_END))
+        return Fault(int(found[1]), "syntax", f"{printable(message[: found.start()])}, at column {found[2]}")
+    what = printable(message.removesuffix(_AT_END))
     return Fault(text.rstrip("\n").count("\n") + 1, "syntax", f"{what}, at the end of the file")
-
-
-def _printable(message: str) -> str:
-    return "".join(each if each.isprintable() else f"U+{ord(each):04X}" for each in message)
 
 
 # Where each key stands -----------------------------------------------------------------------------------------------
