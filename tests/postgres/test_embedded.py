@@ -10,7 +10,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ from hark.postgres.embedded import EmbeddedServer, default_data_dir, start
 from hark.postgres.embedded.account import Account, barrier
 from hark.postgres.embedded.processes import every_process, find_process
 from hark.postgres.embedded.programs import find_programs
-from tests.servers import REPOSITORY, Child, eventually, postgres_bin_dir, spawn
+from tests.servers import REPOSITORY, Child, eventually, postgres_bin_dir, scratch_folder, spawn
 
 AS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
@@ -76,8 +75,7 @@ def bin_dir() -> Path | None:
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
     """A directory that does not exist yet. Whatever ran on it must be gone soon after the test."""
-    above = Path(tempfile.mkdtemp(prefix="hark-embedded-"))
-    above.chmod(0o755)
+    above = scratch_folder("hark-embedded-")
     yield above / "data"
     eventually(lambda: not of_server(above), f"nothing runs on {above} any more: {of_server(above)}")
     shutil.rmtree(above)
@@ -86,8 +84,7 @@ def data_dir() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def pristine(bin_dir: Path | None) -> Iterator[Path]:
     """A data directory that was started and stopped once: copied, it saves each test the making of its own."""
-    above = Path(tempfile.mkdtemp(prefix="hark-embedded-"))
-    above.chmod(0o755)
+    above = scratch_folder("hark-embedded-")
     scratch(above / "data", bin_dir).release()
     eventually(lambda: not of_server(above), "the server has stopped")
     yield above / "data"
@@ -269,10 +266,10 @@ def test_ctrl_c_and_term_to_the_whole_group_stop_it_only_after_its_users(made_di
 
 
 def test_a_starter_killed_at_any_moment_leaves_nothing_running(made_dir: Path, bin_dir: Path | None) -> None:
-    for step in range(10):
+    for step in range(6):
         with user(made_dir, bin_dir) as child:
             child.wait_for("begins")
-            time.sleep(step * 0.02)  # not to wait for anything: to be killed somewhere else each time
+            time.sleep(step * 0.04)  # not to wait for anything: to be killed somewhere else each time
         eventually(lambda: not of_server(made_dir.parent), f"nothing is left of start {step}")
     with scratch(made_dir, bin_dir) as server:
         assert ask(server.dsn, "select 1") == 1
@@ -288,7 +285,7 @@ def test_a_starter_killed_while_it_makes_the_cluster_is_recovered(data_dir: Path
 def test_many_come_and_go_and_none_is_left_without_a_server(made_dir: Path, bin_dir: Path | None) -> None:
     with scratch(made_dir, bin_dir) as server:
         ask(server.dsn, "create table came (who int, round int)")
-    people, rounds = 6, 5
+    people, rounds = 5, 4
     with contextlib.ExitStack() as stack:
         crowd = [
             stack.enter_context(spawn(IN_AND_OUT, str(made_dir), str(bin_dir or ""), str(seed), str(rounds)))
