@@ -99,7 +99,7 @@ class Sender:
     clock: Clock
     worker: str
     backoff: Backoff = Backoff()
-    lease: timedelta = timedelta(seconds=60)
+    lease: timedelta = timedelta(seconds=30)
     claim_chunk: int = 200
     send_chunk: int = 50
     passed: Callable[[Step, int], None] = _ignore
