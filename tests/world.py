@@ -39,6 +39,12 @@ REFUSED = Outcome(Verdict.REFUSED, "recorder: 554 no thanks")
 BAD_ADDRESS = Outcome(Verdict.REFUSED, "recorder: 550 no such user", bad_address=True)
 UNKNOWN = Outcome(Verdict.UNKNOWN, "recorder: no answer within 30 s")
 
+_OF_A_DELIVERY = (
+    "recipient_id, id, channel, batch_group, frequency, state, outcome, gathering, at_least_once, due_at, items,"
+    " moved_on, first_event, last_event, attempt, lease_until, worker, why, left_out, created_at, changed_at"
+)
+"""All but stale_at, which may be infinite: more than Python's times can say."""
+
 Row = Any
 """One row of a table, by its columns' names."""
 
@@ -136,7 +142,7 @@ class Recorder:
         return outcome
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class World:
     """Hark with a virtual clock and a recorder, on a database of its own."""
 
@@ -282,7 +288,7 @@ class World:
 
     async def deliveries(self) -> list[Row]:
         """All deliveries, oldest first."""
-        return await self.rows("select * from hark.delivery order by id")
+        return await self.rows(f"select {_OF_A_DELIVERY} from hark.delivery order by id")
 
     async def delivery(self) -> Row:
         """The only delivery there is."""
