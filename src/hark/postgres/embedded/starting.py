@@ -128,14 +128,7 @@ def start(
     deadline = time.monotonic() + timeout_s
     try:
         with start_lock(layout, deadline) as starting:
-            users_lock = share_users_lock(layout, deadline)
-            try:
-                plan = _Plan(layout, bin_dir, durable, keep, every_setting, deadline)
-                running = _ensure_running(plan, starting, users_lock)
-                return _ready(layout, running, users_lock, deadline)
-            except BaseException:
-                os.close(users_lock)
-                raise
+            return _take_part(_Plan(layout, bin_dir, durable, keep, every_setting, deadline), starting)
     except OSError as error:
         raise Unreachable(f"the embedded Postgres in {layout.root} cannot be started: {error}") from error
 
@@ -153,6 +146,16 @@ class _Plan:
 
     def left_s(self) -> float:
         return max(0.1, self.deadline - time.monotonic())
+
+
+def _take_part(plan: _Plan, starting: int) -> EmbeddedServer:
+    users_lock = share_users_lock(plan.layout, plan.deadline)
+    try:
+        running = _ensure_running(plan, starting, users_lock)
+        return _ready(plan.layout, running, users_lock, plan.deadline)
+    except BaseException:
+        os.close(users_lock)
+        raise
 
 
 def _ensure_running(plan: _Plan, starting: int, users_lock: int) -> Postmaster:
