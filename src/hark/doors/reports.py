@@ -1,0 +1,232 @@
+"""What people ask to see, whichever door they come in by: the pipeline at a glance, and deliveries in pages.
+
+Every count is cheap: it is read from an index of just what it counts, or stops at `BOUND`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hark.catalogue import Channel
+from hark.delivery.states import Result, State
+from hark.postgres.database import Database
+from hark.postgres.queries import Queries
+
+_SQL = Queries.beside(__file__)
+
+BOUND = 10_000
+"""Counts beyond it say so, and no more."""
+
+ANSWER_WAIT = timedelta(minutes=15)
+"""How long after a hand-over its answer may still come."""
+
+_PATIENCE = timedelta(minutes=1)
+_NEWEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many there are: exact up to `BOUND`; beyond it `about` is the database's own estimate, if it has one."""
+
+    counted: int
+    about: int = 0
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there are more than were counted."""
+        return self.counted > BOUND
+
+    def __str__(self) -> str:
+        if not self.bounded:
+            return f"{self.counted:,}"
+        return f"{BOUND:,}+ (about {self.about:,})" if self.about > BOUND else f"{BOUND:,}+"
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The pipeline at a glance.
+
+    Attributes:
+        waiting_since: when the event was published that is next to be fanned out.
+        due: deliveries that may be claimed now; `next_due` is when the first of all that wait is.
+        not_rendered: deliveries that wait because their words broke; `again`, all that wait for another attempt.
+        unanswered: deliveries handed over without an answer yet; `unknown`, those that will not get one any more.
+    """
+
+    at: datetime
+    events: Count
+    events_waiting: Count
+    waiting_since: datetime | None
+    recipients: Count
+    subscriptions: Count
+    reasons: int
+    preferences: Count
+    notifications: Count
+    gathering: Count
+    due: Count
+    next_due: datetime | None
+    sending: Count
+    leases_over: Count
+    not_rendered: Count
+    again: Count
+    deliveries: Count
+    unanswered: Count
+    unknown: Count
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryLine:
+    """One delivery as lists show it."""
+
+    recipient_id: str
+    id: int
+    channel: str
+    frequency: str
+    state: str
+    outcome: str
+    due_at: datetime
+    items: int
+    attempt: int
+    worker: str | None
+    why: str
+    created_at: datetime
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    """Which deliveries to list; None: all. `since` is when they were created, at the earliest."""
+
+    recipient: str | None = None
+    state: State | None = None
+    outcome: Result | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    events: int
+    about_events: int
+    events_waiting: int
+    waiting_since: datetime | None
+    recipients: int
+    about_recipients: int
+    subscriptions: int
+    about_subscriptions: int
+    reasons: int
+    preferences: int
+    about_preferences: int
+    gathering: int
+    due: int
+    next_due: datetime | None
+    sending: int
+    leases_over: int
+    unanswered: int
+    unknown: int
+    not_rendered: int
+    again: int
+    deliveries: int
+    about_deliveries: int
+    notifications: int
+    about_notifications: int
+
+
+async def is_ready(database: Database) -> bool:
+    """Whether the database has Hark's tables."""
+    return (await database.one(_SQL["ready"], _Ready)).ready
+
+
+async def pipeline(database: Database, now: datetime) -> Pipeline:
+    """A count at each stage, as things stand."""
+    given = {
+        "bound": BOUND + 1,
+        "now": now,
+        "settled_before": now - ANSWER_WAIT,
+        "channels": [Channel.EMAIL, Channel.PUSH],
+    }
+    counted = await database.one(_SQL["pipeline"], _Counted, given)
+    return Pipeline(
+        at=now,
+        events=Count(counted.events, counted.about_events),
+        events_waiting=Count(counted.events_waiting),
+        waiting_since=counted.waiting_since,
+        recipients=Count(counted.recipients, counted.about_recipients),
+        subscriptions=Count(counted.subscriptions, counted.about_subscriptions),
+        reasons=counted.reasons,
+        preferences=Count(counted.preferences, counted.about_preferences),
+        notifications=Count(counted.notifications, counted.about_notifications),
+        gathering=Count(counted.gathering),
+        due=Count(counted.due),
+        next_due=counted.next_due,
+        sending=Count(counted.sending),
+        leases_over=Count(counted.leases_over),
+        not_rendered=Count(counted.not_rendered),
+        again=Count(counted.again),
+        deliveries=Count(counted.deliveries, counted.about_deliveries),
+        unanswered=Count(counted.unanswered),
+        unknown=Count(counted.unknown),
+    )
+
+
+async def deliveries(
+    database: Database, which: DeliveryFilter, *, before: int = _NEWEST, limit: int = 50
+) -> list[DeliveryLine]:
+    """One page of deliveries, newest first.
+
+    Args:
+        before: only those older than this one: the last `id` of the page before.
+        limit: the page's size.
+    """
+    given = {
+        "recipient": which.recipient,
+        "state": which.state,
+        "outcome": which.outcome,
+        "since": which.since,
+        "before": before,
+        "limit": limit,
+    }
+    # Planned with the values given, so that each filter finds the index that is made for it.
+    return await database.fetch(_SQL["deliveries_newest"], DeliveryLine, given, prepare=False)
+
+
+def advice(seen: Pipeline) -> list[str]:
+    """What to look at next, the most pressing first; never empty."""
+    return list(_advice(seen)) or [_quiet(seen)]
+
+
+def _advice(seen: Pipeline) -> Iterator[str]:
+    if not seen.reasons:
+        yield "no reasons are known: name a catalogue (hark migrate --catalogue hark.toml)"
+    elif not seen.recipients.counted:
+        yield "nobody is known yet: hark recipients import people.csv"
+    elif not seen.events.counted:
+        yield "nothing has happened yet: hark publish REASON --to WHOM"
+    if seen.waiting_since is not None and seen.at - seen.waiting_since > _PATIENCE:
+        yield f"{_are(seen.events_waiting, 'event')} not fanned out yet: does a worker run? (hark worker)"
+    if seen.next_due is not None and seen.at - seen.next_due > _PATIENCE:
+        yield f"{_are(seen.due, 'message')} due and unclaimed: does a worker run? (hark worker)"
+    if seen.leases_over.counted:
+        yield f"{_are(seen.leases_over, 'message')} held by a worker whose lease ran out; any worker takes over"
+    if seen.not_rendered.counted:
+        yield f"{_are(seen.not_rendered, 'message')} not rendered: hark deliveries --state PENDING says why"
+    if seen.again.counted > seen.not_rendered.counted:
+        yield f"{_are(seen.again, 'message')} to be attempted again: hark deliveries --state PENDING says why"
+    if seen.unknown.counted:
+        yield f"{_are(seen.unknown, 'message')} without an answer for good: hark deliveries --outcome unknown"
+
+
+def _are(count: Count, noun: str) -> str:
+    return f"{count} {noun} is" if count.counted == 1 else f"{count} {noun}s are"
+
+
+def _quiet(seen: Pipeline) -> str:
+    if seen.next_due is None:
+        return "all is quiet: nothing waits"
+    return f"all is well; the next message is due at {seen.next_due.astimezone():%H:%M:%S}"

@@ -1,0 +1,52 @@
+-- name: ready
+-- Whether the tables are there at all, asked before any of them is read.
+select to_regclass('hark.migration') is not null and to_regclass('hark.delivery') is not null as ready
+
+-- name: pipeline
+-- Every count stops at `bound`, and is read from an index that holds only what it counts, or from the table's first rows.
+select
+    (select count(*) from (select from hark.event limit %(bound)s) _) as events,
+    (select greatest(reltuples, 0)::bigint from pg_class where oid = 'hark.event'::regclass) as about_events,
+    (select count(*) from (select from hark.event where fanned_out_at is null limit %(bound)s) _) as events_waiting,
+    (select min(published_at) from (select published_at from hark.event where fanned_out_at is null
+                                     order by chunks, id limit 1) _) as waiting_since,
+    (select count(*) from (select from hark.recipient limit %(bound)s) _) as recipients,
+    (select greatest(reltuples, 0)::bigint from pg_class where oid = 'hark.recipient'::regclass) as about_recipients,
+    (select count(*) from (select from hark.subscription limit %(bound)s) _) as subscriptions,
+    (select greatest(reltuples, 0)::bigint from pg_class where oid = 'hark.subscription'::regclass) as about_subscriptions,
+    (select count(*) from hark.reason where not retired) as reasons,
+    (select count(*) from (select from hark.preference limit %(bound)s) _) as preferences,
+    (select greatest(reltuples, 0)::bigint from pg_class where oid = 'hark.preference'::regclass) as about_preferences,
+    (select count(*) from (select from hark.delivery where gathering limit %(bound)s) _) as gathering,
+    (select count(*) from (select from hark.delivery
+                            where state = 'PENDING' and channel = any(%(channels)s::hark.channel[]) and due_at <= %(now)s
+                            limit %(bound)s) _) as due,
+    (select min(due_at) from hark.delivery where state = 'PENDING' and channel = 'email') as next_due,
+    (select count(*) from (select from hark.delivery where state = 'SENDING' limit %(bound)s) _) as sending,
+    (select count(*) from (select from hark.delivery where state = 'SENDING' and lease_until < %(now)s
+                            limit %(bound)s) _) as leases_over,
+    (select count(*) from (select from hark.delivery where outcome = 'unknown' limit %(bound)s) _) as unanswered,
+    (select count(*) from (select from hark.delivery where outcome = 'unknown' and changed_at < %(settled_before)s
+                            limit %(bound)s) _) as unknown,
+    (select count(*) filter (where why like 'rendering failed%%')
+       from (select why from hark.delivery where state = 'PENDING' and channel = 'email'
+              order by due_at limit %(bound)s) _) as not_rendered,
+    (select count(*) filter (where attempt > 0)
+       from (select attempt from hark.delivery where state = 'PENDING' and channel = 'email'
+              order by due_at limit %(bound)s) _) as again,
+    (select count(*) from (select from hark.delivery limit %(bound)s) _) as deliveries,
+    (select greatest(reltuples, 0)::bigint from pg_class where oid = 'hark.delivery'::regclass) as about_deliveries,
+    (select count(*) from (select from hark.notification limit %(bound)s) _) as notifications,
+    (select greatest(reltuples, 0)::bigint from pg_class where oid = 'hark.notification'::regclass) as about_notifications
+
+-- name: deliveries_newest
+select recipient_id, id, channel::text as channel, frequency::text as frequency, state::text as state,
+       outcome::text as outcome, due_at, items, attempt, worker, why, created_at, changed_at
+  from hark.delivery
+ where id < %(before)s
+   and (%(recipient)s::text is null or recipient_id = %(recipient)s)
+   and (%(state)s::hark.delivery_state is null or state = %(state)s)
+   and (%(outcome)s::hark.outcome is null or outcome = %(outcome)s)
+   and (%(since)s::timestamptz is null or created_at >= %(since)s)
+ order by id desc
+ limit %(limit)s
