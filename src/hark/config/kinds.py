@@ -1,0 +1,95 @@
+"""How each kind of setting is read, from a text or from TOML; what cannot be is refused as `BadInput`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from hark.catalogue.mail_settings import smtp_fault
+from hark.catalogue.wording import no_such, shown
+from hark.durations import format_duration, parse_duration
+from hark.errors import BadInput
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+_YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def count(low: int, high: int) -> Callable[[object], int]:
+    """A whole number, both bounds allowed; also as a text."""
+
+    def read(value: object) -> int:
+        number = _number(value)
+        if number is None or not low <= number <= high:
+            raise BadInput(f"{shown(value)} is not a whole number from {low} to {high}")
+        return number
+
+    return read
+
+
+def duration(low: timedelta, high: timedelta) -> Callable[[object], timedelta]:
+    """A duration, both bounds allowed, as `hark.durations` reads it."""
+
+    def read(value: object) -> timedelta:
+        duration = value if isinstance(value, timedelta) else parse_duration(_text(value))
+        if not low <= duration <= high:
+            raise BadInput(f"{shown(_text(value))} is not from {format_duration(low)} to {format_duration(high)}")
+        return duration
+
+    return read
+
+
+def flag(value: object) -> bool:
+    """True or false, also in the words that shells and containers use."""
+    if isinstance(value, bool):
+        return value
+    word = _text(value).lower()
+    if word in (*_YES, *_NO):
+        return word in _YES
+    raise BadInput(f"{shown(value)} is neither true nor false; write true or false")
+
+
+def path(value: object) -> Path:
+    """A path; `~` is the home of its user."""
+    if not isinstance(value, Path | str) or not str(value) or not str(value).isprintable():
+        raise BadInput(f"{shown(value)} is not a path")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise BadInput(f"{shown(str(value))} is of a user without a home; write the whole path") from None
+
+
+def log_level(value: object) -> str:
+    """One of `LOG_LEVELS`, in any case."""
+    level = _text(value).lower()
+    if level not in LOG_LEVELS:
+        raise BadInput(f"{shown(value)}: {no_such('level', level, LOG_LEVELS)}")
+    return level
+
+
+def database_url(value: object) -> str:
+    """A libpq URI or conninfo string; the value is a secret, so no fault quotes it."""
+    url = _text(value).strip()
+    if url.startswith(("postgresql://", "postgres://")) or ("=" in url and "://" not in url):
+        return url
+    raise BadInput("is not an address of Postgres; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+
+
+def smtp_url(value: object) -> str:
+    """The URL of a mail server; a secret too."""
+    url = _text(value).strip()
+    if fault := smtp_fault(url):
+        raise BadInput(fault)
+    return url
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else shown(value)
+
+
+def _number(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

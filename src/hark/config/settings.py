@@ -1,0 +1,104 @@
+"""All settings with their defaults, and how each is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hark.catalogue.wording import printable
+from hark.config import kinds
+from hark.durations import format_duration
+
+_DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, checked. docs/reference/settings.md says what each is for. Secrets are kept out of `repr`."""
+
+    database_url: str | None = field(default=None, repr=False)
+    data_dir: Path | None = None
+    catalogue: Path | None = None
+    auto_migrate: bool = True
+    smtp_url: str | None = field(default=None, repr=False)
+    smtp_connections: int = 4
+    concurrency: int = 4
+    claim_chunk: int = 200
+    send_chunk: int = 50
+    fanout_events: int = 500
+    fanout_chunk: int = 20_000
+    poll_period: timedelta = timedelta(seconds=1)
+    poll_floor: timedelta = timedelta(milliseconds=20)
+    lease: timedelta = timedelta(seconds=30)
+    max_attempts: int = 25
+    backoff_base: timedelta = timedelta(seconds=30)
+    backoff_cap: timedelta = timedelta(hours=2)
+    log_level: str = "info"
+    metrics_port: int | None = None
+
+
+NAMES = tuple(each.name for each in fields(Settings))
+SECRETS = frozenset(("database_url", "smtp_url"))
+PATHS = frozenset(("data_dir", "catalogue"))
+
+READ: Mapping[str, Callable[[object], object]] = {
+    "database_url": kinds.database_url,
+    "data_dir": kinds.path,
+    "catalogue": kinds.path,
+    "auto_migrate": kinds.flag,
+    "smtp_url": kinds.smtp_url,
+    "smtp_connections": kinds.count(1, 100),
+    "concurrency": kinds.count(1, 64),
+    "claim_chunk": kinds.count(1, 10_000),
+    "send_chunk": kinds.count(1, 1_000),
+    "fanout_events": kinds.count(1, 10_000),
+    "fanout_chunk": kinds.count(100, 1_000_000),
+    "poll_period": kinds.duration(10 * _MILLISECOND, 60 * _SECOND),
+    "poll_floor": kinds.duration(_MILLISECOND, 60 * _SECOND),
+    "lease": kinds.duration(5 * _SECOND, 3600 * _SECOND),
+    "max_attempts": kinds.count(1, 100),
+    "backoff_base": kinds.duration(_SECOND, _DAY),
+    "backoff_cap": kinds.duration(_SECOND, _DAY),
+    "log_level": kinds.log_level,
+    "metrics_port": kinds.count(1, 65_535),
+}
+"""How each setting is read from what a flag, a variable or the file says."""
+
+_ORDERED = (("poll_floor", "poll_period"), ("backoff_base", "backoff_cap"), ("send_chunk", "claim_chunk"))
+
+
+def disorders(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Settings that are larger than another that they may not pass: the name, and what is wrong."""
+    for low, high in _ORDERED:
+        if getattr(settings, low) > getattr(settings, high):
+            values = [in_words(name, getattr(settings, name)) for name in (low, high)]
+            yield low, f"{values[0]} is more than {high}, {values[1]}; write less, or more for {high}"
+
+
+def in_words(name: str, value: object) -> str:
+    """A setting's value as it could be written; a secret masked."""
+    if value is None:
+        return "none"
+    if name in SECRETS:
+        return _masked(str(value))
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    return str(value).lower() if isinstance(value, bool) else printable(str(value))
+
+
+def _masked(url: str) -> str:
+    """Where a URL leads, without its password and options; stars where a stray sign may have put a secret there."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "***"
+    user, _, host = parts.netloc.rpartition("@")
+    stray = "@" in f"{parts.path}{parts.query}{parts.fragment}"
+    if stray or not parts.scheme or not host:
+        return "***"
+    return printable(f"{parts.scheme}://{'***@' if user else ''}{host}{parts.path}")
