@@ -10,9 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hark.postgres.database import Database
-from hark.postgres.queries import Queries
+from hark.postgres.queries import Queries, Query, chain
 
 _SQL = Queries.beside(__file__)
+
+
+def _moving_the_count(marked: Query) -> Query:
+    return chain(marked, _SQL["uncounted"], end=_SQL["changed"])
+
+
+MARK_READ = _moving_the_count(_SQL["read_some"])
+MARK_ALL_READ = _moving_the_count(_SQL["read_all"])
+ARCHIVE = _moving_the_count(_SQL["archived"])
 
 _NEWEST = 2**63 - 1
 
@@ -85,18 +94,18 @@ async def mark_seen(database: Database, recipient: str, events: Sequence[int], n
 
 async def mark_read(database: Database, recipient: str, events: Sequence[int], now: datetime) -> int:
     """The recipient read these; how many they had not read before."""
-    return await _change(database, "mark_read", {"recipient": recipient, "events": list(events), "now": now})
+    return await _change(database, MARK_READ, {"recipient": recipient, "events": list(events), "now": now})
 
 
 async def mark_all_read(database: Database, recipient: str, now: datetime, *, up_to: int = _NEWEST) -> int:
     """The recipient read all up to an event (what came after they looked stays unread); how many changed."""
-    return await _change(database, "mark_all_read", {"recipient": recipient, "up_to": up_to, "now": now})
+    return await _change(database, MARK_ALL_READ, {"recipient": recipient, "up_to": up_to, "now": now})
 
 
 async def archive(database: Database, recipient: str, events: Sequence[int], now: datetime) -> int:
     """Put these away; how many were not put away before."""
-    return await _change(database, "archive", {"recipient": recipient, "events": list(events), "now": now})
+    return await _change(database, ARCHIVE, {"recipient": recipient, "events": list(events), "now": now})
 
 
-async def _change(database: Database, query: str, given: Mapping[str, object]) -> int:
-    return (await database.one(_SQL[query], _Changed, given)).changed
+async def _change(database: Database, query: Query, given: Mapping[str, object]) -> int:
+    return (await database.one(query, _Changed, given)).changed

@@ -21,45 +21,37 @@ update hark.notification
    set seen_at = %(now)s
  where recipient_id = %(recipient)s and event_id = any(%(events)s::bigint[]) and in_app and seen_at is null
 
--- name: mark_read
--- The count moves with the rows: in the same statement, by as many as really changed.
-with marked as (
+-- part: read_some
+marked as (
     update hark.notification
        set read_at = %(now)s, seen_at = coalesce(seen_at, %(now)s)
      where recipient_id = %(recipient)s and event_id = any(%(events)s::bigint[]) and in_app and read_at is null
     returning archived_at is null as was_unread
-),
-counted as (
-    update hark.inbox
-       set unread = unread - (select count(*) from marked where was_unread)
-     where recipient_id = %(recipient)s and exists (select from marked where was_unread)
 )
-select count(*) as changed from marked
 
--- name: mark_all_read
-with marked as (
+-- part: read_all
+marked as (
     update hark.notification
        set read_at = %(now)s, seen_at = coalesce(seen_at, %(now)s)
      where recipient_id = %(recipient)s and event_id <= %(up_to)s and in_app and read_at is null
     returning archived_at is null as was_unread
-),
-counted as (
-    update hark.inbox
-       set unread = unread - (select count(*) from marked where was_unread)
-     where recipient_id = %(recipient)s and exists (select from marked where was_unread)
 )
-select count(*) as changed from marked
 
--- name: archive
-with marked as (
+-- part: archived
+marked as (
     update hark.notification
        set archived_at = %(now)s
      where recipient_id = %(recipient)s and event_id = any(%(events)s::bigint[]) and in_app and archived_at is null
     returning read_at is null as was_unread
-),
-counted as (
+)
+
+-- part: uncounted
+-- The count moves with the rows: in the same statement, by as many as really changed.
+uncounted as (
     update hark.inbox
        set unread = unread - (select count(*) from marked where was_unread)
      where recipient_id = %(recipient)s and exists (select from marked where was_unread)
 )
+
+-- name: changed
 select count(*) as changed from marked

@@ -8,12 +8,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.architecture.test_sql import all_queries
-from tests.servers import Postgres
 
 from hark.batching import FAN_OUT_BEGUN, FAN_OUT_FRESH
 from hark.postgres.database import SESSION
 from hark.postgres.queries import Query
+from tests.architecture.test_sql import all_queries
+from tests.servers import Postgres
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HELD = {"recipients": [f"user-{n:06}" for n in range(1, 201)], "ids": list(range(1, 201)), "attempts": [1] * 200}

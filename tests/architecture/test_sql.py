@@ -11,16 +11,24 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.servers import Postgres
 
 import hark
 from hark.batching import FAN_OUT_BEGUN, FAN_OUT_FRESH
 from hark.catalogue import Category, Channel, Frequency
 from hark.delivery.states import TRANSITIONS, Result, State
+from hark.inbox import ARCHIVE, MARK_ALL_READ, MARK_READ
 from hark.postgres.embedded.programs import find_programs
 from hark.postgres.queries import Queries, Query, UnknownQuery, in_schema
 from hark.preferences import Reach, Why
+from tests.servers import Postgres
 
+CHAINS = {
+    "batching.fan_out_fresh": FAN_OUT_FRESH,
+    "batching.fan_out_begun": FAN_OUT_BEGUN,
+    "inbox.mark_read": MARK_READ,
+    "inbox.mark_all_read": MARK_ALL_READ,
+    "inbox.archive": ARCHIVE,
+}
 PREPARABLE = re.compile(r"\s*(--.*\n\s*)*(select|insert|update|delete|with|merge|values)\b", re.IGNORECASE)
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 
@@ -36,9 +44,10 @@ def all_queries() -> dict[str, Query]:
         query.name: query
         for queries in files()
         for query in queries.values()
-        if not query.part and query.name != "batching.fan_out" and PREPARABLE.match(query.sql)
+        if not query.part and PREPARABLE.match(query.sql)
     }
-    return whole | {"batching.fan_out_fresh": FAN_OUT_FRESH, "batching.fan_out_begun": FAN_OUT_BEGUN}
+    ends = {"batching.fan_out", "inbox.changed"}
+    return {name: query for name, query in whole.items() if name not in ends} | CHAINS
 
 
 def numbered(sql: str) -> str:

@@ -93,4 +93,4 @@ def _parse(path: Path) -> Iterator[tuple[str, Query]]:
 def chain(*parts: Query, end: Query) -> Query:
     """One statement out of the parts that stages own: each part reads what the ones before it name; `end` closes it."""
     expressions = ",\n".join(part.sql for part in parts)
-    return Query(end.name, f"with {expressions}\n{end.sql}")
+    return Query(f"{parts[0].name}…{end.name}", f"with {expressions}\n{end.sql}")
