@@ -25,8 +25,9 @@ class Backoff:
         Spread by delivery, so that a provider that comes back is not met by all at once; the same for the same attempt
         of the same delivery, so that a replay repeats.
         """
-        doubled = self.base * (1 << min(max(attempt - 1, 0), 40))
-        return min(doubled, self.cap) * (0.8 + 0.4 * _spread(attempt, delivery_id))
+        doubled = self.base.total_seconds() * 2.0 ** min(max(attempt - 1, 0), 64)
+        capped = timedelta(seconds=min(doubled, self.cap.total_seconds()))
+        return capped * (0.8 + 0.4 * _spread(attempt, delivery_id))
 
     def used_up(self, attempt: int) -> bool:
         """Whether this attempt was the last."""
