@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from hark.catalogue import Calendar, Catalogue, Category, Channel, Frequency, Reason, Templates, Windows
 from hark.errors import CatalogueFaults, RenderingFailed
-from hark.rendering import LISTED, SUBJECT_LENGTH, VARIABLES, Batch, Item, Message, Renderer, template_faults
+from hark.rendering import LISTED, SUBJECT_LENGTH, Batch, Item, Message, Renderer, template_faults
+from hark.templates import VARIABLES
 from hark.templates.sandbox import VALUE_LENGTH, clean, text_of
 
 NOON = datetime(2026, 5, 3, 12, 0, tzinfo=UTC)

@@ -4,6 +4,7 @@
     ├── BadInput              the caller can mend it: names the value, what was expected, how to mend it (CLI exit 2)
     │   ├── CatalogueFaults     every fault of hark.toml at once, each with its line
     │   ├── FileFaults          every fault of an input file at once, each with its line
+    │   ├── SettingFaults       everything wrong with the settings at once, each with where it was set (`hark.config`)
     │   ├── UnknownReason       publish was given a reason that the catalogue does not declare
     │   └── KeyReused           the same idempotency key, other content
     ├── Unreachable           something Hark needs does not answer (CLI exit 3)

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from hark.catalogue import Catalogue, Reason, Templates
 from hark.errors import CatalogueFaults, Fault, RenderingFailed
+from hark.templates import VARIABLES
 from hark.templates.locality import language_of, localised, when, zone_of
 from hark.templates.sandbox import Sandbox, fill, html_of, one_line, source_faults, text_of
 
@@ -31,11 +32,6 @@ BUILT_IN = Templates(
     "{% else %}{{ actor or about or title }}{% endif %}",
 )
 """The words of a reason that brings none of its own."""
-
-VARIABLES = frozenset(
-    ("about", "actor", "at", "count", "event_id", "items", "payload", "reason", "recipient", "title", "when")
-)
-"""What a template may name; docs/how-to/templates.md says what each is."""
 
 
 @dataclass(frozen=True, slots=True)

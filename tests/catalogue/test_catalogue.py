@@ -17,7 +17,7 @@ from hark import rendering
 from hark.catalogue import Calendar, Catalogue, Category, Channel, Frequency, Windows, load_catalogue, nearest
 from hark.catalogue.mail_settings import mailbox_fault
 from hark.catalogue.reading import KEYS
-from hark.catalogue.template_sources import LARGEST_FILE, VARIABLES
+from hark.catalogue.template_sources import LARGEST_FILE
 from hark.channels.addresses import parse_mailbox
 from hark.errors import CatalogueFaults, Fault
 
@@ -614,7 +614,3 @@ class TestTheReference:
     def test_its_example_has_no_faults(self, tmp_path: Path) -> None:
         example = re.findall(r"^```toml\n(.*?)^```", REFERENCE.read_text(), re.MULTILINE | re.DOTALL)
         assert load(tmp_path, example[0], HARK_SMTP_URL="smtp://localhost:25").reasons
-
-
-def test_templates_may_name_what_rendering_gives_them() -> None:
-    assert VARIABLES == rendering.VARIABLES

@@ -81,7 +81,7 @@ class TestOrder:
         assert said["log_level"] == ("debug", "HARK_LOG_LEVEL")
         assert said["poll_period"] == ("2s", "hark.toml:3")
         assert said["lease"] == ("30s", "default")
-        assert said["metrics_port"] == ("none", "default")
+        assert said["data_dir"] == ("none", "default")
         assert said["auto_migrate"] == ("true", "default")
         assert said["catalogue"][1] == "working directory"
         assert said["database_url"] == ("postgresql://***@db:5432/hark", "HARK_DATABASE_URL")
@@ -98,7 +98,6 @@ class TestKinds:
             ("auto_migrate", ["true", "Yes", "on", "1"], True),
             ("log_level", ["warning", "WARNING"], "warning"),
             ("data_dir", ["/srv/hark"], Path("/srv/hark")),
-            ("metrics_port", ["9100"], 9100),
             ("database_url", ["postgresql://u@h/d"], "postgresql://u@h/d"),
             ("database_url", ["host=/run dbname=x"], "host=/run dbname=x"),
             ("smtp_url", ["smtps://u:p@h:465"], "smtps://u:p@h:465"),
@@ -122,7 +121,6 @@ class TestKinds:
             ("claim_chunk", "many", '"many" is not a whole number from 1 to 10000'),
             ("claim_chunk", "0", '"0" is not a whole number from 1 to 10000'),
             ("claim_chunk", "1.5", '"1.5" is not a whole number from 1 to 10000'),
-            ("metrics_port", "65536", '"65536" is not a whole number from 1 to 65535'),
             ("lease", "4 minutes", '"4 minutes" is not a duration; write 4m'),
             ("lease", "60", '"60" is not a duration; write 1m'),
             ("lease", "2h", '"2h" is not from 5s to 1h'),
@@ -263,7 +261,7 @@ class TestTheReference:
             for name, row in described().items()
             if (match := re.search(r"(\w+) to (\w+)$", row[1]))
         }
-        assert len(bounds) == 13
+        assert len(bounds) == 12
         for name, (low, high) in bounds.items():
             assert in_words(name, READ[name](low)) == low
             assert in_words(name, READ[name](high)) == high

@@ -10,17 +10,13 @@ from pathlib import Path
 from hark.catalogue.model import Templates
 from hark.catalogue.nodes import Node
 from hark.catalogue.wording import printable, quoted
+from hark.templates import VARIABLES
 from hark.templates.sandbox import Sandbox, source_faults
 
 TEMPLATE_KEYS = ("subject", "subject_many", "text", "html")
 FILE_KEYS = ("file",)
 LARGEST_FILE = 256 * 1024
 """Bytes of a template file."""
-
-VARIABLES = frozenset(
-    ("about", "actor", "at", "count", "event_id", "items", "payload", "reason", "recipient", "title", "when")
-)
-"""What a template may name: `hark.rendering.VARIABLES`, which stands above this layer; a test holds them equal."""
 
 _LINE_OF_TEMPLATE = re.compile(r"^line (\d+) of the template: ")
 

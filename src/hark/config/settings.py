@@ -39,7 +39,6 @@ class Settings:
     backoff_base: timedelta = timedelta(seconds=30)
     backoff_cap: timedelta = timedelta(hours=2)
     log_level: str = "info"
-    metrics_port: int | None = None
 
 
 NAMES = tuple(each.name for each in fields(Settings))
@@ -65,7 +64,6 @@ READ: Mapping[str, Callable[[object], object]] = {
     "backoff_base": kinds.duration(_SECOND, _DAY),
     "backoff_cap": kinds.duration(_SECOND, _DAY),
     "log_level": kinds.log_level,
-    "metrics_port": kinds.count(1, 65_535),
 }
 """How each setting is read from what a flag, a variable or the file says."""
 
