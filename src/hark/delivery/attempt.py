@@ -10,7 +10,8 @@ settle     SENT (unknown) → what the provider said
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -21,11 +22,14 @@ from hark.delivery.backoff import Backoff
 from hark.delivery.claim import Claimed, claim_due
 from hark.delivery.handover import Outbound, Outcome, Prepared, Verdict
 from hark.delivery.recheck import Rechecked, recheck
-from hark.delivery.settle import Withdrawal, after_failure, after_outcome, mark, settle, withdraw
-from hark.delivery.states import State
+from hark.delivery.settle import Settlement, Withdrawal, after_failure, after_outcome, mark, settle, withdraw
+from hark.delivery.states import Result, State
 from hark.errors import RenderingFailed, Undeliverable
-from hark.postgres.database import Database
+from hark.postgres.database import Database, is_passing
 from hark.rendering import Renderer
+
+_WRITES = 150
+"""How often an outcome is tried to be written down while the database is away: for about twelve minutes at least."""
 
 
 class Step(StrEnum):
@@ -178,10 +182,26 @@ class Sender:
         )
 
     async def _mark(self, chunk: Sequence[_Ready]) -> list[_Ready]:
-        ours = await mark(self.database, [ready.delivery for ready in chunk], self.clock.now())
+        try:
+            ours = await mark(self.database, [ready.delivery for ready in chunk], self.clock.now())
+        except Exception as error:
+            if is_passing(error):
+                await self._take_back(chunk)
+            raise
         marked = [ready for ready in chunk if ready.delivery.id in ours]
         self.passed(Step.MARK, len(marked))
         return marked
+
+    async def _take_back(self, chunk: Sequence[_Ready]) -> None:
+        """Undo a mark that may have been committed, or not: nothing was handed over.
+
+        First where it was not, then where it was: the other way round, a commit between the two would slip through.
+        """
+        why, now = "the database went away before the hand-over", self.clock.now()
+        held = [Withdrawal(ready.delivery, State.PENDING, why, now) for ready in chunk]
+        marked = [Settlement(ready.delivery, State.PENDING, Result.NONE, why, now) for ready in chunk]
+        await self._write_down(lambda: withdraw(self.database, held, now))
+        await self._write_down(lambda: settle(self.database, marked, now))
 
     async def _hand_over(self, marked: Sequence[_Ready]) -> list[Outcome]:
         outcomes = await self.outbound.send([ready.prepared for ready in marked])
@@ -194,7 +214,7 @@ class Sender:
             after_outcome(ready.delivery, outcome, now, self.backoff)
             for ready, outcome in zip(marked, outcomes, strict=True)
         ]
-        await settle(self.database, settlements, now)
+        await self._write_down(lambda: settle(self.database, settlements, now))
         self.passed(Step.SETTLE, len(settlements))
         verdicts = [outcome.verdict for outcome in outcomes]
         return Attempted(
@@ -203,6 +223,17 @@ class Sender:
             refused=verdicts.count(Verdict.REFUSED),
             unknown=verdicts.count(Verdict.UNKNOWN),
         )
+
+    async def _write_down(self, write: Callable[[], Awaitable[object]]) -> None:
+        """Nobody else knows what this worker knows, so it waits until the database is back; twice written is once."""
+        for tries in range(_WRITES):
+            try:
+                await write()
+                return
+            except Exception as error:
+                if not is_passing(error) or self.stopping() or tries + 1 == _WRITES:
+                    raise
+            await asyncio.sleep(min(0.1 * (1 << min(tries, 6)), 5.0))
 
 
 def _chunks(ready: Sequence[_Ready], size: int) -> Iterator[Sequence[_Ready]]:
