@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+import structlog
+
 from hark.catalogue import Channel
 from hark.clock import Clock
 from hark.delivery.backoff import Backoff
@@ -27,6 +29,8 @@ from hark.delivery.states import Result, State
 from hark.errors import RenderingFailed, Undeliverable
 from hark.postgres.database import Database, is_passing
 from hark.rendering import Renderer
+
+_log = structlog.get_logger(__name__)
 
 _WRITES = 150
 """How often an outcome is tried to be written down while the database is away: for about twelve minutes at least."""
@@ -169,6 +173,10 @@ class Sender:
             return Withdrawal(delivery, State.CANCELED, f"cannot be sent as it is: {error}")
         except RenderingFailed as error:
             return after_failure(delivery, f"rendering failed: {error}", self.clock.now(), self.backoff)
+        except Exception as error:  # a fault of ours must not hold up the others of its chunk
+            _log.error("drafting_failed", delivery=delivery.id, exc_info=error)
+            why = f"rendering failed: {type(error).__name__}, see the log"
+            return after_failure(delivery, why, self.clock.now(), self.backoff)
 
     async def _withdraw(self, withdrawals: Sequence[Withdrawal]) -> Attempted:
         moved = await withdraw(self.database, withdrawals, self.clock.now())
