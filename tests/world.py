@@ -28,6 +28,7 @@ from hark.rendering import Message, Renderer
 from hark.worker import Worker
 from tests.servers import Postgres
 
+DOMAIN = "acme.example"
 MONDAY_NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 COOLDOWN = timedelta(minutes=4)
 MAX_STALE = timedelta(hours=1)
@@ -151,12 +152,14 @@ class World:
     catalogue: Catalogue
     clock: VirtualClock
     recorder: Recorder
+    renderer: Renderer
 
     # Given ----------------------------------------------------------------------------------------------------------
 
     async def install(self, *reasons: Reason, at: time = time(8), weekday: int = 0) -> None:
         """Make these the reasons of the catalogue."""
         self.catalogue = catalogue(*reasons, at=at, weekday=weekday)
+        self.renderer = Renderer(self.catalogue, DOMAIN)
         await preferences.install(self.database, self.catalogue)
 
     async def know(self, *recipients: Recipient | str) -> None:
@@ -229,7 +232,7 @@ class World:
             database=self.database,
             channel=Channel.EMAIL,
             outbound=self.recorder,
-            renderer=Renderer(self.catalogue, "acme.example"),
+            renderer=self.renderer,
             clock=self.clock,
             worker=worker,
             backoff=backoff or Backoff(),
@@ -305,7 +308,8 @@ async def open_world(dsn: str, *reasons: Reason, size: int = 8) -> AsyncIterator
     """A world on a migrated, empty database, with these reasons (or one of each frequency)."""
     clock = VirtualClock(MONDAY_NOON)
     async with open_database(dsn, size=size) as database:
-        world = World(dsn, database, catalogue(*reasons), clock, Recorder(clock))
+        given = catalogue(*reasons)
+        world = World(dsn, database, given, clock, Recorder(clock), Renderer(given, DOMAIN))
         await preferences.install(database, world.catalogue)
         yield world
 
