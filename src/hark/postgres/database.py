@@ -25,6 +25,10 @@ SESSION = {"jit": "off", "random_page_cost": "1.1", "synchronous_commit": "on"}
 which must go by their index also where the server is set up for spinning disks. A commit is on disk before it is
 acted upon, whatever the server is set to: a mark that a crash undoes would be a message sent twice."""
 
+_RECONNECT_S = 5.0
+"""The pool's waits between attempts to connect double without bound until it gives up, so it is made to give up and
+begin again early: however long the database was away, it is missed for seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Now:
@@ -154,7 +158,9 @@ async def open_database(
         max_size=size,
         open=False,
         timeout=30,
-        kwargs={"autocommit": True, "application_name": "hark", "options": options},
+        reconnect_timeout=_RECONNECT_S,
+        reconnect_failed=_try_again,
+        kwargs={"autocommit": True, "application_name": "hark", "options": options, "connect_timeout": 10},
     )
     await pool.open()
     database = Database(pool, schema)
@@ -162,6 +168,10 @@ async def open_database(
         yield database
     finally:
         await database.close()
+
+
+async def _try_again(pool: AsyncConnectionPool[Any]) -> None:
+    await pool.check()
 
 
 async def _probe(dsn: str) -> None:
