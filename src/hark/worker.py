@@ -49,7 +49,8 @@ class Pace:
             return 0.0
         rest = min(self.floor * (1 << min(idle_rounds, 16)), self.period)
         if progress.next_due is not None:
-            rest = min(rest, max(progress.next_due - now, timedelta(0)))
+            # What is due now and was not to be had is locked: by a fan-out that joins it, or by another worker's claim.
+            rest = min(rest, max(progress.next_due - now, self.floor))
         return rest.total_seconds()
 
 
