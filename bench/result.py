@@ -30,8 +30,8 @@ class Result:
         limit_name: what that is.
         sizes: how much of what: `{"subscribers": 1_000_000}`.
         notes: how it was measured, what is left out, how far to trust it.
-        target: what was asked for, as people read it: `≥ 0.75 of the limit`.
-        met: whether the target was reached; None: none was set, or the sizes were not those of the question.
+        target: what was asked for, as people read it: `≥ 0.75 of the limit`; empty: nothing, or at other sizes.
+        met: whether the target was reached; None: there is none.
         spread: lowest and highest of the rounds by contestant: `{"hark": (9.1, 9.9)}`.
     """
 
