@@ -11,7 +11,8 @@ settle     SENT (unknown) → what the provider said
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -23,6 +24,7 @@ from hark.clock import Clock
 from hark.delivery.backoff import Backoff
 from hark.delivery.claim import Claimed, claim_due
 from hark.delivery.handover import Outbound, Outcome, Prepared, Verdict
+from hark.delivery.lease import held
 from hark.delivery.recheck import Rechecked, recheck
 from hark.delivery.settle import Settlement, Withdrawal, after_failure, after_outcome, mark, settle, withdraw
 from hark.delivery.states import Result, State
@@ -93,7 +95,7 @@ class Sender:
 
     Attributes:
         worker: who claims, for people (`web-2/411`).
-        lease: how long a claim holds; longer than recheck and rendering of one chunk ever take.
+        lease: how long a claim holds unless it is renewed; longer than recheck and rendering of one chunk ever take.
         claim_chunk: how many deliveries are claimed at once.
         send_chunk: how many are marked and handed over at once: what a crash can leave `unknown`.
         passed: told of each step done, with how many deliveries it was about.
@@ -125,14 +127,18 @@ class Sender:
         """Recheck, render, mark, hand over and settle what was claimed."""
         ready, withdrawals = self._render(await self._recheck(claimed))
         result = await self._withdraw(withdrawals)
-        for chunk in _chunks(ready, self.send_chunk):
-            if self.stopping():
-                result += await self._give_back(chunk)
-                continue
-            marked = await self._mark(chunk)
-            outcomes = await self._hand_over(marked)
-            result += await self._settle(marked, outcomes)
+        waiting = deque(_chunks(ready, self.send_chunk))
+        async with held(self.database, self.clock, lambda: _deliveries(waiting), self.lease):
+            while waiting:
+                result += await self._send(waiting.popleft())
         return result
+
+    async def _send(self, chunk: Sequence[_Ready]) -> Attempted:
+        if self.stopping():
+            return await self._give_back(chunk)
+        marked = await self._mark(chunk)
+        outcomes = await self._hand_over(marked)
+        return await self._settle(marked, outcomes)
 
     async def _claim(self) -> list[Claimed]:
         claimed = await claim_due(
@@ -247,3 +253,7 @@ class Sender:
 def _chunks(ready: Sequence[_Ready], size: int) -> Iterator[Sequence[_Ready]]:
     for start in range(0, len(ready), size):
         yield ready[start : start + size]
+
+
+def _deliveries(chunks: Iterable[Sequence[_Ready]]) -> list[Rechecked]:
+    return [ready.delivery for chunk in chunks for ready in chunk]

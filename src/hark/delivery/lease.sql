@@ -1,0 +1,7 @@
+-- name: renew
+-- Only what this attempt still holds: a zombie renews nothing.
+update hark.delivery d
+   set lease_until = %(lease_until)s
+  from unnest(%(recipients)s::text[], %(ids)s::bigint[], %(attempts)s::int[]) as given(recipient_id, id, attempt)
+ where d.recipient_id = given.recipient_id and d.id = given.id
+   and d.state = 'SENDING' and d.attempt = given.attempt
