@@ -12,8 +12,9 @@ from hark.catalogue import Channel
 from hark.delivery.claim import claim_due
 from hark.delivery.states import Result, State
 from hark.doors import reports
-from hark.doors.reports import BOUND, Count, DeliveryFilter, Pipeline, advice, deliveries, is_ready, pipeline
+from hark.doors.reports import BOUND, Count, DeliveryFilter, Pipeline, advice, applied_migrations, deliveries, pipeline
 from hark.postgres.database import open_database
+from hark.postgres.migrate import migrations
 from tests.servers import Postgres
 from tests.world import ACCEPTED, DEFERRED, MAX_STALE, REFUSED, UNKNOWN, World
 
@@ -136,9 +137,9 @@ async def test_filtered_deliveries(world: World) -> None:
     assert await found(DeliveryFilter(recipient="s0", state=State.CANCELED)) == []
 
 
-async def test_a_database_without_tables_is_not_ready(world: World, postgres: Postgres) -> None:
-    assert await is_ready(world.database)
+async def test_which_migrations_a_database_has(world: World, postgres: Postgres) -> None:
+    assert await applied_migrations(world.database) == {migration.name for migration in migrations()}
     name = postgres.create_database()
     async with open_database(postgres.dsn(name)) as empty:
-        assert not await is_ready(empty)
+        assert await applied_migrations(empty) == set()
     postgres.drop_database(name)

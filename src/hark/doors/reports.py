@@ -106,8 +106,13 @@ class DeliveryFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ready:
-    ready: bool
+class _Yes:
+    yes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +143,11 @@ class _Counted:
     about_notifications: int
 
 
-async def is_ready(database: Database) -> bool:
-    """Whether the database has Hark's tables."""
-    return (await database.one(_SQL["ready"], _Ready)).ready
+async def applied_migrations(database: Database) -> set[str]:
+    """The migrations that made the database's tables; none: it has no tables of Hark's."""
+    if not (await database.one(_SQL["migrations_table"], _Yes)).yes:
+        return set()
+    return {row.name for row in await database.fetch(_SQL["applied"], _Name)}
 
 
 async def pipeline(database: Database, now: datetime) -> Pipeline:
@@ -173,6 +180,21 @@ async def pipeline(database: Database, now: datetime) -> Pipeline:
         unanswered=Count(counted.unanswered),
         unknown=Count(counted.unknown),
     )
+
+
+async def user_types(database: Database) -> list[str]:
+    """The user types that the database's catalogue has."""
+    return [row.name for row in await database.fetch(_SQL["user_types"], _Name)]
+
+
+async def zones(database: Database) -> frozenset[str]:
+    """The time zones that the database knows."""
+    return frozenset(row.name for row in await database.fetch(_SQL["zones"], _Name))
+
+
+async def is_idle(database: Database, now: datetime) -> bool:
+    """Whether nothing is to be done by now: no fan-out, nothing due, nothing being sent."""
+    return (await database.one(_SQL["idle"], _Yes, {"now": now})).yes
 
 
 async def deliveries(

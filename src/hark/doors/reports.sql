@@ -1,7 +1,3 @@
--- name: ready
--- Whether the tables are there at all, asked before any of them is read.
-select to_regclass('hark.migration') is not null and to_regclass('hark.delivery') is not null as ready
-
 -- name: pipeline
 -- Every count stops at `bound`, and is read from an index that holds only what it counts, or from the table's first rows.
 select
@@ -50,3 +46,21 @@ select recipient_id, id, channel::text as channel, frequency::text as frequency,
    and (%(since)s::timestamptz is null or created_at >= %(since)s)
  order by id desc
  limit %(limit)s
+
+-- name: migrations_table
+-- Asked before the table itself, which may not be there yet.
+select to_regclass('hark.migration') is not null as yes
+
+-- name: applied
+select name from hark.migration
+
+-- name: idle
+select not exists (select from hark.event where fanned_out_at is null)
+   and not exists (select from hark.delivery where state = 'PENDING' and channel = 'email' and due_at <= %(now)s)
+   and not exists (select from hark.delivery where state = 'SENDING') as yes
+
+-- name: user_types
+select name from hark.user_type order by name
+
+-- name: zones
+select name from pg_timezone_names

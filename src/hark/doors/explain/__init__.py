@@ -21,13 +21,15 @@ from hark.postgres.database import Database
 __all__ = ["Explanation", "Step", "Telling", "What", "as_lines", "explain", "explanation_of"]
 
 
-async def explain(database: Database, recipient: str, event: int, now: datetime, zone: tzinfo = UTC) -> Explanation:
+async def explain(
+    database: Database, recipient: str, event: int, now: datetime, zone: tzinfo | None = UTC
+) -> Explanation:
     """Answer the question, as things stand.
 
     Args:
         event: the event's id.
         now: the present moment, by which something is due or not.
-        zone: in which the sentences give times.
+        zone: in which the sentences give times; None: this machine's.
 
     Raises:
         BadInput: there is no such event.
@@ -35,7 +37,7 @@ async def explain(database: Database, recipient: str, event: int, now: datetime,
     return explanation_of(await read_story(database, recipient, event), now, zone)
 
 
-def explanation_of(story: Story, now: datetime, zone: tzinfo = UTC) -> Explanation:
+def explanation_of(story: Story, now: datetime, zone: tzinfo | None = UTC) -> Explanation:
     """`explain` of what was read already; pure."""
     moments = Moments(story.event.occurred_at, zone)
     stands = telling(story)
@@ -51,7 +53,7 @@ def explanation_of(story: Story, now: datetime, zone: tzinfo = UTC) -> Explanati
     )
 
 
-def as_lines(explanation: Explanation, zone: tzinfo = UTC) -> list[str]:
+def as_lines(explanation: Explanation, zone: tzinfo | None = UTC) -> list[str]:
     """The explanation for a terminal: the sentence, then a line a step with its time, what happened and why."""
     moments = Moments(explanation.occurred_at, zone)
     rows = [(moments.clock(step.at), step.what, step.why) for step in explanation.steps]

@@ -18,9 +18,9 @@ NO_EMAIL = {
 def decision(story: Story, told: Told, moments: Moments) -> str:
     """By which channels and how often, and whose choice that was; or which rule says that they are not told."""
     rule = Why(told.why)
-    if rule not in (Why.OWN_CHANNELS, Why.DEFAULT_CHANNELS):
-        return refusal(story, told, moments)
-    channels = ", ".join(_channels(told)) or "no channel"
+    channels = ", ".join(_channels(told))
+    if not channels:
+        return f"not told: {refusal(story, told, moments)}"
     whose = f"{channels}: {_whose(story, rule, moments)}{_no_email(story, told)}"
     return f"{whose}; {_frequency(story, told, moments)}" if told.email_delivery is not None else whose
 
@@ -30,15 +30,15 @@ def refusal(story: Story, told: Told, moments: Moments) -> str:
     who, reason = story.recipient, story.event.reason
     user_type = story.person.user_type if story.person else "their user type"
     sentences = {
-        Why.UNKNOWN_RECIPIENT: f"nobody is told: no recipient {who} was known",
-        Why.UNKNOWN_TYPE: f"not told: the catalogue has no user type {user_type}",
-        Why.INACTIVE: "not told: they are not active",
-        Why.NOT_OFFERED: f"not told: the catalogue does not offer {reason} to {user_type}",
-        Why.MALFORMED: f"not told: their preference for {reason} cannot be read, so nothing is presumed of it",
-        Why.NEVER: f"not told: {_frequency(story, told, moments)}",
+        Why.UNKNOWN_RECIPIENT: f"no recipient {who} was known",
+        Why.UNKNOWN_TYPE: f"the catalogue has no user type {user_type}",
+        Why.INACTIVE: "they are not active",
+        Why.NOT_OFFERED: f"the catalogue does not offer {reason} to {user_type}",
+        Why.MALFORMED: f"their preference for {reason} cannot be read, so nothing is presumed of it",
+        Why.NEVER: f"their {_frequency(story, told, moments)}",
     }
     return sentences.get(
-        Why(told.why), f"by no channel: {_whose(story, Why(told.why), moments)}{_no_email(story, told)}"
+        Why(told.why), f"no channel is left: {_whose(story, Why(told.why), moments)}{_no_email(story, told)}"
     )
 
 

@@ -10,10 +10,13 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Writes moments in one zone: the time alone where it is the day of `reference`, else with the day."""
+    """Writes moments in one zone; None: this machine's.
+
+    The time alone where it is the day of `reference`, else with the day.
+    """
 
     reference: datetime
-    zone: tzinfo
+    zone: tzinfo | None
 
     def clock(self, at: datetime) -> str:
         """`14:02:11`, `24 Nov 08:00:00` or `3 May 2025 08:00:00`."""

@@ -1,0 +1,124 @@
+"""`hark doctor`: which settings are in force and from where, what can be reached, what to do next."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hark.catalogue import Catalogue, load_catalogue
+from hark.channels.smtp import Timeouts, parse_server
+from hark.channels.smtp.opening import NotOpened, open_session
+from hark.config import InForce, Settings, explain_settings, unknown_variables
+from hark.doors import reports
+from hark.doors.cli.exits import ExitCode, as_harks_own
+from hark.doors.cli.frame import Call
+from hark.doors.cli.session import server
+from hark.errors import BadInput, HarkError
+from hark.postgres.database import open_database
+from hark.postgres.migrate import migrations
+
+_PATIENCE = Timeouts(connect=5, command=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: whether it is good, what was found, and what to do about it."""
+
+    what: str
+    good: bool
+    found: str
+    todo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the doctor found."""
+
+    good: bool
+    settings: list[InForce]
+    checks: list[Check]
+    next: list[str]
+
+
+async def examine(call: Call) -> ExitCode:
+    """Look at everything that Hark needs, and say what was found."""
+    settings = explain_settings(call.flags, os.environ, Path.cwd())
+    catalogue, first = _catalogue(call.settings)
+    checks = [*_variables(), first, *await _database(call), await _mail_server(call.settings, catalogue)]
+    todo = [check.todo for check in checks if check.todo]
+    good = all(check.good for check in checks)
+    call.output.show(Findings(good, settings, checks, todo), _lines(settings, checks, todo))
+    return ExitCode.DONE if good else ExitCode.NOT_GOOD
+
+
+def _variables() -> Iterator[Check]:
+    for line in unknown_variables(os.environ):
+        yield Check("environment", False, line, "set the variable that was meant")
+
+
+def _catalogue(settings: Settings) -> tuple[Catalogue | None, Check]:
+    path = settings.catalogue
+    if path is None:
+        todo = "write a hark.toml, and name it with --catalogue or HARK_CATALOGUE"
+        return None, Check("catalogue", False, "none is named, and this directory has no hark.toml", todo)
+    try:
+        catalogue = load_catalogue(path, os.environ)
+    except BadInput as error:
+        return None, Check("catalogue", False, str(error), f"hark catalogue check {path}")
+    found = f"{path}: {len(catalogue.reasons)} reasons for {len(catalogue.user_types)} user types"
+    return catalogue, Check("catalogue", True, found)
+
+
+async def _database(call: Call) -> list[Check]:
+    try:
+        with server(call.settings, call.output) as dsn:
+            return await _tables(dsn)
+    except HarkError as error:
+        return [Check("database", False, str(error), "start Postgres, or set HARK_DATABASE_URL to one that runs")]
+    except Exception as error:
+        told = as_harks_own(error)
+        if told is None:
+            raise
+        return [Check("database", False, str(told), "")]
+
+
+async def _tables(dsn: str) -> list[Check]:
+    async with open_database(dsn, size=1) as database:
+        async with database.connection() as connection:
+            version = connection.info.server_version
+        reached = Check("database", True, f"Postgres {version // 10000}.{version % 10000} answers")
+        missing = {migration.name for migration in migrations()} - await reports.applied_migrations(database)
+        if missing:
+            return [reached, Check("tables", False, f"missing: {', '.join(sorted(missing))}", "hark migrate")]
+        seen = await reports.pipeline(database, await database.now())
+    return [reached, Check("tables", True, "up to date"), Check("pipeline", True, *reports.advice(seen)[:1])]
+
+
+async def _mail_server(settings: Settings, catalogue: Catalogue | None) -> Check:
+    url = settings.smtp_url or (catalogue.email.smtp if catalogue and catalogue.email else None)
+    if url is None:
+        return Check("mail server", False, "none is set", "export HARK_SMTP_URL=smtp://HOST:PORT")
+    try:
+        host = parse_server(url)
+        session = await open_session(host, host.tls_context(), _PATIENCE)
+    except (NotOpened, BadInput) as error:
+        return Check("mail server", False, str(error), "start it, or set HARK_SMTP_URL to one that runs")
+    session.leave()
+    return Check("mail server", True, f"{host.host}:{host.port} takes mail")
+
+
+def _lines(settings: list[InForce], checks: list[Check], todo: list[str]) -> Iterator[str]:
+    name_width = max(len(each.name) for each in settings)
+    value_width = max(len(each.value) for each in settings)
+    for each in settings:
+        yield f"{each.name:<{name_width}}  {each.value:<{value_width}}  {each.origin}"
+    yield ""
+    what_width = max(len(check.what) for check in checks)
+    for check in checks:
+        first, *rest = check.found.splitlines() or [""]
+        yield f"{'ok ' if check.good else 'BAD'}  {check.what:<{what_width}}  {first}"
+        yield from (f"{'':<{what_width + 7}}{line}" for line in rest)
+    yield ""
+    yield from (f"next: {line}" for line in todo or ["nothing: all is well"])

@@ -1,0 +1,163 @@
+"""What all verbs share: their common options, one way to run, one way to fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_type_hints
+
+import typer
+
+from hark.doors.cli.exits import ExitCode, as_harks_own, code_of
+from hark.doors.cli.output import Output
+from hark.errors import HarkError
+
+if TYPE_CHECKING:
+    from hark.config import Settings
+    from hark.doors.cli.session import Session
+
+P = ParamSpec("P")
+
+START = "start"
+HAPPENED = "what happened"
+WHO = "who and what"
+
+Json = Annotated[bool, typer.Option("--json", help="For programs: one JSON object, or one a line.")]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option("--database-url", metavar="URL", help="Postgres; none: Hark's own, started when it is needed."),
+]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", metavar="DIR", help="Where Hark's own Postgres keeps its data.")
+]
+CatalogueFile = Annotated[
+    Path | None,
+    typer.Option("--catalogue", metavar="FILE", help="The catalogue; hark.toml of this directory by itself."),
+]
+AutoMigrate = Annotated[
+    bool | None,
+    typer.Option("--auto-migrate/--no-migrate", help="Bring the tables up to date first.", show_default=False),
+]
+
+_SETTINGS = {
+    "database_url": DatabaseUrl,
+    "data_dir": DataDir,
+    "catalogue": CatalogueFile,
+    "auto_migrate": AutoMigrate,
+}
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a verb: what its common options say, and where it speaks.
+
+    `go_on` is printed when it is interrupted.
+    """
+
+    output: Output
+    flags: Mapping[str, object]
+    go_on: str = "run the same command again to go on"
+    _settings: Settings | None = field(default=None, repr=False)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force.
+
+        Raises:
+            SettingFaults: all that is wrong with them.
+        """
+        if self._settings is None:
+            from hark.config import load_settings
+
+            self._settings = load_settings(self.flags, os.environ, Path.cwd())
+        return self._settings
+
+    def session(self, *, size: int = 4, install: bool = False) -> AbstractAsyncContextManager[Session]:
+        """The database to work on, up to date, for the time of a block.
+
+        Args:
+            size: the most connections at once.
+            install: make the database know the catalogue, if there is one.
+        """
+        from hark.doors.cli.session import open_session
+
+        return open_session(self.settings, self.output, size=size, install=install)
+
+
+def verb(
+    app: typer.Typer, name: str, *, panel: str, example: str
+) -> Callable[[Callable[Concatenate[Call, P], Awaitable[ExitCode | None]]], None]:
+    """Make an async function a verb: the common options are added to its own, and it is given the `Call` first.
+
+    Args:
+        panel: the group of verbs that the help lists it in.
+        example: a command line that works, for the help; a test runs it.
+    """
+
+    def register(function: Callable[Concatenate[Call, P], Awaitable[ExitCode | None]]) -> None:
+        command = _with_common_options(function)
+        app.command(name, rich_help_panel=panel, epilog=f"\b\nExample:\n  {example}")(command)
+
+    return register
+
+
+def run_call(call: Call, work: Callable[[], Awaitable[ExitCode | None]]) -> ExitCode:
+    """Run one call to its exit code; whatever Hark or its user did wrong is one sentence on stderr."""
+    import asyncio
+
+    try:
+        return asyncio.run(_awaited(work)) or ExitCode.DONE
+    except KeyboardInterrupt:
+        call.output.note(f"interrupted; {call.go_on}")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        return _nobody_listens()
+    except Exception as error:
+        return refuse(call.output, error)
+
+
+def refuse(output: Output, error: Exception) -> ExitCode:
+    """Say an error and give its exit code; a fault of the program is raised again."""
+    told = error if isinstance(error, HarkError) else as_harks_own(error)
+    if told is None:
+        raise error
+    for line in str(told).splitlines():
+        output.note(line)
+    return code_of(told)
+
+
+async def _awaited(work: Callable[[], Awaitable[ExitCode | None]]) -> ExitCode | None:
+    return await work()
+
+
+def _nobody_listens() -> ExitCode:
+    """Whoever read stdout has gone (`hark deliveries | head`); Python must not complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.DONE
+
+
+def _with_common_options(function: Callable[..., Awaitable[ExitCode | None]]) -> Callable[..., None]:
+    def command(**given: Any) -> None:
+        flags = {name: given.pop(name) for name in _SETTINGS}
+        call = Call(Output(json=given.pop("json")), flags)
+        raise typer.Exit(run_call(call, lambda: function(call, **given)))
+
+    types = get_type_hints(function, include_extras=True)
+    own = [
+        parameter.replace(annotation=types[parameter.name], kind=Parameter.KEYWORD_ONLY)
+        for parameter in list(signature(function).parameters.values())[1:]
+    ]
+    common = [_option("json", Json, False), *(_option(name, kind, None) for name, kind in _SETTINGS.items())]
+    command.__signature__ = Signature([*own, *common])  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *common)}
+    command.__doc__ = function.__doc__
+    return command
+
+
+def _option(name: str, kind: Any, default: object) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
