@@ -23,6 +23,9 @@ from hark.postgres.database import Database, is_passing
 
 _log = structlog.get_logger(__name__)
 
+REAPED_AT_ONCE = 1000
+"""How many deliveries of dead workers one statement takes back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -184,10 +187,12 @@ class Worker:
 
     async def _reap(self) -> Progress:
         backoff = self.senders[0].backoff
-        done = await reap(self.database, self.clock.now(), backoff=backoff, answer_wait=self.answer_wait, limit=1000)
+        done = await reap(
+            self.database, self.clock.now(), backoff=backoff, answer_wait=self.answer_wait, limit=REAPED_AT_ONCE
+        )
         if done.lost or done.unanswered:
             _log.info("reaped", lost=done.lost, unanswered=done.unanswered)
-        return Progress(more=False)
+        return Progress(more=REAPED_AT_ONCE in (done.lost, done.unanswered))
 
     async def _follow(self) -> Progress:
         if isinstance(self.clock, DatabaseClock):
