@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from hark.delivery.handover import Prepared
+from hark.rendering import Message
 from tests.chaos.crew import Crew
 from tests.chaos.ledger import OwnSink, SmtpSink, free_port, own_sink, smtp_sink
 from tests.chaos.nursery import Nursery
 from tests.chaos.scene import Scene, Tally, audit
 from tests.servers import eventually
+from tests.world import Recorder, World, students
 
 pytestmark = pytest.mark.chaos
 
@@ -171,3 +174,26 @@ _ENDED = "select recipient_id, state, outcome from hark.delivery"
 
 def _ends(scene: Scene) -> Counter[tuple[str, str]]:
     return Counter((state, outcome) for _, state, outcome in scene.rows(_ENDED))
+
+
+class _Touchy(Recorder):
+    """A channel with a bug: one address is too much for it."""
+
+    def prepare(self, message: Message) -> Prepared:
+        """What no channel should ever do."""
+        if message.address.startswith("s015@"):
+            raise KeyError(message.address)
+        return Recorder.prepare(self, message)
+
+
+async def test_a_fault_that_nobody_foresaw_holds_up_nobody(world: World) -> None:
+    world.recorder = _Touchy(world.clock)
+    people = students(PEOPLE)
+    await world.know(*people)
+    await world.publish("mention", to=[each.id for each in people])
+    await world.fan_out()
+    await world.attempt()
+    bad = [row for row in await world.deliveries() if row.outcome != "accepted"]
+    assert [(row.recipient_id, row.state, row.attempt) for row in bad] == [("s015", "PENDING", 1)]
+    assert "KeyError" in bad[0].why
+    assert "s015@" not in bad[0].why

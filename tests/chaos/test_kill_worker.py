@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hark.delivery.attempt import Step
+from hark.worker import REAPED_AT_ONCE
 from tests.chaos.crew import Crew, Hand
 from tests.chaos.ledger import SmtpSink, own_sink
 from tests.chaos.nursery import Nursery
@@ -117,3 +118,20 @@ def test_killed_with_the_default_lease(times: int, scene: Scene, sink: SmtpSink,
     scene.settles(STUCK_AFTER_S)
     survivor.rest()
     assert audit(scene, sink.taken()) == Tally(accepted=PEOPLE)
+
+
+def test_many_workers_died_at_once(scene: Scene, crew: Crew) -> None:
+    """One that looks for them once an hour takes back all that they held at its first look."""
+    held = 2 * REAPED_AT_ONCE + 10
+    scene.rows(
+        "insert into hark.delivery (recipient_id, channel, batch_group, frequency, gathering, at_least_once, due_at,"
+        " stale_at, items, first_event, last_event, created_at, changed_at, state, attempt, worker, lease_until)"
+        " select 's' || n, 'email', '@immediate', 'immediate', false, false, now(), now(), 1, 1, 1, now(), now(),"
+        "        'SENDING', 1, 'dead/' || n / 200, now() from generate_series(1, %s) n returning id",
+        held,
+    )
+    survivor = crew.hire(reap_s=3600, claim_chunk=200)
+    survivor.work()
+    scene.settles()
+    survivor.rest()
+    assert scene.one("select count(*) from hark.delivery where state = 'CANCELED' and attempt = 2") == held
