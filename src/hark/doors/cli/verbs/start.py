@@ -28,6 +28,7 @@ def add_to(app: typer.Typer) -> None:
 
 async def demo(
     call: Call,
+    events: Annotated[int, typer.Option("--events", min=100, max=200_000, help="About how much happens.")] = 3_000,
     seed: Annotated[int, typer.Option("--seed", help="Another one: another evening.")] = 1,
     mails: Annotated[
         Path | None, typer.Option("--mails", metavar="DIR", help="Where the mails go; a new directory by itself.")
@@ -39,10 +40,10 @@ async def demo(
     """
     from rich.console import Console
 
-    from hark.doors.demo.show import in_words, run_demo
+    from hark.doors.demo.show import Wish, in_words, run_demo
 
     call.go_on = "nothing is left running; hark demo begins anew"
-    summary = await run_demo(seed=seed, mail_dir=mails, console=Console(stderr=True))
+    summary = await run_demo(Wish(events, seed, mails), Console(stderr=True))
     call.output.show(summary, in_words(summary))
 
 

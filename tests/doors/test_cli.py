@@ -1,0 +1,315 @@
+"""The command line as its users meet it: what it says, where, and how it ends."""
+
+from __future__ import annotations
+
+import mailbox
+import signal
+from email import message_from_bytes
+from email.policy import default
+
+import pytest
+
+from hark.doors.cli.exits import ExitCode
+from tests.doors.commands import Desk
+from tests.servers import Postgres, eventually
+
+
+def introduced(desk: Desk) -> None:
+    assert desk.hark("recipients", "import", "people.csv").code == ExitCode.DONE
+
+
+# The whole way --------------------------------------------------------------------------------------------------------
+
+
+def test_from_an_empty_database_to_a_mail(desk: Desk) -> None:
+    introduced(desk)
+    event = desk.hark(
+        "publish", "password_reset", "--to", "bob", "--payload", '{"url": "https://x.example"}'
+    ).out.strip()
+    worked = desk.hark("worker", "--until-idle", "--maildir", "mails", "--json")
+    assert worked.code == ExitCode.DONE
+    assert (worked.only["events"], worked.only["accepted"]) == (1, 1)
+    (mail,) = mailbox.Maildir(desk.directory / "mails")
+    parsed = message_from_bytes(mail.as_bytes(), policy=default)
+    assert (parsed["To"], parsed["Subject"]) == ("bob@school.example", "Choose a new password")
+    told = desk.hark("explain", "bob", event, "--json").only
+    assert told["telling"] == "sent"
+    assert [step["what"] for step in told["steps"]][-2:] == ["rechecked", "sent"]
+    (line,) = desk.hark("deliveries", "--state", "SENT", "--since", "1h", "--json").objects
+    assert (line["recipient_id"], line["outcome"], line["items"]) == ("bob", "accepted", 1)
+
+
+def test_an_event_that_waits_is_explained_in_words(desk: Desk) -> None:
+    introduced(desk)
+    event = desk.hark("publish", "app_shared", "--to", "bob", "--actor", "alice").out.strip()
+    desk.hark("worker", "--until-idle", "--maildir", "mails")
+    said = desk.hark("explain", "bob", event).out.splitlines()
+    assert said[0].startswith(f"The e-mail that tells bob of event {event} (app_shared, by alice, ")
+    assert [line.split()[1] for line in said[1:]] == ["matched", "decided", "batched", "waits"]
+
+
+def test_subscribers_are_told(desk: Desk) -> None:
+    introduced(desk)
+    assert desk.hark("subscribe", "bob", "post:7").out == "1 of 1 new\n"
+    assert desk.hark("subscribe", "bob", "post:7").out == "0 of 1 new\n"
+    desk.write("pairs.csv", "recipient,entity\ncarol,post:7\ndora,post:8\n")
+    assert desk.hark("subscribe", "--file", "pairs.csv", "--json").only == {"pairs": 2, "changed": 2}
+    desk.hark("publish", "comment_reply", "--entity", "post:7", "--actor", "carol")
+    desk.hark("worker", "--until-idle", "--maildir", "mails")
+    assert desk.ask("select array_agg(recipient_id) from hark.notification") == ["bob"]
+    assert desk.hark("subscribe", "carol", "post:7", "--mute").out == "1 of 1 muted\n"
+    assert desk.hark("subscribe", "carol", "post:7", "--unmute").out == "1 of 1 unmuted\n"
+    assert desk.hark("subscribe", "carol", "post:7", "--remove").out == "1 of 1 removed\n"
+
+
+def test_the_inbox_is_listed_and_read(desk: Desk) -> None:
+    introduced(desk)
+    events = [desk.hark("publish", "app_shared", "--to", "bob", "--about", f"app:{n}").out.strip() for n in range(3)]
+    desk.hark("worker", "--until-idle", "--maildir", "mails")
+    listed = desk.hark("inbox", "bob")
+    assert [line.split()[0] for line in listed.out.splitlines()] == ["event", *reversed(events)]
+    assert listed.err == "3 unread\n"
+    assert desk.hark("inbox", "bob", "--read", events[0], "--archive", events[1]).err == "2 marked; 1 unread\n"
+    (unread,) = desk.hark("inbox", "bob", "--unread", "--json").objects
+    assert (str(unread["event_id"]), unread["about"]) == (events[2], "app:2")
+    assert len(desk.hark("inbox", "bob", "--archived", "--json").objects) == 3
+
+
+def test_recipients_are_put_and_listed_in_pages(desk: Desk) -> None:
+    introduced(desk)
+    put = desk.hark(
+        "recipients", "put", "ada", "--type", "Admins", "--attributes", '{"desk": 4}', "--zone", "Asia/Tokyo"
+    )
+    assert put.out == "ada written\n"
+    page = desk.hark("recipients", "list", "--limit", "2")
+    assert [line.split()[0] for line in page.out.splitlines()] == ["id", "ada", "bob"]
+    assert page.err == "there may be more: add --after bob\n"
+    rest = desk.hark("recipients", "list", "--after", "bob", "--json").objects
+    assert [(person["id"], person["reach"]) for person in rest] == [("carol", "ok"), ("dora", "no_address")]
+    assert desk.hark("recipients", "list", "--type", "Admins", "--json").only["attributes"] == {"desk": 4}
+
+
+def test_deliveries_come_in_pages(desk: Desk) -> None:
+    introduced(desk)
+    for _ in range(3):
+        desk.hark("publish", "password_reset", "--to", "bob")
+    desk.hark("worker", "--until-idle", "--maildir", "mails")
+    page = desk.hark("deliveries", "--limit", "2", "--json")
+    assert page.err == f"there may be more: add --before {page.objects[-1]['id']}\n"
+    rest = desk.hark("deliveries", "--before", str(page.objects[-1]["id"]), "--json").objects
+    assert len({line["id"] for line in (*page.objects, *rest)}) == 3
+    assert desk.hark("deliveries", "--recipient", "nobody").out == "no such deliveries\n"
+
+
+def test_alone_it_shows_the_pipeline_and_what_is_next(desk: Desk) -> None:
+    introduced(desk)
+    said = desk.hark()
+    assert said.out.startswith("publish ─▶ event ─▶ audience ─▶")
+    assert "3 recipients" in said.out
+    assert "next: nothing has happened yet: hark publish REASON --to WHOM" in said.out
+    seen = desk.hark("--json").only
+    assert seen["pipeline"]["recipients"]["counted"] == 3
+    assert len(seen["next"]) == 1
+
+
+def test_a_replay_compares_policies_and_draws_them(desk: Desk) -> None:
+    ran = desk.hark(
+        *("replay", "history.csv", "--policy", "immediate", "--policy", "cooldown=4m", "--chart", "c.html", "--json")
+    )
+    assert [(row["policy"], row["events"], row["messages"]) for row in ran.objects] == [
+        ("immediate", 3, 3),
+        ("cooldown=4m", 3, 2),
+    ]
+    assert "cooldown=4m" in (desk.directory / "c.html").read_text()
+
+
+# Exit codes and streams -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "No such command 'nonsense'."),
+        (["explain", "bob"], "Missing argument"),
+        (["explain", "bob", "soon"], "Invalid value for 'EVENT'"),
+        (["explain", "bob", "99"], "there is no event 99"),
+        (["deliveries", "--state", "sleeping"], "'sleeping'"),
+        (["deliveries", "--since", "yesterday"], '--since: "yesterday" is not a time'),
+        (["publish", "nope", "--to", "bob"], 'the catalogue has no reason "nope". Known reasons: app_shared'),
+        (["publish", "app_shared"], "to and entities are both empty"),
+        (["publish", "app_shared", "--to", "bob", "--payload", "{"], '--payload: "{" is not JSON'),
+        (["publish", "app_shared", "--to", "bob", "--payload", "[1]"], "is not a JSON object"),
+        (["publish", "app_shared", "--to", "bob", "--at", "noon"], '--at: "noon" is not a time'),
+        (["recipients", "import", "gone.csv"], "gone.csv cannot be read: No such file or directory"),
+        (["recipients", "put", "bob", "--type", "Wizards"], "no user type 'Wizards'"),
+        (["recipients", "put", "bob", "--type", "Students", "--address", "bob"], "not an e-mail address"),
+        (["subscribe", "bob"], "name a user and an entity"),
+        (["subscribe", "bob", "post:7", "--mute", "--remove"], "exclude each other"),
+        (["catalogue", "show", "gone.toml"], "gone.toml is no file"),
+        (["replay", "gone.csv"], "gone.csv cannot be read"),
+        (["replay", "history.csv", "--policy", "hourly"], "hourly"),
+        (["--database-url", "postgresql://x", "doctor"], "--database-url stands before doctor; write it behind"),
+        (["worker", "--catalogue", "gone.toml"], "gone.toml"),
+        (["doctor", "--database-url", "nowhere"], "is not an address of Postgres"),
+        (["publish", "app_shared", "--to", "\udcff"], "half of a surrogate pair"),
+        (["explain", "\udcff", "1"], "not UTF-8"),
+    ],
+)
+def test_bad_input_is_one_line_on_stderr_and_changes_nothing(desk: Desk, arguments: list[str], said: str) -> None:
+    ran = desk.hark(*arguments)
+    assert ran.code == ExitCode.BAD_INPUT
+    assert said in ran.err
+    assert len(ran.err.splitlines()) == 1
+    assert ran.out == ""
+    assert desk.ask("select (select count(*) from hark.event) + (select count(*) from hark.recipient)") == 0
+
+
+def test_a_database_that_cannot_be_reached_is_said_so(desk: Desk) -> None:
+    for verb in (["deliveries"], ["publish", "app_shared", "--to", "bob"], ["migrate"], []):
+        ran = desk.hark(*verb, "--database-url", "postgresql://hark@localhost:1/none")
+        assert ran.code == ExitCode.UNREACHABLE
+        assert ran.err.startswith("Postgres cannot be reached: ")
+        assert "Traceback" not in ran.err
+
+
+def test_tables_of_nobody_are_not_made_when_told_not_to(desk: Desk, postgres: Postgres) -> None:
+    name = postgres.create_database()
+    ran = desk.hark("deliveries", "--database-url", postgres.dsn(name), "--no-migrate")
+    assert ran.code == ExitCode.BAD_INPUT
+    assert "the tables are not up to date (missing: 0001_core" in ran.err
+    assert desk.hark("deliveries", "--database-url", postgres.dsn(name)).out == "no such deliveries\n"
+    postgres.drop_database(name)
+
+
+def test_a_role_that_may_only_read_can_ask(desk: Desk) -> None:
+    desk.execute(
+        "create role reader login; grant usage on schema hark to reader;"
+        " grant select on all tables in schema hark to reader"
+    )
+    as_reader = desk.dsn.replace("//hark@", "//reader@")
+    try:
+        assert desk.hark("deliveries", "--database-url", as_reader).code == ExitCode.DONE
+        refused = desk.hark("recipients", "put", "bob", "--type", "Students", "--database-url", as_reader)
+        assert refused.code == ExitCode.BAD_INPUT
+        assert "Postgres does not allow it: permission denied for table" in refused.err
+    finally:
+        desk.execute("drop owned by reader; drop role reader")
+
+
+def test_a_faulty_file_tells_all_its_faults_and_brings_nobody(desk: Desk) -> None:
+    desk.write("bad.csv", "id,user_type,confirmed\nbob,Students,yes\ncarol,Wizards,maybe\n,Students,yes\n")
+    ran = desk.hark("recipients", "import", "bad.csv")
+    assert ran.code == ExitCode.BAD_INPUT
+    assert [line.split()[:2] for line in ran.err.splitlines()] == [
+        ["bad.csv:3", "confirmed"],
+        ["bad.csv:4", "id"],
+    ]
+    assert desk.ask("select count(*) from hark.recipient") == 0
+
+
+def test_a_faulty_catalogue_is_found_out_by_check(desk: Desk) -> None:
+    assert desk.hark("catalogue", "check").out.endswith("no faults; 8 reasons for 6 user types\n")
+    desk.write("hark.toml", (desk.directory / "hark.toml").read_text().replace('"4m"', '"4 minutes"'))
+    ran = desk.hark("catalogue", "check", "hark.toml")
+    assert ran.code == ExitCode.NOT_GOOD
+    assert "is not a duration; write 4m" in ran.out
+    faults = desk.hark("catalogue", "check", "--json").only["faults"]
+    assert all(fault["line"] > 0 for fault in faults)
+    assert desk.hark("publish", "app_shared", "--to", "bob").code == ExitCode.BAD_INPUT
+
+
+def test_the_doctor_says_what_is_in_force_and_what_is_wrong(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_SEND_CHUNK", "20")
+    monkeypatch.setenv("HARK_SMPT_URL", "smtp://localhost:1")
+    monkeypatch.setenv("HARK_SMTP_URL", "smtp://localhost:1")
+    found = desk.hark("doctor", "--json")
+    assert found.code == ExitCode.NOT_GOOD
+    origins = {each["name"]: (each["value"], each["origin"]) for each in found.only["settings"]}
+    assert origins["send_chunk"] == ("20", "HARK_SEND_CHUNK")
+    assert origins["claim_chunk"][1] == "default"
+    checks = {check["what"]: check for check in found.only["checks"]}
+    assert "HARK_SMTP_URL" in checks["environment"]["found"]
+    assert not checks["mail server"]["good"]
+    assert checks["tables"]["good"]
+    assert "BAD  mail server" in desk.hark("doctor").out
+
+
+def test_flags_come_before_variables(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_DATABASE_URL", "postgresql://hark@localhost:1/none")
+    assert desk.hark("deliveries").code == ExitCode.UNREACHABLE
+    assert desk.hark("deliveries", "--database-url", desk.dsn).code == ExitCode.DONE
+
+
+def test_untrusted_words_move_no_cursor(desk: Desk) -> None:
+    introduced(desk)
+    desk.hark("publish", "app_shared", "--to", "bob", "--actor", "\x1b[31mred\x07")
+    desk.hark("worker", "--until-idle", "--maildir", "mails")
+    for ran in (desk.hark("inbox", "bob"), desk.hark("explain", "bob", "1")):
+        assert "red" in ran.out
+        assert not any(character in ran.out for character in "\x1b\x07")
+
+
+def test_the_worker_logs_nobody(desk: Desk) -> None:
+    introduced(desk)
+    desk.hark("publish", "password_reset", "--to", "bob", "--payload", '{"url": "secret"}')
+    ran = desk.hark("worker", "--until-idle", "--maildir", "mails")
+    assert not any(word in ran.err for word in ("bob", "school.example", "secret"))
+
+
+def test_a_worker_without_a_catalogue_or_a_sender_says_what_it_needs(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.write("lone.toml", '[user_types]\nA = ""\n[reasons.r]\ntitle = "R"\nchannels = { A = ["in_app"] }\n')
+    assert "the catalogue does not say who sends" in desk.hark("worker", "--catalogue", "lone.toml").err
+    monkeypatch.chdir("/")
+    assert "this needs a catalogue" in desk.hark("worker").err
+
+
+def test_version(desk: Desk) -> None:
+    assert desk.hark("--version").out.startswith("hark 0.")
+
+
+# In processes of their own --------------------------------------------------------------------------------------------
+
+
+def test_streams_and_exit_code_of_the_real_thing(desk: Desk) -> None:
+    ran = desk.hark_alone("explain", "bob", "99")
+    assert (ran.code, ran.out) == (ExitCode.BAD_INPUT, "")
+    assert ran.err == "there is no event 99; publish prints the id of each, inbox lists them\n"
+
+
+def test_whoever_stops_listening_is_no_error(desk: Desk) -> None:
+    process = desk.spawn("catalogue", "show", "--json")
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.wait(60) == ExitCode.DONE
+    assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("sign", "code"), [(signal.SIGTERM, ExitCode.DONE), (signal.SIGINT, ExitCode.INTERRUPTED)], ids=["TERM", "INT"]
+)
+def test_a_worker_ends_with_grace(desk: Desk, sign: signal.Signals, code: ExitCode) -> None:
+    introduced(desk)
+    process = desk.spawn("worker", "--maildir", "mails", "--json")
+    desk.hark("publish", "password_reset", "--to", "bob")
+    eventually(lambda: desk.ask("select count(*) from hark.delivery where outcome = 'accepted'"), "the mail is sent")
+    process.send_signal(sign)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert '"accepted": 1' in out
+    assert "stopping: what is under way is finished first" in err
+    assert ("goes on where it was" in err) == (sign is signal.SIGINT)
+
+
+def test_an_interrupted_import_says_how_to_go_on(desk: Desk) -> None:
+    path = desk.write("many.csv", "id,user_type\n" + "".join(f"u{n},Students\n" for n in range(50_000)))
+    process = desk.spawn("recipients", "import", str(path))
+    eventually(lambda: desk.ask("select count(*) from hark.recipient"), "the first recipients are there")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "interrupted; what was written stays; run it again for the rest" in err
+    assert 0 < desk.ask("select count(*) from hark.recipient") < 50_000
+    assert desk.hark("recipients", "import", "many.csv").out == "50,000 recipients written\n"
+    assert desk.ask("select count(*) from hark.recipient") == 50_000
