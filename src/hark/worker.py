@@ -205,6 +205,9 @@ class Worker:
         self._announce(fresh)
         self._announce(begun)
         attempted = [await sender.attempt_due() for sender in self.senders]
+        for done in attempted:
+            if done.claimed:
+                self.watch.attempted(done)
         return bool(fresh.events or begun.events or any(done.claimed for done in attempted))
 
 
