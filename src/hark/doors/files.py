@@ -154,18 +154,28 @@ def _read(path: Path, kind: _Kind[T], report: _Report) -> Iterator[T]:
         first = file.readline()
         file.seek(0)
         rows = _json_rows(file, report) if first.lstrip().startswith("{") else _csv_rows(file, first, kind, report)
+        readers = _Readers(kind.columns)
         for row in rows:
-            made = _made(row, kind, report)
+            made = _made(row, kind, readers, report)
             if made is not None:
                 yield made
 
 
-def _made(row: _Row, kind: _Kind[T], report: _Report) -> T | None:
+class _Readers(dict[str, Callable[[Any], Any]]):
+    """How the cells of each column are read."""
+
+    def __missing__(self, name: str) -> Callable[[Any], Any]:
+        if "attributes.NAME" in self and name.startswith("attributes."):
+            return self["attributes.NAME"]
+        raise _Faulty(no_such("column", name, self))
+
+
+def _made(row: _Row, kind: _Kind[T], readers: _Readers, report: _Report) -> T | None:
     values: dict[str, Any] = {}
     faults = [(name, "is missing") for name in kind.needed if name not in row.cells]
     for name, cell in row.cells.items():
         try:
-            values[name] = _reader_of(name, kind)(cell)
+            values[name] = readers[name](cell)
         except _Faulty as fault:
             faults.append((name, str(fault)))
     made = faults if faults else kind.build(values)
@@ -174,13 +184,6 @@ def _made(row: _Row, kind: _Kind[T], report: _Report) -> T | None:
     for name, what in made:
         report(Fault(row.line, name, what))
     return None
-
-
-def _reader_of(name: str, kind: _Kind[T]) -> Callable[[Any], Any]:
-    reader = kind.columns.get("attributes.NAME" if name.startswith("attributes.") else name)
-    if reader is None:
-        raise _Faulty(no_such("column", name, kind.columns))
-    return reader
 
 
 def _json_rows(file: TextIO, report: _Report) -> Iterator[_Row]:
@@ -201,7 +204,7 @@ def _json_rows(file: TextIO, report: _Report) -> Iterator[_Row]:
 def _csv_rows(file: TextIO, first: str, kind: _Kind[T], report: _Report) -> Iterator[_Row]:
     reader = csv.reader(file, delimiter=max(_SEPARATORS, key=first.count), strict=True)
     header = [name.strip() for name in next(reader, [])]
-    faults = list(_header_faults(header, kind))
+    faults = list(_header_faults(header, kind)) if header else []
     for where, what in faults:
         report(Fault(1, where, what))
     while not faults:
@@ -210,7 +213,7 @@ def _csv_rows(file: TextIO, first: str, kind: _Kind[T], report: _Report) -> Iter
             cells = next(reader, None)
         except csv.Error as error:
             report(Fault(line, "line", f"is not a row of CSV: {error}"))
-            return
+            continue
         if cells is None:
             return
         if not any(cells):
@@ -325,11 +328,17 @@ def _recipient(values: Mapping[str, Any], known: Known) -> Recipient | list[tupl
         faults.append(("user_type", _stranger("user type", values["user_type"], known.user_types)))
     if values.get("zone", "UTC") not in known.zones:
         faults.append(("zone", f"{quoted(values['zone'])} is no time zone; write an IANA name like Europe/Berlin"))
-    if faults:
-        return faults
-    own = {name: value for name, value in values.items() if not name.startswith("attributes")}
-    single = {name.partition(".")[2]: value for name, value in values.items() if name.startswith("attributes.")}
-    return Recipient(**own, attributes={**values.get("attributes", {}), **single})
+    return faults or Recipient(**_with_attributes(values))
+
+
+def _with_attributes(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The cells with those of `attributes.NAME` gathered under `attributes`."""
+    single = [name for name in values if name not in _RECIPIENT]
+    if not single:
+        return values
+    own = {name: value for name, value in values.items() if name in _RECIPIENT}
+    gathered = {name.removeprefix("attributes."): values[name] for name in single}
+    return {**own, "attributes": {**values.get("attributes", {}), **gathered}}
 
 
 def _subscription(values: Mapping[str, Any]) -> Subscription | list[tuple[str, str]]:
