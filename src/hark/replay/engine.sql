@@ -1,0 +1,98 @@
+-- name: define
+-- A history at the speed of the server: the engine's own statements as the body of one function of the scratch schema,
+-- in the place of `/*= name =*/`, their placeholders as its variables (`%(now)s` is given_now).
+--
+-- It goes from stretch to stretch. A stretch is as many events in a row as one fan-out may take because no claim would
+-- have come in between. Recipients share no message, so that is up to the event before which a message of its *own*
+-- recipient was due. When that is, the engine's open batches say themselves (due_at); a message that is opened within
+-- the stretch stays open for at least `open_for`. At the start of a stretch all is claimed that was due before.
+create or replace function hark.play(
+    recipients    text[],
+    actors        text[],
+    ats           timestamptz[],
+    open_for      interval,
+    look_ahead    int,
+    given_reason  text,
+    given_channel hark.channel,
+    given_worker  text,
+    given_pairs   int,
+    given_limit   int
+) returns table (recipient_id text, id bigint, attempt int, at_least_once boolean) language plpgsql as $play$
+#variable_conflict use_column
+declare
+    first int := 1;
+    last int;
+    claims int;
+    fanned_out record;
+    given_recipients text[];
+    given_actors text[];
+    given_ats timestamptz[];
+    given_events int;
+    given_now timestamptz;
+    given_lease_until timestamptz;
+begin
+    while first <= cardinality(ats) loop
+        given_now := ats[first] - interval '1 microsecond';
+        given_lease_until := given_now + interval '1 day';
+        loop
+            claims := 0;
+            for play.recipient_id, play.id, play.attempt, play.at_least_once in
+                /*= claim.claim_due =*/
+            loop
+                claims := claims + 1;
+                return next;
+            end loop;
+            exit when claims < given_limit;
+        end loop;
+
+        select first - 1 + coalesce(min(place) filter (where at > until) - 1, max(place)) into last
+          from (
+            select place, at,
+                   case when open.due_at >= ats[first] then open.due_at
+                        else first_value(at) over (partition by recipient order by place) + open_for end as until
+              from unnest(recipients[first : first + look_ahead - 1], ats[first : first + look_ahead - 1])
+                   with ordinality as ahead(recipient, at, place)
+              left join hark.delivery open
+                on open.gathering and open.recipient_id = recipient and open.channel = given_channel
+          ) judged;
+        given_recipients := recipients[first : last];
+        given_actors := actors[first : last];
+        given_ats := ats[first : last];
+        given_events := last - first + 1;
+        given_now := ats[last];
+
+        perform 1 from (
+            /*= engine.publish =*/
+        ) published;
+        for fanned_out in
+            /*= batching.fan_out =*/
+        loop
+            if (fanned_out.events, fanned_out.notifications) <> (given_events, given_events) then
+                raise exception '% events were published and these fanned out: %', given_events, fanned_out;
+            end if;
+        end loop;
+        first := last + 1;
+    end loop;
+end
+$play$
+
+-- name: publish
+-- Each event by the same function that a product calls.
+select count(hark.publish(%(reason)s, recipients => array[recipient], actor => actor, occurred_at => at, published_at => at))
+       as events
+  from (select *
+          from unnest(%(recipients)s::text[], %(actors)s::text[], %(ats)s::timestamptz[])
+               with ordinality as given(recipient, actor, at, place)
+         order by place) in_order
+
+-- name: play
+select recipient_id, id, attempt, at_least_once
+  from hark.play(%(recipients)s, %(actors)s, %(ats)s, %(open_for)s, %(look_ahead)s, %(reason)s, %(channel)s, %(worker)s,
+                 %(pairs)s, %(limit)s)
+
+-- name: last_due
+select max(due_at) as due_at from hark.delivery where state = 'PENDING' and channel = %(channel)s
+
+-- name: tidy
+-- What events and deliveries have left in the indexes that fan-out and claim read from their beginning.
+vacuum (analyze) hark.event, hark.delivery
