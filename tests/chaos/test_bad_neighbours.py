@@ -147,6 +147,7 @@ def test_the_mail_server_is_killed(times: int, nursery: Nursery, scene: Scene, t
     assert tally.total == 3 * PEOPLE * times
     assert tally.unknown <= 8 * times, "more than what the eight connections had handed over and unanswered"
     assert tally.canceled == 0
+    print(tally)
 
 
 def test_a_slow_mail_server_costs_no_attempts(nursery: Nursery, scene: Scene, tmp_path: Path) -> None:

@@ -33,6 +33,9 @@ pytestmark = pytest.mark.chaos
 
 PEOPLE = 30
 AT_ONCE = 10
+OUTAGE_S = 70.0
+STEPS = (Step.MARK, Step.HAND_OVER, Step.SETTLE, Step.CLAIM, Step.RECHECK, Step.RENDER)
+"""Those first of which most could go wrong."""
 _LAZY_WRITER = {"wal_writer_delay": "10s"}
 """What nobody waits for stays in memory long enough to die with the server."""
 
@@ -52,10 +55,18 @@ class Durable:
 
     def kill_postmaster(self) -> None:
         """kill -9 of the main process, and a new one in its place."""
+        self.go_down()
+        self.come_up()
+
+    def go_down(self) -> None:
+        """kill -9 of the main process."""
         running = postmaster(Layout(self.data_dir).cluster)
         assert running is not None
         os.kill(running.pid, signal.SIGKILL)
         eventually(lambda: find_process(running.pid) is None, "the postmaster is gone")
+
+    def come_up(self) -> None:
+        """A new one in its place."""
         start(self.data_dir, bin_dir=postgres_bin_dir(), settings=_LAZY_WRITER).release()
 
     def kill_backend(self) -> None:
@@ -113,7 +124,7 @@ def test_killed_while_the_worker_stands_at_each_step(
     scene.enrol(PEOPLE)
     worker = crew.hire()
     worker.work()
-    steps = list(islice(cycle(Step), max(times, len(Step))))
+    steps = list(islice(cycle(STEPS), times))
     for number, step in enumerate(steps):
         worker.halt_at(step.value)
         scene.publish("comment", f"{number}")
@@ -169,6 +180,24 @@ def test_the_mark_is_on_disk_whatever_the_server_is_set_to(
     assert audit(scene, sink.taken()) == Tally(accepted=PEOPLE)
 
 
+def test_away_for_long(times: int, durable: Durable, scene: Scene, sink: SmtpSink, crew: Crew) -> None:
+    """However long it was away, 45 seconds after it is back nothing is left."""
+    if times < 20:
+        pytest.skip("waits for more than a minute: in full only")
+    scene.enrol(PEOPLE)
+    worker = crew.hire(halts=(Step.RECHECK.value,))
+    scene.publish("comment", "only")
+    worker.work()
+    worker.stands_at(Step.RECHECK.value)
+    durable.go_down()
+    worker.go_on()
+    time.sleep(OUTAGE_S)  # waits for nothing: the outage is the point
+    durable.come_up()
+    scene.settles()
+    worker.rest()
+    assert audit(scene, sink.taken()) == Tally(accepted=PEOPLE)
+
+
 @dataclass(slots=True)
 class Publisher:
     """A product that publishes all the time, and tries again with the same key when the database went away."""
@@ -190,7 +219,7 @@ class Publisher:
 
     def _publish(self) -> None:
         number = 0
-        while not self._ending.wait(0.02):
+        while not self._ending.wait(0.1):
             try:
                 self.scene.publish("mention", f"{number}")
             except psycopg.OperationalError:

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.chaos
 
 PEOPLE = 30
 AT_ONCE = 10
+STOPPED_SOON = {"lease_s": 0.3, "reap_s": 3600.0}
+"""Its lease is over soon after it is stopped; nobody else runs before, and it takes nothing back itself."""
 
 
 def _freeze_at(step: Step, scene: Scene, zombie: Hand) -> None:
@@ -33,7 +35,7 @@ def _thaw(zombie: Hand) -> str:
 @pytest.mark.parametrize("step", [Step.CLAIM, Step.RECHECK, Step.RENDER])
 def test_stopped_before_the_mark(step: Step, scene: Scene, sink: SmtpSink, crew: Crew) -> None:
     scene.enrol(PEOPLE)
-    zombie, other = crew.hire(halts=(step.value,), tells_attempts=True), crew.hire()
+    zombie, other = crew.hire(halts=(step.value,), tells_attempts=True, **STOPPED_SOON), crew.hire()
     scene.publish("comment", "a", "b", "c")
     _freeze_at(step, scene, zombie)
     other.work()
@@ -52,7 +54,7 @@ def test_stopped_before_the_mark(step: Step, scene: Scene, sink: SmtpSink, crew:
 @pytest.mark.parametrize("step", [Step.CLAIM, Step.RECHECK, Step.RENDER])
 def test_stopped_while_another_holds_what_it_held(step: Step, scene: Scene, sink: SmtpSink, crew: Crew) -> None:
     scene.enrol(PEOPLE)
-    zombie = crew.hire(halts=(step.value,), tells_attempts=True)
+    zombie = crew.hire(halts=(step.value,), tells_attempts=True, **STOPPED_SOON)
     other = crew.hire(halts=(Step.RENDER.value,), lease_s=60)
     scene.publish("comment", "only")
     _freeze_at(step, scene, zombie)
@@ -75,7 +77,7 @@ def test_stopped_while_another_holds_what_it_held(step: Step, scene: Scene, sink
 def test_stopped_behind_the_mark(step: Step, handed_over: int, scene: Scene, sink: SmtpSink, crew: Crew) -> None:
     """What is marked is its own for ever: nobody else sends it, and it does so once."""
     scene.enrol(PEOPLE)
-    zombie, other = crew.hire(halts=(step.value,), tells_attempts=True), crew.hire()
+    zombie, other = crew.hire(halts=(step.value,), tells_attempts=True, **STOPPED_SOON), crew.hire()
     scene.publish("comment", "only")
     _freeze_at(step, scene, zombie)
     other.work()
