@@ -52,6 +52,30 @@ _SETTINGS = {
 }
 
 
+TUNING = {
+    "smtp_url": ("URL", "The mail server; comes before the catalogue's."),
+    "smtp_connections": ("N", "How many connections to it at most."),
+    "concurrency": ("N", "How many chunks are under way at once."),
+    "claim_chunk": ("N", "How many due messages are claimed at once."),
+    "send_chunk": ("N", "How many are handed over at once."),
+    "fanout_events": ("N", "How many new events one fan-out takes on."),
+    "fanout_chunk": ("N", "How many recipients of a large event at once."),
+    "poll_period": ("DURATION", "The longest sleep of an idle loop."),
+    "poll_floor": ("DURATION", "The shortest sleep of an idle loop."),
+    "lease": ("DURATION", "How long a claim holds."),
+    "max_attempts": ("N", "After how many attempts a message is given up."),
+    "backoff_base": ("DURATION", "The wait after the first failed attempt; it doubles."),
+    "backoff_cap": ("DURATION", "The longest wait between attempts."),
+    "log_level": ("LEVEL", "debug, info, warning or error."),
+}
+"""The settings that only those who run workers set; docs/reference/settings.md says more of each."""
+
+_TUNING_FLAGS = {
+    name: Annotated[str | None, typer.Option(f"--{name.replace('_', '-')}", metavar=metavar, help=said)]
+    for name, (metavar, said) in TUNING.items()
+}
+
+
 @dataclass(slots=True)
 class Call:
     """One call of a verb: what its common options say, and where it speaks.
@@ -90,17 +114,19 @@ class Call:
 
 
 def verb(
-    app: typer.Typer, name: str, *, panel: str, example: str
+    app: typer.Typer, name: str, *, panel: str, example: str, tuning: bool = False
 ) -> Callable[[Callable[Concatenate[Call, P], Awaitable[ExitCode | None]]], None]:
     """Make an async function a verb: the common options are added to its own, and it is given the `Call` first.
 
     Args:
         panel: the group of verbs that the help lists it in.
         example: a command line that works, for the help; a test runs it.
+        tuning: whether to add a flag for each setting in `TUNING`, too.
     """
+    settings = {**_SETTINGS, **(_TUNING_FLAGS if tuning else {})}
 
     def register(function: Callable[Concatenate[Call, P], Awaitable[ExitCode | None]]) -> None:
-        command = _with_common_options(function)
+        command = _with_common_options(function, settings)
         app.command(name, rich_help_panel=panel, epilog=f"\b\nExample:\n  {example}")(command)
 
     return register
@@ -141,9 +167,11 @@ def _nobody_listens() -> ExitCode:
     return ExitCode.DONE
 
 
-def _with_common_options(function: Callable[..., Awaitable[ExitCode | None]]) -> Callable[..., None]:
+def _with_common_options(
+    function: Callable[..., Awaitable[ExitCode | None]], settings: Mapping[str, Any]
+) -> Callable[..., None]:
     def command(**given: Any) -> None:
-        flags = {name: given.pop(name) for name in _SETTINGS}
+        flags = {name: given.pop(name) for name in settings}
         call = Call(Output(json=given.pop("json")), flags)
         raise typer.Exit(run_call(call, lambda: function(call, **given)))
 
@@ -152,7 +180,7 @@ def _with_common_options(function: Callable[..., Awaitable[ExitCode | None]]) ->
         parameter.replace(annotation=types[parameter.name], kind=Parameter.KEYWORD_ONLY)
         for parameter in list(signature(function).parameters.values())[1:]
     ]
-    common = [_option("json", Json, False), *(_option(name, kind, None) for name, kind in _SETTINGS.items())]
+    common = [_option("json", Json, False), *(_option(name, kind, None) for name, kind in settings.items())]
     command.__signature__ = Signature([*own, *common])  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *common)}
     command.__doc__ = function.__doc__

@@ -17,7 +17,10 @@ from hark.errors import BadInput, CatalogueFaults, Fault
 if TYPE_CHECKING:
     from hark.catalogue import Catalogue, Reason
 
-File = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The catalogue.", show_default=False)]
+File = Annotated[
+    Path | None,
+    typer.Argument(metavar="FILE", help="The catalogue; without it, the one that is set.", show_default=False),
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ _LARGEST = 2**63 - 1
 
 EventId = Annotated[int, typer.Argument(metavar="EVENT", min=1, max=_LARGEST, help="The event's id.")]
 User = Annotated[str, typer.Argument(metavar="USER", help="The recipient's id.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,9 @@ async def publish(
     payload: Annotated[
         str | None, typer.Option("--payload", metavar="JSON", help="What templates may want to know.")
     ] = None,
-    key: Annotated[str | None, typer.Option("--key", help="Names this event for good: a retry is no new one.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="KEY", help="Names this event for good: a retry is no new one.")
+    ] = None,
     at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="When it happened, in ISO 8601.")] = None,
 ) -> None:
     """Say that something happened, and print the event's id."""
@@ -91,8 +93,14 @@ async def explain(call: Call, user: User, event: EventId) -> None:
 
 async def deliveries(
     call: Call,
-    state: Annotated[State | None, typer.Option("--state", help="Only those in this state.")] = None,
-    outcome: Annotated[Result | None, typer.Option("--outcome", help="Only those with this outcome.")] = None,
+    state: Annotated[
+        State | None,
+        typer.Option("--state", metavar="STATE", case_sensitive=False, help="PENDING, SENDING, SENT or CANCELED."),
+    ] = None,
+    outcome: Annotated[
+        Result | None,
+        typer.Option("--outcome", metavar="OUTCOME", case_sensitive=False, help="none, unknown, accepted or refused."),
+    ] = None,
     recipient: Annotated[
         str | None, typer.Option("--recipient", metavar="USER", help="Only those to this user.")
     ] = None,
@@ -100,8 +108,8 @@ async def deliveries(
         str | None, typer.Option("--since", metavar="WHEN", help="Only those created since: 1h, or an ISO 8601 time.")
     ] = None,
     before: Annotated[
-        int, typer.Option("--before", metavar="ID", min=1, max=_LARGEST, help="Only those older than this delivery.")
-    ] = _LARGEST,
+        int | None, typer.Option("--before", metavar="ID", min=1, max=_LARGEST, help="Only those older than this one.")
+    ] = None,
     limit: Limit = 50,
 ) -> None:
     """List messages, newest first: to whom, in which state, and why."""
@@ -110,7 +118,7 @@ async def deliveries(
 
         now = await session.database.now()
         which = reports.DeliveryFilter(recipient, state, outcome, since(since_when, now) if since_when else None)
-        page = await reports.deliveries(session.database, which, before=before, limit=limit)
+        page = await reports.deliveries(session.database, which, before=before or _LARGEST, limit=limit)
     call.output.table(page, _delivery_columns(), empty="no such deliveries")
     if len(page) == limit:
         call.output.note(f"there may be more: add --before {page[-1].id}")
@@ -130,8 +138,8 @@ async def inbox(
         typer.Option("--archive", metavar="EVENT", min=1, max=_LARGEST, help="Put this one away; repeat it."),
     ] = None,
     before: Annotated[
-        int, typer.Option("--before", metavar="EVENT", min=1, max=_LARGEST, help="Only those older than this event.")
-    ] = _LARGEST,
+        int | None, typer.Option("--before", metavar="EVENT", min=1, max=_LARGEST, help="Only those older than this.")
+    ] = None,
     limit: Limit = 50,
 ) -> None:
     """List what a user's inbox shows, newest first, or mark some of it."""
@@ -140,7 +148,7 @@ async def inbox(
 
         changed = await _mark(session.database, user, read or [], archive or [])
         page = await inboxes.listed(
-            session.database, user, before=before, limit=limit, unread=unread, archived=archived
+            session.database, user, before=before or _LARGEST, limit=limit, unread=unread, archived=archived
         )
         waiting = await inboxes.unread(session.database, user)
     call.output.table(page, _inbox_columns(), empty="nothing there")

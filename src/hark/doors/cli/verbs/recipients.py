@@ -45,7 +45,8 @@ async def bring(
 ) -> None:
     """Create or replace recipients from a file.
 
-    If any line of it is faulty, none; all faults are told with their lines.
+    If any line of it is faulty, none; all faults are told with their lines. Columns: id, user_type, and if you like
+    address, confirmed, opted_in, active, zone, locale, attributes (a JSON object) or attributes.NAME.
     """
     async with call.session(size=2, install=True) as session:
         from hark.audience import put_recipients
@@ -67,7 +68,7 @@ async def show(
     call: Call,
     user_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only those of this type.")] = None,
     after: Annotated[str, typer.Option("--after", metavar="USER", help="Only those behind this id.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
 ) -> None:
     """List recipients, with what stands in the way of e-mail."""
     async with call.session(size=1) as session:
@@ -83,12 +84,12 @@ async def put(
     call: Call,
     user: Annotated[str, typer.Argument(metavar="USER", help="The recipient's id.")],
     user_type: Annotated[str, typer.Option("--type", metavar="TYPE", help="As the catalogue names it.")],
-    address: Annotated[str | None, typer.Option("--address", help="Where e-mail goes.")] = None,
+    address: Annotated[str | None, typer.Option("--address", metavar="ADDRESS", help="Where e-mail goes.")] = None,
     confirmed: Annotated[bool, typer.Option("--confirmed/--unconfirmed", help="The address is theirs.")] = False,
     opted_in: Annotated[bool, typer.Option("--opted-in/--opted-out", help="They agreed to be written to.")] = True,
     active: Annotated[bool, typer.Option("--active/--inactive", help="They may be told at all.")] = True,
-    zone: Annotated[str, typer.Option("--zone", help="Their time zone, an IANA name.")] = "UTC",
-    locale: Annotated[str, typer.Option("--locale", help="Their language, as de-AT.")] = "en",
+    zone: Annotated[str, typer.Option("--zone", metavar="ZONE", help="Their time zone, an IANA name.")] = "UTC",
+    locale: Annotated[str, typer.Option("--locale", metavar="TAG", help="Their language, as de-AT.")] = "en",
     attributes: Annotated[
         str | None, typer.Option("--attributes", metavar="JSON", help="What templates may want to know of them.")
     ] = None,

@@ -21,15 +21,17 @@ class _Migrated:
 def add_to(app: typer.Typer) -> None:
     """Hang the verbs into the command."""
     verb(app, "demo", panel=START, example="hark demo --seed 7")(demo)
-    verb(app, "worker", panel=START, example="hark worker --until-idle --maildir mails")(worker)
+    verb(app, "worker", panel=START, example="hark worker --until-idle --maildir mails", tuning=True)(worker)
     verb(app, "migrate", panel=START, example="hark migrate --catalogue hark.toml")(migrate)
     verb(app, "doctor", panel=START, example="hark doctor")(doctor)
 
 
 async def demo(
     call: Call,
-    events: Annotated[int, typer.Option("--events", min=100, max=200_000, help="About how much happens.")] = 3_000,
-    seed: Annotated[int, typer.Option("--seed", help="Another one: another evening.")] = 1,
+    events: Annotated[
+        int, typer.Option("--events", metavar="N", min=100, max=200_000, help="About how much happens.")
+    ] = 3_000,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another one: another evening.")] = 1,
     mails: Annotated[
         Path | None, typer.Option("--mails", metavar="DIR", help="Where the mails go; a new directory by itself.")
     ] = None,
@@ -53,9 +55,6 @@ async def worker(
     maildir: Annotated[
         Path | None, typer.Option("--maildir", metavar="DIR", help="Put mails into this Maildir; send none.")
     ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", min=1, max=64, help="How many chunks are sent at once.")
-    ] = None,
 ) -> ExitCode:
     """Fan out events and send what is due, until told to stop.
 
@@ -63,7 +62,6 @@ async def worker(
     """
     from hark.doors.cli.working import Work, run_worker
 
-    call.flags = {**call.flags, "concurrency": concurrency}
     return await run_worker(call, Work(until_idle, maildir))
 
 

@@ -32,9 +32,9 @@ def add_to(app: typer.Typer) -> None:
 
 async def subscribe(
     call: Call,
-    user: Annotated[str | None, typer.Argument(metavar="[USER", help="The recipient's id.", show_default=False)] = None,
+    user: Annotated[str | None, typer.Argument(metavar="USER", help="The recipient's id.", show_default=False)] = None,
     entity: Annotated[
-        str | None, typer.Argument(metavar="ENTITY]", help="What they want to hear of, as post:7.", show_default=False)
+        str | None, typer.Argument(metavar="ENTITY", help="What they want to hear of, as post:7.", show_default=False)
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE", help="CSV or JSON lines: recipient, entity.")

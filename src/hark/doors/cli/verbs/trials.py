@@ -58,7 +58,9 @@ async def replay(
     ] = None,
     actor: Annotated[str | None, typer.Option("--actor", metavar="COLUMN", help="Who did it.")] = None,
     time: Annotated[str | None, typer.Option("--time", metavar="COLUMN", help="When it happened.")] = None,
-    zone: Annotated[str, typer.Option("--zone", help="The recipients' time zone, an IANA name.")] = "UTC",
+    zone: Annotated[
+        str, typer.Option("--zone", metavar="ZONE", help="The recipients' time zone, an IANA name.")
+    ] = "UTC",
     chart: Annotated[
         Path | None, typer.Option("--chart", metavar="FILE", help="Draw the figures into an HTML file.")
     ] = None,

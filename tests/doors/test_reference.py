@@ -1,0 +1,88 @@
+"""The help and the reference pages: every verb is documented, every example runs, nothing is listed that is not there."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from hark.config import Settings
+from hark.config.settings import NAMES
+from hark.doors.cli.exits import ExitCode
+from hark.doors.cli.frame import TUNING
+from tests.doors.commands import Desk
+from tests.doors.pages import FOLDER, PAGES, Verb, cli_page, verbs
+
+VERBS = {verb.name: verb for verb in verbs()}
+QUICK = [name for name in VERBS if name != "hark demo"]
+NOT_GOOD = {"hark doctor"}
+"""Examples that find something not good at a desk: there is no mail server."""
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_the_page_is_what_the_code_says(page: str) -> None:
+    written = (FOLDER / page).read_text(encoding="utf-8")
+    assert written == PAGES[page](), f"run python -m tests.doors.pages to write {page} anew"
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_each_verb_is_documented_with_its_options(name: str) -> None:
+    page = cli_page()
+    assert f"### `{name}`" in page
+    part = page.partition(f"### `{name}`")[2].partition("### ")[0]
+    for parameter in VERBS[name].parameters(common=False):
+        assert parameter.help
+        assert f"`{parameter.opts[0]}" in part or f"`{parameter.metavar}`" in part
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_each_help_has_its_example_and_ends_well(name: str, desk: Desk) -> None:
+    ran = desk.hark(*name.split()[1:], "--help")
+    assert ran.code == ExitCode.DONE
+    assert VERBS[name].example in ran.out
+    assert VERBS[name].example.startswith(name)
+
+
+def prepare(desk: Desk, verb: Verb) -> None:
+    """What the examples speak of: bob, and an event that he is told of."""
+    if verb.name.startswith("hark catalogue"):
+        return
+    desk.hark("recipients", "import", "people.csv")
+    desk.hark("publish", "password_reset", "--to", "bob")
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+@pytest.mark.parametrize("name", QUICK)
+def test_each_example_runs(name: str, as_json: bool, desk: Desk) -> None:
+    prepare(desk, VERBS[name])
+    arguments = shlex.split(VERBS[name].example)[1:]
+    ran = desk.hark(*arguments, *(["--json"] if as_json else []))
+    assert ran.code == (ExitCode.NOT_GOOD if name in NOT_GOOD else ExitCode.DONE), ran.err
+    assert not as_json or all(isinstance(each, dict) for each in ran.objects)
+    assert "\x1b" not in ran.out + ran.err
+
+
+def test_the_help_lists_every_verb_once_in_its_group(desk: Desk) -> None:
+    listed = desk.hark("--help").out
+    for verb in VERBS.values():
+        assert listed.count(f"\n  {verb.name.split()[1]} ") == 1
+        assert f"\n{verb.panel[0].upper()}{verb.panel[1:]}:\n" in listed
+
+
+def test_only_what_is_built_is_listed(desk: Desk) -> None:
+    listed = desk.hark("--help").out
+    for later in ("serve", "backfill", "digests", "flags", "keys", "ingest", "lag", "history", "sandbox", "templates"):
+        assert f"\n  {later} " not in listed
+
+
+def test_the_worker_has_a_flag_for_each_setting() -> None:
+    flags = {parameter.name for parameter in VERBS["hark worker"].command.params}
+    assert set(NAMES) <= flags
+    assert set(TUNING) == set(NAMES) - {"database_url", "data_dir", "catalogue", "auto_migrate"}
+
+
+def test_a_flag_reaches_its_setting(desk: Desk) -> None:
+    refused = desk.hark("worker", "--send-chunk", "9999", "--lease", "soon")
+    assert refused.code == ExitCode.BAD_INPUT
+    assert [line.split()[0] for line in refused.err.splitlines()] == ["--send-chunk", "--lease"]
+    assert Settings().send_chunk < 9999
