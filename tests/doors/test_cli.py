@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mailbox
+import shutil
 import signal
 from email import message_from_bytes
 from email.policy import default
@@ -11,7 +12,7 @@ import pytest
 
 from hark.doors.cli.exits import ExitCode
 from tests.doors.commands import Desk
-from tests.servers import Postgres, eventually
+from tests.servers import Postgres, eventually, scratch_folder
 
 
 def introduced(desk: Desk) -> None:
@@ -276,6 +277,19 @@ def test_streams_and_exit_code_of_the_real_thing(desk: Desk) -> None:
     ran = desk.hark_alone("explain", "bob", "99")
     assert (ran.code, ran.out) == (ExitCode.BAD_INPUT, "")
     assert ran.err == "there is no event 99; publish prints the id of each, inbox lists them\n"
+
+
+def test_without_a_database_it_brings_its_own_and_lets_go_of_it(desk: Desk) -> None:
+    folder = scratch_folder("hark-test-cli-")
+    try:
+        own = ("--data-dir", str(folder), "--json")
+        assert desk.hark_alone("recipients", "import", "people.csv", *own, HARK_DATABASE_URL="").only == {"written": 3}
+        listed = desk.hark_alone("recipients", "list", *own, HARK_DATABASE_URL="").objects
+        assert [person["id"] for person in listed] == ["bob", "carol", "dora"]
+        eventually(lambda: not (folder / "cluster" / "postmaster.pid").exists(), "the server is stopped")
+    finally:
+        eventually(lambda: not (folder / "cluster" / "postmaster.pid").exists(), "the server is stopped")
+        shutil.rmtree(folder)
 
 
 def test_whoever_stops_listening_is_no_error(desk: Desk) -> None:

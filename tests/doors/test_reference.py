@@ -1,4 +1,4 @@
-"""The help and the reference pages: every verb is documented, every example runs, nothing is listed that is not there."""
+"""The help and the reference pages: each verb is documented, each example runs, nothing is listed that is not there."""
 
 from __future__ import annotations
 

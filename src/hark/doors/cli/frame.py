@@ -149,6 +149,8 @@ def run_call(call: Call, work: Callable[[], Awaitable[ExitCode | None]]) -> Exit
 
 def refuse(output: Output, error: Exception) -> ExitCode:
     """Say an error and give its exit code; a fault of the program is raised again."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     told = error if isinstance(error, HarkError) else as_harks_own(error)
     if told is None:
         raise error
