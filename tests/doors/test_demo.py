@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from hark.doors.demo.campus import LENGTH, campus
 from hark.doors.demo.show import Wish, in_words, run_demo
+from hark.postgres.embedded.processes import every_process
+from tests.doors.commands import Desk
+from tests.servers import scratch_folder
 
 BEGINS = datetime(2026, 3, 2, 18, tzinfo=UTC)
 
@@ -24,6 +28,17 @@ def test_an_evening_is_in_the_order_of_time_and_of_about_the_size_asked_for() ->
     assert times == sorted(times)
     assert BEGINS <= times[0] <= times[-1] <= BEGINS + LENGTH
     assert 1000 < len(times) < 4000
+
+
+@pytest.mark.slow
+def test_the_command_leaves_the_mails_and_nothing_running(desk: Desk) -> None:
+    scratch = scratch_folder("hark-test-demo-")
+    ran = desk.hark_alone("demo", "--events", "150", "--mails", "mails", "--json", TMPDIR=str(scratch))
+    assert ran.code == 0, ran.err
+    assert ran.only["mails"] == len(list((desk.directory / "mails" / "new").iterdir()))
+    assert list(scratch.iterdir()) == []
+    assert [process for process in every_process() if str(scratch) in process.arguments] == []
+    scratch.rmdir()
 
 
 async def test_from_start_to_end(tmp_path: Path) -> None:

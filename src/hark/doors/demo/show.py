@@ -32,11 +32,13 @@ from hark.doors.demo.evening import Evening, Passed
 from hark.doors.demo.summary import Summary, biggest, summed_up
 from hark.postgres.database import Database, open_database
 from hark.postgres.embedded import start
+from hark.postgres.embedded.processes import wait_until
 from hark.postgres.migrate import migrate
 from hark.rendering import Renderer
 
 BEGINS = datetime(2026, 3, 2, 18, 0, tzinfo=UTC)
 _LINES_SHOWN = 24
+_STOP_PATIENCE_S = 30.0
 _DELIVERY = re.compile(rb"^Message-ID: <hark\.(\d+)\.", re.MULTILINE)
 
 
@@ -66,10 +68,15 @@ async def run_demo(wish: Wish, console: Console) -> Summary:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
+    """A directory for the server, which removes it itself when it has stopped; only then is all gone."""
     with tempfile.TemporaryDirectory(prefix="hark-demo-") as above:
         # As root, Postgres runs as another user, who has to pass through here.
         Path(above).chmod(0o711)
-        yield Path(above) / "postgres"
+        inside = Path(above) / "postgres"
+        try:
+            yield inside
+        finally:
+            wait_until(lambda: not inside.exists(), _STOP_PATIENCE_S)
 
 
 async def _play(database: Database, sink: Sink, mails: Mails, wish: Wish, console: Console, began: float) -> Summary:
