@@ -18,7 +18,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import BinaryIO, cast
 
-from hark.postgres.embedded.processes import find_process, send_signal
+from hark.postgres.embedded.processes import every_process, find_process, send_signal
 from tests.chaos import worker_child
 from tests.servers import Child, eventually, spawn
 
@@ -67,6 +67,9 @@ def nursery() -> Iterator[Nursery]:
         with spawn("from tests.chaos.nursery import main; main()", path) as child:
             child.wait_for("open")
             yield Nursery(path)
+        eventually(
+            lambda: not any(path in each.arguments for each in every_process()), "all that came from it has ended"
+        )
 
 
 def main() -> None:
