@@ -194,8 +194,9 @@ async def test_a_fresh_connection_that_breaks_before_the_dot_defers(
 async def test_a_server_that_falls_silent_is_told_apart_by_the_final_dot(
     step: Step, verdict: Verdict, way: Way
 ) -> None:
-    async with rehearsal(Trouble(step, Stall()), way, HASTY) as (channel, _, box):
+    async with rehearsal(Trouble(step, Stall()), way, HASTY) as (channel, sink, box):
         outcomes = await channel.send(batch(1))
+        await sink.until_alone()
         assert verdicts(outcomes) == [verdict]
         assert "gave no answer within 0.3 s" in outcomes[0].response
         assert box.mails == []
@@ -234,11 +235,32 @@ async def test_a_server_that_wants_content_for_nobody_gets_an_empty_message() ->
 
 
 async def test_a_server_that_takes_the_recipient_of_a_refused_sender_gets_nothing() -> None:
-    answers = {Step.MAIL: Say(b"550 5.7.1 no\r\n250 ok\r\n354 go on\r\n")}
-    async with rehearsal(lambda moment: answers.get(moment.step)) as (channel, _, box):
-        outcomes = await channel.send(batch(1))
-        assert verdicts(outcomes) == [REFUSED]
-        assert box.mails == []
+    heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for commands, answer in (
+            (0, b"220 hi"),
+            (1, b"250-hi\r\n250 PIPELINING"),
+            (3, b"550 no\r\n250 ok\r\n354 go on"),
+        ):
+            for _ in range(commands):
+                await reader.readline()
+            writer.write(answer + b"\r\n")
+        heard.set_result(await reader.read())
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        channel = SmtpChannel(f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}", sender=SENDER)
+        assert verdicts(await channel.send(batch(1))) == [REFUSED]
+        await channel.close()
+        assert await heard == b""
+
+
+@pytest.mark.parametrize("answer", [b"421 4.3.2 going down\r\n", b"354 go on\r\n"])
+async def test_a_connection_that_is_not_to_be_trusted_any_more_is_left(answer: bytes) -> None:
+    async with rehearsal(Trouble(Step.END, Say(answer))) as (channel, sink, box):
+        assert verdicts(await channel.send(batch(3)))[1:] == [ACCEPTED] * 2
+        assert (sink.sessions, len(box.mails)) == (2, 2)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
@@ -325,8 +347,9 @@ async def test_a_certificate_of_nobody_we_trust_defers_all(scheme: str) -> None:
         assert box.mails == []
 
 
-async def test_what_is_slipped_in_before_tls_ends_the_connection() -> None:
-    script = Trouble(Step.STARTTLS, Say(b"220 go\r\n250 forged\r\n"))
+@pytest.mark.parametrize("slipped_in", [b"250 forged\r\n", b"250 half of a forged"])
+async def test_what_is_slipped_in_before_tls_ends_the_connection(slipped_in: bytes) -> None:
+    script = Trouble(Step.STARTTLS, Say(b"220 go\r\n" + slipped_in))
     async with rehearsal(script, WAYS[2]) as (channel, _, box):
         outcomes = await channel.send(batch(1))
         assert verdicts(outcomes) == [DEFERRED]

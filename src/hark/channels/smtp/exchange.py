@@ -36,7 +36,6 @@ class Consignment:
         self.obstacle = f"{host}: there was no time left"
         """Why what is still waiting at the end was not handed over."""
         self._waiting = deque(range(len(batch)))
-        self._put_back: set[int] = set()
         self._outcomes: list[Outcome | None] = [None] * len(batch)
 
     @property
@@ -47,13 +46,9 @@ class Consignment:
         """The next message's place in the batch."""
         return self._waiting.popleft() if self._waiting else None
 
-    def put_back(self, index: int) -> bool:
-        """Let a message that was certainly not handed over be taken again; once only, so that this ends."""
-        if index in self._put_back:
-            return False
-        self._put_back.add(index)
+    def put_back(self, index: int) -> None:
+        """Let a message that was certainly not handed over be taken again, before all others."""
         self._waiting.appendleft(index)
-        return True
 
     def settle(self, index: int, outcome: Outcome) -> None:
         self._outcomes[index] = outcome
@@ -254,7 +249,11 @@ class Exchange:
         refused = self._envelope_refused()
         if refused is not None:
             self._settle(index, refused)
-        elif not (self._seasoned or self.answered) or not self._consignment.put_back(index):
+        elif self._seasoned or self.answered:
+            # A used connection may break for reasons of its own. Each time costs one that was kept or that gave an
+            # answer, so this comes to an end.
+            self._consignment.put_back(index)
+        else:
             text = f"{self._host}: {why} before the final dot; nothing was handed over"
             self._consignment.settle(index, Outcome(Verdict.DEFERRED, text))
 
