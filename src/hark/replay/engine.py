@@ -100,12 +100,7 @@ class Engine:
     async def finish(self) -> None:
         """The history is over: send what still waits."""
         last = await self.database.one(_SQL["last_due"], _LastDue, {"channel": _CHANNEL})
-        while last.due_at is not None:
-            claimed = await claim_due(
-                self.database, _CHANNEL, last.due_at, worker=_WORKER, lease=_LEASE, limit=_AT_ONCE
-            )
-            if not claimed:
-                break
+        while last.due_at is not None and (claimed := await self._claim(last.due_at)):
             await self._attempt(claimed, last.due_at)
         await self._attempted()
 
@@ -128,6 +123,9 @@ class Engine:
             "pairs": ChunkSize().fresh,
             "limit": _AT_ONCE,
         }
+
+    async def _claim(self, now: datetime) -> list[Claimed]:
+        return await claim_due(self.database, _CHANNEL, now, worker=_WORKER, lease=_LEASE, limit=_AT_ONCE)
 
     async def _attempt(self, claimed: Sequence[Claimed], at: datetime) -> None:
         """Attempt them while the history goes on: what is claimed, no event can join any more."""

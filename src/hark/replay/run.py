@@ -108,5 +108,5 @@ def _chunks(events: Iterable[PastEvent], size: int) -> Iterator[list[PastEvent]]
 def _check_zone(zone: str) -> None:
     try:
         ZoneInfo(zone)
-    except (ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError) as error:
         raise BadInput(f"no time zone {zone!r}; write an IANA name like Europe/Berlin") from error

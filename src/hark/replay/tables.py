@@ -57,7 +57,7 @@ def form_of(path: Path) -> Form:
 def rows(path: Path, form: Form, report: Report) -> Iterator[Row]:
     """The rows of a file, one after the other; none of them is kept.
 
-    Blank lines are passed over, and so are lines before the first row that begin with # or %.
+    Blank rows are passed over, and so are lines before the first row that begin with # or %.
 
     Args:
         report: told of each line that is no row.
@@ -70,13 +70,13 @@ def rows(path: Path, form: Form, report: Report) -> Iterator[Row]:
         if form is Form.JSON:
             yield from _json_rows(lines, report)
         elif form is Form.SPACES:
-            yield from (Row(lines.number, line.split()) for line in lines)
+            yield from (Row(lines.number, line.split()) for line in lines if not line.isspace())
         else:
             yield from _separated_rows(lines, form, report)
 
 
 class _Lines(Iterator[str]):
-    """The lines of a file that say something; `number` is the place of the one last given, from 1."""
+    """The lines of a file from its first row on; `number` is the place of the one last given, from 1."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = enumerate(file, start=1)
@@ -86,14 +86,16 @@ class _Lines(Iterator[str]):
     def __next__(self) -> str:
         for number, line in self._file:
             self.number = number
-            if not line.isspace() and (self._begun or not line.startswith(_COMMENTS)):
-                self._begun = True
+            self._begun = self._begun or not (line.isspace() or line.startswith(_COMMENTS))
+            if self._begun:
                 return line
         raise StopIteration
 
 
 def _json_rows(lines: _Lines, report: Report) -> Iterator[Row]:
     for line in lines:
+        if line.isspace():
+            continue
         try:
             row = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
         except (ValueError, RecursionError) as error:
@@ -109,14 +111,22 @@ def _separated_rows(lines: _Lines, form: Form, report: Report) -> Iterator[Row]:
     reader = csv.reader(lines, delimiter=form)
     while True:
         read = reader.line_num
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            report(Fault(lines.number, "line", f"not a row: {error}; is a quotation mark left open?"))
-            continue
+        cells, error = _next_cells(reader)
+        begins = lines.number - (reader.line_num - read) + 1
         if cells is None:
             return
-        yield Row(lines.number - (reader.line_num - read) + 1, cells)
+        if error:
+            report(Fault(begins, "line", f"not a row: {error}; is a quotation mark left open?"))
+        elif any(cell.strip() for cell in cells):
+            yield Row(begins, cells)
+
+
+def _next_cells(reader: Iterator[list[str]]) -> tuple[list[str] | None, str]:
+    """The next row's cells, None at the end; or what is wrong with it."""
+    try:
+        return next(reader, None), ""
+    except csv.Error as error:
+        return [], str(error)
 
 
 @contextmanager
