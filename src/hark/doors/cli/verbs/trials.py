@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from hark.doors.cli.frame import HAPPENED, Call, verb
 from hark.doors.cli.output import Column, Output
 
 if TYPE_CHECKING:
-    from hark.replay import Figures, Policy, Progress
+    from hark.replay import Figures, History, Policy, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +69,25 @@ async def replay(
 
     It runs through the real engine on a virtual clock, in a scratch schema that is dropped again.
     """
-    from hark.doors.cli.session import server
     from hark.replay import EXAMPLES, Columns, open_history, parse_policies, write_chart
-    from hark.replay import replay as run
 
     call.go_on = "nothing of it is kept; run it again"
     policies = parse_policies(policy or EXAMPLES)
     history = open_history(file, Columns(recipient, actor, time))
-    with (
-        server(call.settings, call.output) as dsn,
-        call.output.progress(f"replaying {history.events:,} events", history.events * len(policies)) as told,
-    ):
-        figures = await run(dsn, history, policies, zone=zone, progress=_passed(told))
+    figures = await _run(call, history, policies, zone)
     _say(call.output, figures, history.to_oneself)
     if chart is not None:
         write_chart(chart, figures, source=file.name)
         call.output.note(f"drawn in {chart}")
+
+
+async def _run(call: Call, history: History, policies: Sequence[Policy], zone: str) -> list[Figures]:
+    from hark.doors.cli.session import server
+    from hark.replay import replay as run
+
+    doing, total = f"replaying {history.events:,} events", history.events * len(policies)
+    with server(call.settings, call.output) as dsn, call.output.progress(doing, total) as told:
+        return await run(dsn, history, policies, zone=zone, progress=_passed(told))
 
 
 def _passed(told: Callable[[int], None]) -> Callable[[Progress], None]:
