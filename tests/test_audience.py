@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 import psycopg
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hark import audience
 from hark.audience import Recipient, Subscription
-from hark.batching import FAN_OUT_BEGUN, ChunkSize, fan_out_begun, fan_out_fresh
+from hark.batching import FAN_OUT_BEGUN, ChunkSize, chunk_ahead, fan_out_begun, fan_out_fresh
 from hark.errors import BadInput
 from hark.postgres.database import Database
 from tests.world import World, student, students
@@ -186,10 +186,10 @@ async def test_a_fan_out_that_dies_midway_goes_on_and_tells_each_once(world: Wor
 
 async def _die_in_a_chunk(world: World) -> None:
     """A worker whose connection is cut after its statement and before its commit."""
+    chunk = await chunk_ahead(world.database, SMALL_CHUNKS)
+    assert chunk is not None
     connection = await psycopg.AsyncConnection.connect(world.dsn)
-    cursor = await connection.execute(
-        FAN_OUT_BEGUN.text(), {"pairs": SMALL_CHUNKS.begun, "now": world.clock.now()}, prepare=False
-    )
+    cursor = await connection.execute(FAN_OUT_BEGUN.text(), {**asdict(chunk), "now": world.clock.now()}, prepare=False)
     assert cursor.rowcount == 1
     await world.execute("select pg_terminate_backend(%s)", connection.info.backend_pid)
     with pytest.raises(psycopg.OperationalError):

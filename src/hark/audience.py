@@ -15,6 +15,7 @@ from hark.postgres.queries import Queries
 _SQL = Queries.beside(__file__)
 
 MATCHED = _SQL["matched"]
+MATCHED_IN_RANGE = _SQL["matched_in_range"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,12 @@
 -- Per event the next recipients behind the one it reached: those it names, and those subscribed to its entities, each
 -- once, never its actor unless named. Every branch is read in order from its index and stops at the chunk's size; the
 -- branches do not overlap, so only an event of several entities has to sort out who follows more than one of them.
+-- What the reason says of when to tell comes along, for joining it to every recipient later on costs more.
 matched as materialized (
-    select p.id as event_id, p.reason, p.published_at, a.recipient_id, a.named
+    select p.id as event_id, p.reason, p.published_at, a.recipient_id, a.named,
+           terms.batch_group, terms.cooldown, terms.max_stale, terms.due_time, terms.due_weekday, terms.at_least_once
       from picked p
+      join hark.reason terms on terms.name = p.reason
      cross join lateral (
         select recipient_id, named
           from (
@@ -37,6 +40,33 @@ matched as materialized (
           ) either
          order by recipient_id
          limit %(pairs)s
+     ) a
+)
+
+-- part: matched_in_range
+-- The same for one event and the recipients of one range of ids, however many they are; no `upto`: to the end.
+matched as materialized (
+    select p.id as event_id, p.reason, p.published_at, a.recipient_id, a.named,
+           terms.batch_group, terms.cooldown, terms.max_stale, terms.due_time, terms.due_weekday, terms.at_least_once
+      from picked p
+      join hark.reason terms on terms.name = p.reason
+     cross join lateral (
+        select distinct named.id as recipient_id, true as named
+          from unnest(p.recipients) as named(id)
+         where named.id > %(after)s and (%(upto)s::text is null or named.id <= %(upto)s)
+        union all
+        select s.recipient_id, false
+          from hark.subscription s
+         where cardinality(p.entities) = 1 and s.entity = p.entities[1] and not s.muted
+           and s.recipient_id > %(after)s and (%(upto)s::text is null or s.recipient_id <= %(upto)s)
+           and s.recipient_id is distinct from p.actor and s.recipient_id not in (select unnest(p.recipients))
+        union all
+        select distinct s.recipient_id, false
+          from unnest(p.entities) as about(entity)
+          join hark.subscription s on s.entity = about.entity and not s.muted
+         where cardinality(p.entities) > 1
+           and s.recipient_id > %(after)s and (%(upto)s::text is null or s.recipient_id <= %(upto)s)
+           and s.recipient_id is distinct from p.actor and s.recipient_id not in (select unnest(p.recipients))
      ) a
 )
 

@@ -6,31 +6,43 @@ In truth it closes when a worker claims it, so that a late worker gathers more i
 
 Fan-out is one statement a chunk: events picked, audience matched, preferences decided, batches opened or joined,
 notifications and unread counts written, progress kept. It happens whole or not at all, so a fan-out that dies goes on
-where it was.
+where it was. A chunk is many events of few recipients each, or a range of the recipients of one event of many.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from hark.audience import MATCHED
+from hark.audience import MATCHED, MATCHED_IN_RANGE
 from hark.catalogue import Windows
-from hark.events import PICKED_BEGUN, PICKED_FRESH, PROGRESSED
+from hark.events import PICKED_AGAIN, PICKED_BEGUN, PICKED_FRESH, PROGRESSED, PROGRESSED_IN_RANGE
 from hark.postgres.database import Database
-from hark.postgres.queries import Queries, Query, chain
-from hark.preferences import DECIDED, RULES_BY_REASON, RULES_BY_ROW
+from hark.postgres.queries import Queries, chain
+from hark.preferences import DECIDED, KNOWN_BY_KEY, KNOWN_IN_RANGE
 
 _SQL = Queries.beside(__file__)
 
 
-def _fan_out(picked: Query, rules: Query) -> Query:
-    wanted, gathered, told, counted = (_SQL[part] for part in ("wanted", "gathered", "told", "counted"))
-    return chain(picked, MATCHED, rules, DECIDED, wanted, gathered, told, counted, PROGRESSED, end=_SQL["fan_out"])
-
-
-FAN_OUT_FRESH = _fan_out(PICKED_FRESH, RULES_BY_ROW)
-FAN_OUT_BEGUN = _fan_out(PICKED_BEGUN, RULES_BY_REASON)
+FAN_OUT_FRESH = chain(
+    PICKED_FRESH,
+    MATCHED,
+    KNOWN_BY_KEY,
+    DECIDED,
+    *(_SQL[part] for part in ("placed", "wanted", "gathered", "told", "counted")),
+    PROGRESSED,
+    end=_SQL["fan_out"],
+)
+CHUNK_AHEAD = chain(PICKED_BEGUN, MATCHED, end=_SQL["chunk_ahead"])
+FAN_OUT_BEGUN = chain(
+    PICKED_AGAIN,
+    MATCHED_IN_RANGE,
+    KNOWN_IN_RANGE,
+    DECIDED,
+    *(_SQL[part] for part in ("placed", "wanted_by_one", "gathered", "told", "counted_by_one")),
+    PROGRESSED_IN_RANGE,
+    end=_SQL["fan_out"],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,19 @@ class FannedOut:
     next_due: datetime | None
 
 
+_NOTHING = FannedOut(events=0, begun=0, notifications=0, messages=0, inboxes=0, next_due=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The recipients of one event behind `after` up to `upto` (None: all that are left), by the order of their ids."""
+
+    event: int
+    reason: str
+    after: str
+    upto: str | None
+
+
 def closes_at(oldest: datetime, newest: datetime, windows: Windows) -> datetime:
     """When a batch with these events closes: `min(newest + cooldown, oldest + max_stale)`."""
     quiet = newest + windows.cooldown
@@ -72,6 +97,18 @@ async def fan_out_fresh(database: Database, now: datetime, size: ChunkSize) -> F
 
 async def fan_out_begun(database: Database, now: datetime, size: ChunkSize) -> FannedOut:
     """Fan out the next chunk of one event whose audience was too large for one statement."""
-    # Planned anew each time: the chunk's size decides whether look-ups or whole-table joins are the cheaper.
-    rows = await database.fetch(FAN_OUT_BEGUN, FannedOut, {"pairs": size.begun, "now": now}, prepare=False)
+    chunk = await chunk_ahead(database, size)
+    return _NOTHING if chunk is None else await fan_out_chunk(database, chunk, now)
+
+
+async def chunk_ahead(database: Database, size: ChunkSize) -> Chunk | None:
+    """Which chunk of a begun event comes next; None when there is no such event."""
+    chunks = await database.fetch(CHUNK_AHEAD, Chunk, {"pairs": size.begun})
+    return chunks[0] if chunks else None
+
+
+async def fan_out_chunk(database: Database, chunk: Chunk, now: datetime) -> FannedOut:
+    """Fan out one chunk; nothing happens when another worker has taken it on in the meantime."""
+    # Planned anew each time: what the range holds decides whether reading it or looking each up is the cheaper.
+    rows = await database.fetch(FAN_OUT_BEGUN, FannedOut, {**asdict(chunk), "now": now}, prepare=False)
     return rows[0]

@@ -1,26 +1,38 @@
+-- part: placed
+-- The message that each notification by e-mail belongs to, and when it wants that to be sent. An immediate one is a
+-- message of its own; the others gather. Only a batched one has a `stale_at` other than that moment.
+placed as (
+    select recipient_id, event_id, 'email'::hark.channel as channel, frequency, at_least_once,
+           frequency <> 'immediate' as gathering,
+           case frequency when 'batched' then batch_group else '@' || frequency end as batch_group,
+           case frequency when 'batched' then published_at + cooldown
+                          when 'immediate' then published_at
+                          when 'daily' then hark.next_local(published_at, zone, due_time, null)
+                          else hark.next_local(published_at, zone, due_time, due_weekday) end as quiet_at,
+           case frequency when 'batched' then coalesce(published_at + max_stale, 'infinity') end as stale_at
+      from decided
+     where email
+)
+
 -- part: wanted
--- One row per message to open or to join. An immediate notification is a message of its own; the others gather.
+-- One row per message to open or to join.
 wanted as (
-    select recipient_id, 'email'::hark.channel as channel, due.batch_group, decided.frequency, due.gathering,
-           case when not due.gathering then event_id end as only_event,
-           max(due.quiet_at) as quiet_at, min(due.stale_at) as stale_at,
+    select recipient_id, channel, batch_group, frequency, gathering,
+           case when not gathering then event_id end as only_event,
+           max(quiet_at) as quiet_at, min(coalesce(stale_at, quiet_at)) as stale_at,
            count(*) as items, min(event_id) as first_event, max(event_id) as last_event,
            bool_and(at_least_once) as at_least_once
-      from decided
-     cross join lateral (
-        select decided.batch_group, true as gathering,
-               published_at + cooldown as quiet_at, coalesce(published_at + max_stale, 'infinity') as stale_at
-         where decided.frequency = 'batched'
-        union all
-        select '@immediate', false, published_at, published_at
-         where decided.frequency = 'immediate'
-        union all
-        select '@' || decided.frequency, true, local.due, local.due
-          from hark.next_local(published_at, zone, due_time, case when decided.frequency = 'weekly' then due_weekday end) as local(due)
-         where decided.frequency in ('daily', 'weekly')
-     ) due
-     where email
+      from placed
      group by 1, 2, 3, 4, 5, 6
+)
+
+-- part: wanted_by_one
+-- Of one event everyone has one notification, so there is nothing to add up.
+wanted as (
+    select recipient_id, channel, batch_group, frequency, gathering,
+           quiet_at, coalesce(stale_at, quiet_at) as stale_at,
+           1 as items, event_id as first_event, event_id as last_event, at_least_once
+      from placed
 )
 
 -- part: gathered
@@ -47,18 +59,19 @@ gathered as (
 )
 
 -- part: told
+-- (A full join, though every message has a notification: it can be planned by hash or merge only, never as each with
+-- each, which a planner that takes both lists for short would do.)
 told as (
     insert into hark.notification
            (recipient_id, event_id, in_app, why, frequency, own_frequency, named, reach, email_delivery, created_at)
     select decided.recipient_id, decided.event_id, decided.in_app, decided.why, decided.frequency, decided.own_frequency,
            decided.named, decided.reach, g.id, %(now)s
       from decided
-      left join gathered g
+      full join gathered g
         on decided.email and g.recipient_id = decided.recipient_id
        and g.batch_group = case decided.frequency when 'batched' then decided.batch_group else '@' || decided.frequency end
        and (g.gathering or g.first_event = decided.event_id)
      order by decided.recipient_id, decided.event_id
-    returning 1
 )
 
 -- part: counted
@@ -69,10 +82,24 @@ counted as (
     returning 1
 )
 
+-- part: counted_by_one
+counted as (
+    insert into hark.inbox as i (recipient_id, unread)
+    select recipient_id, 1 from decided where in_app order by recipient_id
+        on conflict (recipient_id) do update set unread = i.unread + excluded.unread
+    returning 1
+)
+
+-- name: chunk_ahead
+-- The next chunk of an event as a range of ids: behind `after`, up to `upto`; no `upto`: all that are left.
+select p.id as event, p.reason, p.reached as after,
+       (select case when count(*) >= %(pairs)s then max(recipient_id) end from matched) as upto
+  from picked p
+
 -- name: fan_out
 select (select count(*) from progressed) as events,
        (select count(*) from progressed where not done) as begun,
-       (select count(*) from told) as notifications,
+       (select count(*) from decided) as notifications,
        (select count(*) from gathered) as messages,
        (select count(*) from counted) as inboxes,
        (select min(due_at) from gathered) as next_due

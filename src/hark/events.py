@@ -26,7 +26,9 @@ _SQL = Queries.beside(__file__)
 
 PICKED_FRESH = _SQL["picked_fresh"]
 PICKED_BEGUN = _SQL["picked_begun"]
+PICKED_AGAIN = _SQL["picked_again"]
 PROGRESSED = _SQL["progressed"]
+PROGRESSED_IN_RANGE = _SQL["progressed_in_range"]
 
 _PUBLISH = _SQL["publish"]
 _TRANSLATED: Mapping[str, type[BadInput]] = {"HK001": UnknownReason, "HK002": KeyReused, "22023": BadInput}

@@ -20,17 +20,41 @@ picked as materialized (
        for update skip locked
 )
 
+-- part: picked_again
+-- The event of a chunk that was measured out just before, unless another worker has taken it on since.
+picked as materialized (
+    select id, reason, actor, recipients, entities, published_at, reached
+      from hark.event
+     where id = %(event)s and reached = %(after)s and fanned_out_at is null
+       for update skip locked
+)
+
 -- part: progressed
 -- An event is done when it matched fewer recipients than it might have; else the next chunk goes on behind `reached`.
+-- (Counted over both lists laid end to end: joined, a planner that takes them for short would compare each with each.)
 progressed as (
     update hark.event e
        set chunks = e.chunks + 1,
-           matched = e.matched + coalesce(m.recipients, 0),
+           matched = e.matched + m.recipients,
            reached = coalesce(m.reached, e.reached),
-           fanned_out_at = case when coalesce(m.recipients, 0) < %(pairs)s then %(now)s::timestamptz end
+           fanned_out_at = case when m.recipients < %(pairs)s then %(now)s::timestamptz end
+      from (
+        select event_id, count(recipient_id) as recipients, max(recipient_id) as reached
+          from (select event_id, recipient_id from matched union all select id, null from picked) every
+         group by event_id
+      ) m
+     where e.id = m.event_id
+    returning e.fanned_out_at is not null as done
+)
+
+-- part: progressed_in_range
+progressed as (
+    update hark.event e
+       set chunks = e.chunks + 1,
+           matched = e.matched + (select count(*) from matched),
+           reached = coalesce(%(upto)s, e.reached),
+           fanned_out_at = case when %(upto)s::text is null then %(now)s::timestamptz end
       from picked p
-      left join (select event_id, count(*) as recipients, max(recipient_id) as reached from matched group by event_id) m
-        on m.event_id = p.id
      where e.id = p.id
     returning e.fanned_out_at is not null as done
 )

@@ -34,8 +34,8 @@ from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
 
-RULES_BY_ROW = _SQL["rules_by_row"]
-RULES_BY_REASON = _SQL["rules_by_reason"]
+KNOWN_BY_KEY = _SQL["known_by_key"]
+KNOWN_IN_RANGE = _SQL["known_in_range"]
 DECIDED = _SQL["decided"]
 
 

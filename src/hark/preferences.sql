@@ -1,17 +1,25 @@
--- part: rules_by_row
--- For few matches: each looks its rule up in the primary key.
-rules as not materialized (
-    select * from hark.decision
-)
+-- part: known_by_key
+-- For few matches: each looks up its recipient, their choices and its rule by their keys.
+who as not materialized (select * from hark.recipient),
+choices as not materialized (select * from hark.preference),
+rules as not materialized (select * from hark.decision)
 
--- part: rules_by_reason
--- For many matches of few reasons: the reasons' rules are read once, and joined by hash.
-rules as materialized (
-    select * from hark.decision where reason in (select reason from picked)
+-- part: known_in_range
+-- For many matches of one event: its reason's rules, and the recipients and choices of a range of ids, so that the
+-- planner can weigh reading the range against looking each of them up.
+who as not materialized (
+    select * from hark.recipient where id > %(after)s and (%(upto)s::text is null or id <= %(upto)s)
+),
+choices as not materialized (
+    select * from hark.preference where recipient_id > %(after)s and (%(upto)s::text is null or recipient_id <= %(upto)s)
+),
+rules as not materialized (
+    select * from hark.decision where reason = %(reason)s
 )
 
 -- part: decided
 -- decide() by its truth table: one look-up per match, in the row of the recipient's class.
+-- In one order, so that the statements which write it down find it sorted.
 decided as materialized (
     select m.event_id, m.recipient_id, m.published_at, m.named,
            coalesce(d.email, false) as email,
@@ -20,16 +28,15 @@ decided as materialized (
            coalesce(d.own_frequency, false) as own_frequency,
            r.reach,
            coalesce(d.why, case when r.id is null then 'unknown_recipient' else 'unknown_type' end::hark.why) as why,
-           reason.batch_group, reason.cooldown, reason.max_stale, reason.due_time, reason.due_weekday,
-           reason.at_least_once, r.zone
+           m.batch_group, m.cooldown, m.max_stale, m.due_time, m.due_weekday, m.at_least_once, r.zone
       from matched m
-      join hark.reason on reason.name = m.reason
-      left join hark.recipient r on r.id = m.recipient_id
-      left join hark.preference p on p.recipient_id = m.recipient_id
+      left join who r on r.id = m.recipient_id
+      left join choices p on p.recipient_id = m.recipient_id
       left join rules d
         on d.reason = m.reason and d.user_type = r.user_type and d.reach = r.reach
        and d.channel_choice = hark.channel_choice(p.channels -> m.reason)
        and d.frequency_choice = hark.frequency_choice(p.frequencies -> m.reason)
+     order by m.recipient_id, m.event_id
 )
 
 -- name: catalogue_lock

@@ -77,7 +77,14 @@ HOT: dict[str, dict[str, Any]] = {
     "inbox.unread": {"recipient": "user-000001"},
     "inbox.mark_read": {"recipient": "user-000001", "events": [1], "now": NOW},
     "batching.fan_out_fresh": {"events": 500, "pairs": 100, "now": NOW},
-    "batching.fan_out_begun": {"pairs": 20000, "now": NOW},
+    "batching.chunk_ahead": {"pairs": 20000},
+    "batching.fan_out_begun": {
+        "event": 20002,
+        "reason": "r",
+        "after": "user-020000",
+        "upto": "user-040000",
+        "now": NOW,
+    },
 }
 LARGE = {"event", "recipient", "preference", "subscription", "notification", "inbox", "delivery"}
 
@@ -100,6 +107,16 @@ def test_goes_by_its_index(name: str, filled: psycopg.Connection[Any]) -> None:
     assert scanned & LARGE == set()
 
 
+@pytest.mark.parametrize("name", ["batching.fan_out_fresh", "batching.fan_out_begun", "batching.chunk_ahead"])
+def test_lists_are_never_compared_each_with_each_however_short_they_are_taken_for(name: str, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        for setting, value in SESSION.items():
+            connection.execute("select set_config(%s, %s, false)", [setting, value])
+        loops = [node for node in nodes(plan(connection, all_queries()[name], HOT[name])) if is_loop(node)]
+    repeated = {node.get("CTE Name") for loop in loops for node in nodes(loop["Plans"][1])}
+    assert repeated <= {None, "picked"}
+
+
 def test_the_two_fan_outs_are_what_workers_run() -> None:
     assert {FAN_OUT_FRESH.sql, FAN_OUT_BEGUN.sql} <= {query.sql for query in all_queries().values()}
 
@@ -115,6 +132,10 @@ def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield node
     for child in node.get("Plans", []):
         yield from nodes(child)
+
+
+def is_loop(node: dict[str, Any]) -> bool:
+    return bool(node["Node Type"] == "Nested Loop")
 
 
 def whole(node: dict[str, Any]) -> bool:
