@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hark.audience import Recipient, Subscription
@@ -63,6 +63,10 @@ def test_json_lines(tmp_path: Path) -> None:
         Recipient("7", "Students", confirmed=True),
         Recipient("b", "Students", attributes={"n": 1, "team": ["Blue"]}),
     ]
+
+
+def test_rows_of_nothing_are_passed_over(tmp_path: Path) -> None:
+    assert read(tmp_path, "id,user_type\n,\n\nbob,Students\n,,,\n") == [Recipient("bob", "Students")]
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
@@ -181,6 +185,8 @@ cells: st.SearchStrategy[Any] = st.one_of(st.none(), st.booleans(), st.integers(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@example(b'"')
+@example(b",,\n,,")
 @given(
     st.binary(max_size=200)
     | st.dictionaries(st.sampled_from(["id", "user_type", "zone", "active", "x"]), cells).map(

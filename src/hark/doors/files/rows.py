@@ -129,11 +129,24 @@ def _json_rows(file: TextIO, report: Report) -> Iterator[_Row]:
 
 def _csv_rows(file: TextIO, first: str, kind: Kind[T], report: Report) -> Iterator[_Row]:
     reader = csv.reader(file, delimiter=max(_SEPARATORS, key=first.count), strict=True)
-    header = [name.strip() for name in next(reader, [])]
+    lines = _csv_lines(reader, report)
+    _, header = next(lines, (0, []))
+    header = [name.strip() for name in header]
     faults = list(_header_faults(header, kind)) if header else []
     for where, what in faults:
         report(Fault(1, where, what))
-    while not faults:
+    for line, cells in () if faults else lines:
+        if not any(cells):
+            continue
+        if len(cells) == len(header):
+            yield _Row(line, {name: cell for name, cell in zip(header, cells, strict=True) if cell != ""})
+        else:
+            report(Fault(line, "line", f"has {len(cells)} cells, and the first line names {len(header)} columns"))
+
+
+def _csv_lines(reader: Any, report: Report) -> Iterator[tuple[int, list[str]]]:
+    """Each row with the line that it begins on."""
+    while True:
         line = reader.line_num + 1
         try:
             cells = next(reader, None)
@@ -142,12 +155,7 @@ def _csv_rows(file: TextIO, first: str, kind: Kind[T], report: Report) -> Iterat
             continue
         if cells is None:
             return
-        if not any(cells):
-            continue
-        if len(cells) != len(header):
-            report(Fault(line, "line", f"has {len(cells)} cells, and the first line names {len(header)} columns"))
-            continue
-        yield _Row(line, {name: cell for name, cell in zip(header, cells, strict=True) if cell != ""})
+        yield line, cells
 
 
 def _header_faults(header: Sequence[str], kind: Kind[T]) -> Iterator[tuple[str, str]]:
