@@ -16,7 +16,7 @@ demo: $(READY)  ## events become batched messages, before your eyes; under two m
 
 test: $(DEV)  ## all tests, on the Postgres that comes with Hark and on Debian's 15 where it is installed
 	HARK_TEST_POSTGRES=18 $(BIN)/pytest
-	HARK_TEST_POSTGRES=15 $(BIN)/pytest tests/postgres tests/delivery tests/test_*.py tests/story tests/architecture
+	HARK_TEST_POSTGRES=15 $(BIN)/pytest tests/postgres tests/delivery tests/test_*.py tests/story tests/architecture tests/doors -m "not slow"
 
 check: $(DEV)  ## ruff, mypy --strict, import-linter, tests
 	$(BIN)/ruff check .

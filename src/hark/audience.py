@@ -18,6 +18,9 @@ MATCHED = _SQL["matched"]
 MATCHED_IN_RANGE = _SQL["matched_in_range"]
 
 
+_known_zones: set[str] = set()
+
+
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """A user as Hark knows them.
@@ -130,8 +133,7 @@ async def mute(database: Database, subscriptions: Sequence[Subscription], *, mut
 
 
 async def _check(database: Database, recipients: Sequence[Recipient]) -> None:
-    zones = sorted({recipient.zone for recipient in recipients})
-    bad_zones = [row.zone for row in await database.fetch(_SQL["unknown_zones"], _Zone, {"zones": zones})]
+    bad_zones = await _unknown_zones(database, {recipient.zone for recipient in recipients})
     types = sorted({recipient.user_type for recipient in recipients})
     bad_types = [
         row.user_type for row in await database.fetch(_SQL["unknown_user_types"], _UserType, {"user_types": types})
@@ -142,6 +144,16 @@ async def _check(database: Database, recipients: Sequence[Recipient]) -> None:
     faults = [f"no time zone {zone!r}; write an IANA name like Europe/Berlin" for zone in sorted(bad_zones)]
     faults += [f"no user type {name!r}; the catalogue has {', '.join(known) or 'none'}" for name in sorted(bad_types)]
     raise BadInput("\n".join(faults))
+
+
+async def _unknown_zones(database: Database, zones: set[str]) -> set[str]:
+    """Asked once a zone: Postgres reads its whole list of them from disk each time."""
+    new = zones - _known_zones
+    if not new:
+        return set()
+    unknown = {row.zone for row in await database.fetch(_SQL["unknown_zones"], _Zone, {"zones": sorted(new)})}
+    _known_zones.update(new - unknown)
+    return unknown
 
 
 def _pairs(subscriptions: Sequence[Subscription]) -> dict[str, list[str]]:
