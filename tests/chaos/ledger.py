@@ -20,12 +20,12 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
+from tests.chaos.nursery import Nursery
 from tests.chaos.sink_child import SinkOrder
-from tests.servers import Child, eventually, find_server_binary, spawn
+from tests.servers import Child, eventually, find_server_binary
 
 _DELIVERY = re.compile(r"hark\.(\d+)\.[0-9a-f]+@acme\.example")
 _HEADER = re.compile(rb"^Message-ID: *<([^>]+)>", re.IGNORECASE | re.MULTILINE)
-_SINK = "from tests.chaos.sink_child import main; main()"
 _numbers = count(1)
 
 
@@ -86,12 +86,14 @@ class SmtpSink:
 
 
 @contextlib.contextmanager
-def own_sink(folder: Path, *, halt_at: int = 0, port: int = 0, seconds_a_mail: float = 0.0) -> Iterator[OwnSink]:
+def own_sink(
+    nursery: Nursery, folder: Path, *, halt_at: int = 0, port: int = 0, seconds_a_mail: float = 0.0
+) -> Iterator[OwnSink]:
     """Hark's own sink in a process of its own, set up as in `SinkOrder`; on one port it goes on with one ledger."""
     path = folder / f"ledger-{port or next(_numbers)}"
     path.touch()
     order = SinkOrder(str(path), halt_at, port, seconds_a_mail)
-    with spawn(_SINK, order.to_json()) as child:
+    with nursery.sink(order) as child:
         yield OwnSink(child, int(child.wait_for("listens")), path)
 
 

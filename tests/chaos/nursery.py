@@ -1,4 +1,4 @@
-"""Forks workers from a process that has imported everything already: a start takes milliseconds in place of seconds.
+"""Forks workers and mail sinks from a process that has imported everything: a start takes milliseconds, not seconds.
 
 They are real processes all the same, each with its own id, connections and death.
 """
@@ -19,10 +19,11 @@ from subprocess import Popen
 from typing import BinaryIO, cast
 
 from hark.postgres.embedded.processes import every_process, find_process, send_signal
-from tests.chaos import worker_child
+from tests.chaos import sink_child, worker_child
 from tests.servers import Child, eventually, spawn
 
 _LONGEST_ORDER = 65536
+_ROLES = {"worker": worker_child.serve, "sink": sink_child.serve}
 
 
 @dataclass(slots=True)
@@ -45,15 +46,22 @@ class _Forked:
 
 @dataclass(frozen=True, slots=True)
 class Nursery:
-    """Where workers come from."""
+    """Where workers and sinks come from."""
 
     path: str
 
     def worker(self, order: worker_child.Order) -> Child:
         """A worker that has just been forked."""
+        return self._child(f"worker {order.to_json()}")
+
+    def sink(self, order: sink_child.SinkOrder) -> Child:
+        """A mail sink that has just been forked."""
+        return self._child(f"sink {order.to_json()}")
+
+    def _child(self, order: str) -> Child:
         line = socket.socket(socket.AF_UNIX)
         line.connect(self.path)
-        line.sendall(order.to_json().encode())
+        line.sendall(order.encode())
         stdin, stdout = line.makefile("wb", buffering=0), line.makefile("rb", buffering=0)
         pid = int(stdout.readline())
         return Child(cast("Popen[bytes]", _Forked(pid, cast(BinaryIO, stdin), cast(BinaryIO, stdout), line)))
@@ -73,7 +81,7 @@ def nursery() -> Iterator[Nursery]:
 
 
 def main() -> None:
-    """Fork a worker for each connection, until standard input ends."""
+    """Fork a child for each connection, until standard input ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel forgets the dead at once
     door = socket.socket(socket.AF_UNIX)
     door.bind(sys.argv[1])
@@ -85,21 +93,21 @@ def main() -> None:
         while all(key.fileobj is door for key, _ in selector.select()):
             line, _ = door.accept()
             if os.fork() == 0:
-                _become_worker(line)
+                _become_child(line)
             line.close()
 
 
-def _become_worker(line: socket.socket) -> None:
-    order = line.recv(_LONGEST_ORDER).decode()
+def _become_child(line: socket.socket) -> None:
+    role, _, order = line.recv(_LONGEST_ORDER).decode().partition(" ")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for standard in (0, 1, 2):
         os.dup2(line.fileno(), standard)
     line.close()
-    os.closerange(3, 64)  # the door and the other workers' lines, which must not outlive their owners
+    os.closerange(3, 64)  # the door and the other children's lines, which must not outlive their owners
     worker_child.say(str(os.getpid()))
     code = 1
     try:
-        worker_child.serve(order)
+        _ROLES[role](order)
         code = 0
     finally:
         sys.stderr.flush()

@@ -86,9 +86,9 @@ class _Taking:
         return wish
 
 
-def main() -> None:
-    """Take mail until standard input ends."""
-    asyncio.run(_serve(SinkOrder(**json.loads(sys.argv[1]))))
+def serve(order: str) -> None:
+    """Take mail until standard input ends, set up as a `SinkOrder` in JSON says."""
+    asyncio.run(_serve(SinkOrder(**json.loads(order))))
 
 
 async def _serve(order: SinkOrder) -> None:

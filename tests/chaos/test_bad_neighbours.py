@@ -81,7 +81,7 @@ def test_each_ends_as_the_mail_server_says(nursery: Nursery, scene: Scene, tmp_p
     names = [f"{kind}-{number}" for number in range(3) for kind in ENDS]
     scene.enrol_as(*names)
     scene.publish_to("mention", names)
-    with own_sink(tmp_path) as sink, Crew(nursery, scene.dsn, sink.url) as crew:
+    with own_sink(nursery, tmp_path) as sink, Crew(nursery, scene.dsn, sink.url) as crew:
         worker = crew.hire(backoff_s=0.2, final_dot_s=1.0)
         worker.work()
         scene.settles()
@@ -134,12 +134,12 @@ def test_the_mail_server_is_killed(times: int, nursery: Nursery, scene: Scene, t
         for worker in workers:
             worker.work()
         for number in range(times):
-            with own_sink(tmp_path, port=port) as sink:
+            with own_sink(nursery, tmp_path, port=port) as sink:
                 grows = _grows(sink)
                 scene.publish("mention", *(f"{number}/{each}" for each in range(3)))
                 eventually(grows, "it takes mail")
                 time.sleep(moments.uniform(0, 0.05))  # waits for nothing: the moment is the point
-        with own_sink(tmp_path, port=port) as sink:
+        with own_sink(nursery, tmp_path, port=port) as sink:
             scene.settles()
             for worker in workers:
                 worker.rest()
@@ -154,7 +154,7 @@ def test_a_slow_mail_server_costs_no_attempts(nursery: Nursery, scene: Scene, tm
     """One claim takes several leases to hand over; what waits behind it is not taken for lost."""
     scene.enrol(PEOPLE)
     scene.publish("comment", "only")
-    with own_sink(tmp_path, seconds_a_mail=0.15) as sink, Crew(nursery, scene.dsn, sink.url) as crew:
+    with own_sink(nursery, tmp_path, seconds_a_mail=0.15) as sink, Crew(nursery, scene.dsn, sink.url) as crew:
         workers = [crew.hire(lease_s=1.5) for _ in range(2)]
         for worker in workers:
             worker.work()

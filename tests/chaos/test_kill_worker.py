@@ -64,7 +64,7 @@ def test_killed_in_the_middle_of_the_hand_over(times: int, scene: Scene, sink: S
         victim.work()
         victim.stands_at(Step.MARK.value)
         victim.go_on()
-        time.sleep(moments.uniform(0, 0.03))  # waits for nothing: the moment is the point
+        time.sleep(moments.uniform(0, 0.1))  # waits for nothing: the moment is the point
         victim.child.kill()
         _finish(scene, survivor)
     tally = audit(scene, sink.taken())
@@ -76,7 +76,7 @@ def test_killed_in_the_middle_of_the_hand_over(times: int, scene: Scene, sink: S
 
 def test_killed_while_the_answer_is_on_its_way(nursery: Nursery, scene: Scene, tmp_path: Path) -> None:
     scene.enrol(PEOPLE)
-    with own_sink(tmp_path, halt_at=15) as sink, Crew(nursery, scene.dsn, sink.url) as crew:
+    with own_sink(nursery, tmp_path, halt_at=15) as sink, Crew(nursery, scene.dsn, sink.url) as crew:
         victim, survivor = crew.hire(), crew.hire()
         scene.publish("comment", "only")
         victim.work()

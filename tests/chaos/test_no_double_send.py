@@ -49,7 +49,7 @@ def _shares(scene: Scene, hands: list[Hand]) -> bool:
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_workers_share(workers: int, nursery: Nursery, scene: Scene, tmp_path: Path) -> None:
-    with own_sink(tmp_path) as sink, Crew(nursery, scene.dsn, sink.url) as crew:
+    with own_sink(nursery, tmp_path) as sink, Crew(nursery, scene.dsn, sink.url) as crew:
         hands = [crew.hire(**LARGE) for _ in range(workers)]
         _begin(scene, hands)
         _finish(scene, hands)
@@ -61,7 +61,7 @@ def test_a_worker_stalls(nursery: Nursery, scene: Scene, tmp_path: Path) -> None
     """Wherever it stands still with what it holds, others do what it had not marked, and only that."""
     lease = {"lease_s": LEASE_S, "reap_s": REAP_S} if FULL else {}
     scene.enrol(PEOPLE // len(STALLS_AT))
-    with own_sink(tmp_path) as sink, Crew(nursery, scene.dsn, sink.url) as crew:
+    with own_sink(nursery, tmp_path) as sink, Crew(nursery, scene.dsn, sink.url) as crew:
         stalling, *others = hands = [crew.hire(**LARGE, **lease) for _ in range(3)]
         for step in STALLS_AT:
             scene.publish("mention", step.value)
