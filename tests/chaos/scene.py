@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from hark.catalogue import Calendar, Catalogue, Category, Channel, Frequency, Reason, Templates, Windows
 from tests.servers import eventually
@@ -75,7 +76,7 @@ class Scene:
     def rows(self, sql: str, *params: object) -> list[tuple[Any, ...]]:
         """What the database says."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            return connection.execute(sql, params).fetchall()  # type: ignore[arg-type]
+            return connection.execute(sql, params).fetchall()
 
     def one(self, sql: str, *params: object) -> Any:
         """The only value that the database says."""
@@ -122,7 +123,7 @@ class Scene:
         with psycopg.connect(self.dsn) as connection:
             connection.execute(
                 "select hark.publish(%s, recipients => %s, payload => %s, published_at => now() - interval '2 hours')",
-                [reason, list(recipients), psycopg.types.json.Jsonb(dict(payload or {}))],
+                [reason, list(recipients), Jsonb(dict(payload or {}))],
             )
 
     def unfinished(self) -> int:

@@ -147,8 +147,7 @@ def test_killed_at_any_moment(
         worker.work()
     with Publisher(scene) as publisher:
         for _ in range(times):
-            published = len(publisher.committed)
-            eventually(lambda least=published + 3: len(publisher.committed) >= least, "publishing goes on")
+            eventually(publisher.goes_on(), "publishing goes on")
             time.sleep(moments.uniform(0, 0.1))  # waits for nothing: the moment is the point
             kill(durable)
     scene.settles()
@@ -216,6 +215,11 @@ class Publisher:
         self._ending.set()
         assert self._thread is not None
         self._thread.join()
+
+    def goes_on(self) -> Callable[[], bool]:
+        """Whether three more events are committed than now."""
+        enough = len(self.committed) + 3
+        return lambda: len(self.committed) >= enough
 
     def _publish(self) -> None:
         number = 0
