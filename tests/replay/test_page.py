@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -28,5 +29,5 @@ def test_the_tables_show_every_kind_of_policy() -> None:
 def test_the_command_names_policies() -> None:
     assert COMMAND is not None
     words = shlex.split(COMMAND[0])
-    given = [word for before, word in zip(words, words[1:], strict=False) if before == "--policy"]
+    given = [word for before, word in itertools.pairwise(words) if before == "--policy"]
     assert len(parse_policies(given)) == len(given) > 1

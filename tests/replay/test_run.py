@@ -41,7 +41,7 @@ POLICIES = parse_policies(
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Pacific/Apia")
 
 policies = pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
-lenient = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+lenient = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 @pytest.fixture(scope="module")
