@@ -1,13 +1,14 @@
 -- name: recheck
 -- What is still to be said, at the last moment: unread, not archived, and wanted by e-mail as the recipient stands now.
--- A delivery's notifications lie between its first and last event, so the primary key finds them.
+-- A delivery's notifications lie between its first and last event, so the primary key finds them. (What has a lease is
+-- SENDING, by the table's check; said so, no plan reads through all that is being sent.)
 select d.recipient_id, d.id, d.attempt, d.at_least_once,
        coalesce(r.address, '') as address, coalesce(r.zone, 'UTC') as zone, coalesce(r.locale, 'en') as locale,
        said.total, coalesce(said.items::text, '[]') as items, coalesce(said.counts, '{}') as counts,
        coalesce(said.dropped, '{}') as dropped, said.left_out
   from unnest(%(recipients)s::text[], %(ids)s::bigint[], %(attempts)s::int[]) as held(recipient_id, id, attempt)
   join hark.delivery d on d.recipient_id = held.recipient_id and d.id = held.id
-   and d.attempt = held.attempt and d.state = 'SENDING'
+   and d.attempt = held.attempt and d.lease_until is not null
   left join hark.recipient r on r.id = d.recipient_id
   left join hark.preference p on p.recipient_id = d.recipient_id
  cross join lateral (

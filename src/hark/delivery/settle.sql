@@ -1,5 +1,6 @@
 -- name: withdraw
 -- SENDING → CANCELED or PENDING: nothing was handed over.
+-- (What has a lease is SENDING, by the table's check; said so, no plan reads through all that is being sent.)
 update hark.delivery d
    set state = given.state, lease_until = null, due_at = coalesce(given.due_at, d.due_at), why = given.why,
        left_out = given.left_out, changed_at = %(now)s
@@ -7,18 +8,18 @@ update hark.delivery d
               %(due_ats)s::timestamptz[], %(whys)s::text[], %(left_out)s::jsonb[])
        as given(recipient_id, id, attempt, state, due_at, why, left_out)
  where d.recipient_id = given.recipient_id and d.id = given.id
-   and d.state = 'SENDING' and d.attempt = given.attempt
+   and d.lease_until is not null and d.attempt = given.attempt
 returning d.id
 
 -- name: mark
--- SENDING → SENT (unknown): from here on never again by itself.
+-- SENDING → SENT (unknown): from here on never again by itself. (By its lease, as above.)
 update hark.delivery d
    set state = 'SENT', outcome = 'unknown', lease_until = null, why = given.why, left_out = given.left_out,
        changed_at = %(now)s
   from unnest(%(recipients)s::text[], %(ids)s::bigint[], %(attempts)s::int[], %(whys)s::text[], %(left_out)s::jsonb[])
        as given(recipient_id, id, attempt, why, left_out)
  where d.recipient_id = given.recipient_id and d.id = given.id
-   and d.state = 'SENDING' and d.attempt = given.attempt
+   and d.lease_until is not null and d.attempt = given.attempt
 returning d.id
 
 -- name: settle
