@@ -62,10 +62,13 @@ class Target:
         return result.hark >= self.figure if result.higher_is_better else result.hark <= self.figure
 
 
-async def take_turns(contestants: Mapping[str, Turn], rounds: int = 3) -> dict[str, Rounds]:
+ROUNDS = 3
+
+
+async def take_turns(contestants: Mapping[str, Turn], rounds: int | None = None) -> dict[str, Rounds]:
     """A B C, A B C …: what disturbs the machine for a while disturbs all of them."""
     figures: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
+    for _ in range(rounds or ROUNDS):
         for name, turn in contestants.items():
             figures[name].append(await turn())
     return {name: Rounds(tuple(reached)) for name, reached in figures.items()}

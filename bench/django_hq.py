@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from bench.contest import stopwatch
-from bench.ground import drop_database, make_database, server
+from bench.ground import REPOSITORY, drop_database, make_database, server
 
 DATABASE = "bench_django"
 UNREAD = 1_000
@@ -33,7 +33,7 @@ async def _ask(question: str, size: int) -> float:
     drop_database(DATABASE)
     make_database(DATABASE)
     command = [sys.executable, "-m", "bench.django_hq", server().dsn_of(DATABASE), question, str(size)]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=REPOSITORY)
     said, _ = await process.communicate()
     drop_database(DATABASE)
     if process.returncode:

@@ -22,7 +22,7 @@ SUBSCRIBERS = 1_000_000
 LOOPED = 5_000
 """Recipients of the per-row loop, which is too slow for more."""
 DJANGO = 20_000
-READINGS = 200
+READINGS = 100
 DATABASE = "bench_fanout"
 
 BY_MAIL = Question(

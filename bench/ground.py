@@ -32,6 +32,9 @@ SETTINGS = {
 }
 """Durable (fsync, synchronous_commit and full_page_writes on), with room: no checkpoint falls into a short round."""
 
+REPOSITORY = Path(__file__).resolve().parents[1]
+"""Where a process of its own finds this package."""
+
 Connection = AsyncConnection[tuple[Any, ...]]
 
 

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from bench.contest import Question, Target, answer, stopwatch, take_turns
-from bench.ground import Connection, bare, fresh_hark, server, settle_down
+from bench.ground import REPOSITORY, Connection, bare, fresh_hark, server, settle_down
 from bench.pipeline_parts import EVENTS_PER_COMMIT, REASONS, SENDERS
 from bench.result import Result
 from bench.smtp_programs import smtp_sink, smtp_source
@@ -192,7 +192,7 @@ async def _part(name: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.
     """A process of `bench.pipeline_parts`, ready; told to stop at the end."""
     command = [sys.executable, "-m", "bench.pipeline_parts", name, server().dsn_of(DATABASE), *arguments]
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, cwd=REPOSITORY)
     assert process.stdout is not None
     try:
         assert (await process.stdout.readline()).strip() == b"ready"
