@@ -30,6 +30,7 @@ bench: $(DEV)  ## measure, and write bench/RESULTS.md; ONLY=fanout for one, SCAL
 
 chaos: $(DEV)  ## kill real processes at every step, in full (the short form is part of make test)
 	HARK_CHAOS=full $(BIN)/pytest -m chaos --timeout=7200 tests/chaos
+	HARK_FUZZ_MESSAGES=1000000 $(BIN)/pytest --timeout=7200 tests/channels/test_mime.py -k fuzzed
 
 docs: $(DEV)  ## check that everything is documented, and that what the docs say runs
 	$(BIN)/pytest tests/architecture tests/docs

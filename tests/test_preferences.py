@@ -309,6 +309,8 @@ async def test_a_reason_that_is_gone_is_retired_what_waits_is_sent_and_it_can_co
     await world.know("bob")
     waiting = await world.publish("comment", to=["bob"])
     await preferences.install(world.database, catalogue(MENTION))
+    assert await world.publish("comment", to=["ann"])
+    await preferences.install(world.database, catalogue(MENTION), retire=True)
     with pytest.raises(Exception, match='no reason "comment"'):
         await world.publish("comment", to=["bob"])
     await world.fan_out()

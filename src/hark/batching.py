@@ -11,21 +11,43 @@ where it was. A chunk is many events of few recipients each, or a range of the r
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+
+import psycopg
+import structlog
 
 from hark.audience import MATCHED, MATCHED_IN_RANGE
 from hark.catalogue import Windows
-from hark.events import PICKED_AGAIN, PICKED_BEGUN, PICKED_FRESH, PROGRESSED, PROGRESSED_IN_RANGE
-from hark.postgres.database import Database
+from hark.events import (
+    PICKED_AGAIN,
+    PICKED_BEGUN,
+    PICKED_FRESH,
+    PICKED_ONE,
+    PROGRESSED,
+    PROGRESSED_IN_RANGE,
+    SET_ASIDE,
+    WAITING_FRESH,
+)
+from hark.postgres.database import Database, is_of_the_data
 from hark.postgres.queries import Queries, chain
 from hark.preferences import DECIDED, KNOWN_BY_KEY, KNOWN_IN_RANGE
 
 _SQL = Queries.beside(__file__)
+_log = structlog.get_logger(__name__)
 
 
 FAN_OUT_FRESH = chain(
     PICKED_FRESH,
+    MATCHED,
+    KNOWN_BY_KEY,
+    DECIDED,
+    *(_SQL[part] for part in ("placed", "wanted", "gathered", "told", "counted")),
+    PROGRESSED,
+    end=_SQL["fan_out"],
+)
+FAN_OUT_ONE = chain(
+    PICKED_ONE,
     MATCHED,
     KNOWN_BY_KEY,
     DECIDED,
@@ -70,6 +92,22 @@ class FannedOut:
     inboxes: int
     next_due: datetime | None
 
+    def __add__(self, other: FannedOut) -> FannedOut:
+        dues = [due for due in (self.next_due, other.next_due) if due is not None]
+        return FannedOut(
+            self.events + other.events,
+            self.begun + other.begun,
+            self.notifications + other.notifications,
+            self.messages + other.messages,
+            self.inboxes + other.inboxes,
+            min(dues, default=None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    event: int
+
 
 _NOTHING = FannedOut(events=0, begun=0, notifications=0, messages=0, inboxes=0, next_due=None)
 
@@ -91,14 +129,50 @@ def closes_at(oldest: datetime, newest: datetime, windows: Windows) -> datetime:
 
 
 async def fan_out_fresh(database: Database, now: datetime, size: ChunkSize) -> FannedOut:
-    """Fan out the next events that nobody has touched yet."""
-    return await database.one(FAN_OUT_FRESH, FannedOut, {"events": size.events, "pairs": size.fresh, "now": now})
+    """Fan out the next events that nobody has touched yet.
+
+    One whose own data stand in the way does not hold up the others: then each goes by itself, and that one is set
+    aside, with the database's reason.
+    """
+    try:
+        return await database.one(FAN_OUT_FRESH, FannedOut, {"events": size.events, "pairs": size.fresh, "now": now})
+    except psycopg.Error as error:
+        if not is_of_the_data(error):
+            raise
+        return await _one_by_one(database, now, size)
 
 
 async def fan_out_begun(database: Database, now: datetime, size: ChunkSize) -> FannedOut:
     """Fan out the next chunk of one event whose audience was too large for one statement."""
     chunk = await chunk_ahead(database, size)
-    return _NOTHING if chunk is None else await fan_out_chunk(database, chunk, now)
+    if chunk is None:
+        return _NOTHING
+    try:
+        return await fan_out_chunk(database, chunk, now)
+    except psycopg.Error as error:
+        if not is_of_the_data(error):
+            raise
+        return await _set_aside(database, chunk.event, now, error)
+
+
+async def _one_by_one(database: Database, now: datetime, size: ChunkSize) -> FannedOut:
+    done = _NOTHING
+    for waiting in await database.fetch(WAITING_FRESH, _Waiting, {"events": size.events}):
+        given = {"event": waiting.event, "pairs": size.fresh, "now": now}
+        try:
+            done += await database.one(FAN_OUT_ONE, FannedOut, given)
+        except psycopg.Error as error:
+            if not is_of_the_data(error):
+                raise
+            done += await _set_aside(database, waiting.event, now, error)
+    return done
+
+
+async def _set_aside(database: Database, event: int, now: datetime, error: psycopg.Error) -> FannedOut:
+    why = f"{type(error).__name__} ({error.sqlstate}): {error.diag.message_primary}"
+    await database.execute(SET_ASIDE, {"event": event, "now": now, "why": why})
+    _log.error("event_set_aside", event_id=event, error=type(error).__name__, sqlstate=error.sqlstate)
+    return replace(_NOTHING, events=1)
 
 
 async def chunk_ahead(database: Database, size: ChunkSize) -> Chunk | None:

@@ -27,12 +27,16 @@ _SQL = Queries.beside(__file__)
 PICKED_FRESH = _SQL["picked_fresh"]
 PICKED_BEGUN = _SQL["picked_begun"]
 PICKED_AGAIN = _SQL["picked_again"]
+PICKED_ONE = _SQL["picked_one"]
 PROGRESSED = _SQL["progressed"]
+WAITING_FRESH = _SQL["waiting_fresh"]
+SET_ASIDE = _SQL["set_aside"]
 PROGRESSED_IN_RANGE = _SQL["progressed_in_range"]
 
 _PUBLISH = _SQL["publish"]
 _TRANSLATED: Mapping[str, type[BadInput]] = {"HK001": UnknownReason, "HK002": KeyReused, "22023": BadInput}
 _NOT_MIGRATED = ("42883", "3F000")  # undefined_function, invalid_schema_name
+_LONGEST: Mapping[str, int] = {"about": 1000}
 _UNSTORABLE = "which Postgres cannot store: it has a NUL character or half of a surrogate pair"
 _JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -180,6 +184,8 @@ def _text_faults(name: str, value: Any) -> Iterator[str]:
         yield f"{name} has an empty text, expected at least one character"
     elif not _storable(value):
         yield f"{name} has {value!r}, {_UNSTORABLE}"
+    elif len(value) > (longest := _LONGEST.get(name, 255)):
+        yield f"{name} has a text of {len(value)} characters, at most {longest}; it starts {value[:20]!r}"
 
 
 def _list_faults(name: str, values: Any) -> Iterator[str]:

@@ -10,6 +10,24 @@ picked as materialized (
        for update skip locked
 )
 
+-- part: picked_one
+-- One event by itself, when it could not be told apart which of many was at fault.
+picked as materialized (
+    select id, reason, actor, recipients, entities, published_at, reached
+      from hark.event
+     where id = %(event)s and fanned_out_at is null and chunks = 0
+       for update skip locked
+)
+
+-- name: waiting_fresh
+select id as event from hark.event where fanned_out_at is null and chunks = 0 order by id limit %(events)s
+
+-- name: set_aside
+-- Its own data stand in the way of its fan-out: it is done with, for others to go on, and says so.
+update hark.event
+   set fanned_out_at = %(now)s, set_aside = %(why)s
+ where id = %(event)s and fanned_out_at is null
+
 -- part: picked_begun
 picked as materialized (
     select id, reason, actor, recipients, entities, published_at, reached

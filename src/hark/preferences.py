@@ -127,11 +127,14 @@ class _Installed:
     fingerprint: str
 
 
-async def install(database: Database, catalogue: Catalogue) -> list[str]:
+async def install(database: Database, catalogue: Catalogue, *, retire: bool = False) -> list[str]:
     """Make the database know a catalogue: its user types, its reasons, and the decisions of every class.
 
-    Reasons that the catalogue no longer has are retired: publish refuses them, what waits is still sent. Safe to run on
-    every start and by many processes at once; the last catalogue wins.
+    Safe to run on every start and by many processes at once; the last catalogue wins.
+
+    Args:
+        retire: retire what the catalogue no longer has: publish refuses it, what waits is still sent. Only
+            for whoever decides that (`hark migrate`): a worker that is one version behind must not.
 
     Returns:
         The names of the reasons that were new or changed.
@@ -146,7 +149,8 @@ async def install(database: Database, catalogue: Catalogue) -> list[str]:
             if fingerprints.get(reason.name) != _fingerprint(catalogue, reason)
         ]
         await _put_user_types(connection, database.schema, catalogue)
-        await _retire(connection, database.schema, catalogue)
+        if retire:
+            await _retire(connection, database.schema, catalogue)
         if changed:
             await _put_reasons(connection, database.schema, catalogue, changed)
             await _put_decisions(connection, database.schema, catalogue, changed)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from hark import inbox, preferences
+from hark import audience, inbox, preferences
 from hark.catalogue import Channel, Frequency
 from hark.delivery.recheck import recheck
 from hark.rendering import LISTED
@@ -160,3 +160,36 @@ async def test_items_of_another_delivery_of_the_same_recipient_are_not_taken_alo
     world.clock.advance(COOLDOWN)
     held = await hold(world)
     assert sorted([item.event_id for item in delivery.batch().items] for delivery in held) == [[1], [2, 4], [3]]
+
+
+@pytest.mark.parametrize("change", ["muted", "removed"])
+async def test_whoever_left_the_entity_before_the_send_is_not_mailed_of_it(world: World, change: str) -> None:
+    await world.know("bob")
+    await world.follow("post:7", "bob")
+    await world.publish("comment", entities=["post:7"])
+    await world.fan_out()
+    left = [audience.Subscription("bob", "post:7")]
+    await (audience.mute(world.database, left) if change == "muted" else audience.unsubscribe(world.database, left))
+    world.clock.advance(timedelta(hours=1))
+    assert (await world.attempt()).canceled == 1
+    assert (await world.delivery()).why == "nothing left to say: 0 of 1 items left: 1 unsubscribed or muted since"
+
+
+async def test_whoever_was_named_is_mailed_though_they_left_the_entity(world: World) -> None:
+    await world.know("bob")
+    await world.follow("post:7", "bob")
+    await world.publish("comment", to=["bob"], entities=["post:7"])
+    await world.fan_out()
+    await audience.unsubscribe(world.database, [audience.Subscription("bob", "post:7")])
+    world.clock.advance(timedelta(hours=1))
+    assert (await world.attempt()).accepted == 1
+
+
+async def test_a_number_of_thousands_of_digits_holds_up_nothing(world: World) -> None:
+    await world.know("bob")
+    await world.execute(
+        "select hark.publish('comment', array['bob'], payload => ('{\"n\": ' || repeat('9', 6000) || '}')::jsonb)"
+    )
+    await world.fan_out()
+    await world.execute("update hark.delivery set due_at = %s", world.clock.now())
+    assert (await world.attempt()).accepted == 1

@@ -84,12 +84,17 @@ def test_what_the_provider_said_decides(outcome: Outcome, at_least_once: bool, s
     assert (settlement.state, settlement.outcome, settlement.why) == (state, result, outcome.response)
 
 
-@pytest.mark.parametrize("outcome", [DEFERRED, UNKNOWN])
-def test_the_last_attempt_ends_it(outcome: Outcome) -> None:
-    last = rechecked(BACKOFF.max_attempts, at_least_once=True)
-    settlement = after_outcome(last, outcome, MONDAY_NOON, BACKOFF)
+def test_the_last_attempt_ends_it() -> None:
+    last = rechecked(BACKOFF.max_attempts)
+    settlement = after_outcome(last, DEFERRED, MONDAY_NOON, BACKOFF)
     assert (settlement.state, settlement.outcome) == ("CANCELED", "refused")
-    assert settlement.why == f"attempts used up (25): {outcome.response}"
+    assert settlement.why == f"attempts used up (25): {DEFERRED.response}"
+
+
+def test_a_last_attempt_that_nobody_answered_stays_unknown_though_at_least_once() -> None:
+    last = rechecked(BACKOFF.max_attempts, at_least_once=True)
+    settlement = after_outcome(last, UNKNOWN, MONDAY_NOON, BACKOFF)
+    assert (settlement.state, settlement.outcome) == ("SENT", "unknown")
 
 
 def test_a_failed_rendering_waits_and_ends_with_the_last_attempt() -> None:

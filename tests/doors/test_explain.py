@@ -447,4 +447,4 @@ def test_every_arrow_has_words() -> None:
 
 
 def test_every_reason_to_leave_out_has_words() -> None:
-    assert set(_BECAUSE) == {"read", "archived", *Why, *Reach} - {Reach.OK}
+    assert set(_BECAUSE) == {"read", "archived", "unsubscribed", *Why, *Reach} - {Reach.OK}

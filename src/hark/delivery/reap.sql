@@ -18,19 +18,18 @@ update hark.delivery d
 returning d.id
 
 -- name: reap_unanswered
--- Only reasons that ask for at least once: the answer never came, so it is sent again.
+-- Only reasons that ask for at least once: the answer never came, so it is sent again, as long as there are attempts.
 with unanswered as (
     select recipient_id, id
       from hark.delivery
-     where outcome = 'unknown' and changed_at < %(before)s and at_least_once
+     where outcome = 'unknown' and changed_at < %(before)s and at_least_once and attempt < %(max_attempts)s
      order by changed_at
      limit %(limit)s
        for update skip locked
 )
 update hark.delivery d
-   set state = case when d.attempt >= %(max_attempts)s then 'CANCELED' else 'PENDING' end::hark.delivery_state,
-       outcome = case when d.attempt >= %(max_attempts)s then 'refused' else 'none' end::hark.outcome,
-       due_at = %(now)s, changed_at = %(now)s, why = 'no answer came; its reason asks for at least once'
+   set state = 'PENDING', outcome = 'none', due_at = %(now)s, changed_at = %(now)s,
+       why = 'no answer came; its reason asks for at least once'
   from unanswered
  where d.recipient_id = unanswered.recipient_id and d.id = unanswered.id
 returning d.id

@@ -17,6 +17,8 @@ from hark.rendering import LISTED, Batch, Item
 
 _SQL = Queries.beside(__file__)
 
+_LONGEST_WHOLE = 4000
+
 NOTED = 1000
 """Of how many left-out notifications a delivery notes each one."""
 
@@ -24,6 +26,7 @@ _IN_WORDS = {
     "read": "read in app",
     "archived": "archived in app",
     "unknown_recipient": "whose recipient is gone",
+    "unsubscribed": "unsubscribed or muted since",
     "unknown_type": "whose user type the catalogue no longer has",
     "inactive": "for a recipient no longer active",
     "not_offered": "no longer offered to the user type",
@@ -100,9 +103,14 @@ async def recheck(database: Database, held: Sequence[Claimed]) -> list[Rechecked
     )
 
 
+def _whole(digits: str) -> int | float:
+    """A whole number of any length: Python reads one of thousands of digits only as a float."""
+    return int(digits) if len(digits) < _LONGEST_WHOLE else float(digits)
+
+
 def _read(items: str) -> list[list[Any]]:
     try:
-        return cast(list[list[Any]], json.loads(items))
+        return cast(list[list[Any]], json.loads(items, parse_int=_whole))
     except (ValueError, RecursionError) as error:
         raise RenderingFailed(f"a payload cannot be read: {type(error).__name__}") from None
 

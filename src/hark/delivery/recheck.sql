@@ -28,6 +28,10 @@ select d.recipient_id, d.id, d.attempt, d.at_least_once,
                    case when n.read_at is not null then 'read'
                         when n.archived_at is not null then 'archived'
                         when r.id is null then 'unknown_recipient'
+                        when not n.named and not exists (
+                                select from hark.subscription s
+                                 where s.recipient_id = n.recipient_id and s.entity = any(e.entities) and not s.muted)
+                             then 'unsubscribed'
                         when now_is.why is null then 'unknown_type'
                         when now_is.why not in ('own_channels', 'default_channels') then now_is.why::text
                         when r.reach <> 'ok' then r.reach::text

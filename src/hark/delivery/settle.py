@@ -60,7 +60,7 @@ def after_outcome(delivery: Rechecked, outcome: Outcome, now: datetime, backoff:
         return Settlement(
             delivery, State.CANCELED, Result.REFUSED, outcome.response or "refused", bad_address=outcome.bad_address
         )
-    if outcome.verdict is Verdict.UNKNOWN and not delivery.at_least_once:
+    if outcome.verdict is Verdict.UNKNOWN and (not delivery.at_least_once or backoff.used_up(delivery.attempt)):
         return Settlement(delivery, State.SENT, Result.UNKNOWN, outcome.response)
     return _again(delivery, outcome.response, now, backoff)
 

@@ -69,6 +69,7 @@ class Pipeline:
     next_due: datetime | None
     sending: Count
     leases_over: Count
+    set_aside: Count
     not_rendered: Count
     again: Count
     deliveries: Count
@@ -133,6 +134,7 @@ class _Counted:
     next_due: datetime | None
     sending: int
     leases_over: int
+    set_aside: int
     unanswered: int
     unknown: int
     not_rendered: int
@@ -174,6 +176,7 @@ async def pipeline(database: Database, now: datetime) -> Pipeline:
         next_due=counted.next_due,
         sending=Count(counted.sending),
         leases_over=Count(counted.leases_over),
+        set_aside=Count(counted.set_aside),
         not_rendered=Count(counted.not_rendered),
         again=Count(counted.again),
         deliveries=Count(counted.deliveries, counted.about_deliveries),
@@ -220,7 +223,12 @@ async def deliveries(
 
 def advice(seen: Pipeline) -> list[str]:
     """What to look at next, the most pressing first; never empty."""
-    return list(_advice(seen)) or [_quiet(seen)]
+    return [*_set_aside(seen), *_advice(seen)] or [_quiet(seen)]
+
+
+def _set_aside(seen: Pipeline) -> Iterator[str]:
+    if seen.set_aside.counted:
+        yield f"{_are(seen.set_aside, 'event')} set aside, told to nobody: its row in hark.event says why (set_aside)"
 
 
 def _advice(seen: Pipeline) -> Iterator[str]:
@@ -249,6 +257,8 @@ def _are(count: Count, noun: str) -> str:
 
 
 def _quiet(seen: Pipeline) -> str:
+    if seen.events_waiting.counted:
+        return f"{_are(seen.events_waiting, 'event')} to be fanned out: hark worker"
     if seen.next_due is None:
         return "all is quiet: nothing waits"
     return f"all is well; the next message is due at {seen.next_due.astimezone():%H:%M:%S}"

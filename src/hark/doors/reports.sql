@@ -6,6 +6,7 @@ select
     (select count(*) from (select from hark.event where fanned_out_at is null limit %(bound)s) _) as events_waiting,
     (select min(published_at) from (select published_at from hark.event where fanned_out_at is null
                                      order by chunks, id limit 1) _) as waiting_since,
+    (select count(*) from (select from hark.event where set_aside is not null limit %(bound)s) _) as set_aside,
     (select count(*) from (select from hark.recipient limit %(bound)s) _) as recipients,
     (select greatest(reltuples, 0)::bigint from pg_class where oid = 'hark.recipient'::regclass) as about_recipients,
     (select count(*) from (select from hark.subscription limit %(bound)s) _) as subscriptions,

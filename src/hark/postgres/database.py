@@ -18,6 +18,11 @@ from hark.postgres.queries import SCHEMA, Queries, Query
 
 T = TypeVar("T")
 
+_PASSING = ("08", "25006", "40", "53", "55P03", "57", "58")
+"""SQLSTATEs: connection, read-only after a failover, rolled back, out of resources, lock, intervention, system."""
+_OF_THE_DATA = ("22", "23", "54")
+"""SQLSTATEs: data, constraints, a program limit (a value too long for an index)."""
+
 _SQL = Queries.beside(__file__)
 
 SESSION = {"jit": "off", "random_page_cost": "1.1", "synchronous_commit": "on"}
@@ -110,15 +115,14 @@ class Database:
 
 def is_passing(error: BaseException) -> bool:
     """Whether trying the same again later can help: the server restarts, a connection broke, a deadlock was cut."""
-    passing = (
-        psycopg.OperationalError,
-        psycopg.InterfaceError,
-        psycopg.errors.DeadlockDetected,
-        psycopg.errors.SerializationFailure,
-        psycopg.errors.LockNotAvailable,
-        Unreachable,
-    )
-    return isinstance(error, passing)
+    if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+        return error.sqlstate.startswith(_PASSING)
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | Unreachable)
+
+
+def is_of_the_data(error: BaseException) -> bool:
+    """Whether the rows themselves are at fault, so that the same statement over other rows would work."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_OF_THE_DATA)
 
 
 async def fetch(

@@ -57,7 +57,7 @@ create table hark.decision (
 -- Who -----------------------------------------------------------------------------------------------------------------
 
 create table hark.recipient (
-    id         text collate "C" primary key check (id <> ''),
+    id         text collate "C" primary key check (length(id) between 1 and 255),
     user_type  text collate "C" not null,
     address    text,
     confirmed  boolean not null default false,
@@ -79,7 +79,7 @@ create table hark.recipient (
 
 create table hark.subscription (
     recipient_id text collate "C" not null,
-    entity       text collate "C" not null check (entity <> ''),
+    entity       text collate "C" not null check (length(entity) between 1 and 255),
     muted        boolean not null default false,
     since        timestamptz not null,
     primary key (recipient_id, entity)
@@ -121,11 +121,13 @@ create table hark.event (
     occurred_at  timestamptz not null,
     published_at timestamptz not null,
     fanned_out_at timestamptz,
+    set_aside    text,
     chunks       integer not null default 0,
     reached      text collate "C" not null default '',
     matched      bigint not null default 0
 ) with (autovacuum_vacuum_scale_factor = 0.02);
 create unique index event_key on hark.event (key) where key is not null;
+create index event_set_aside on hark.event (id) where set_aside is not null;
 create index event_waiting on hark.event (chunks, id) where fanned_out_at is null;
 
 create table hark.notification (
@@ -292,6 +294,11 @@ begin
        or '' = any(recipients) or '' = any(entities) then
         raise exception 'hark: a recipient or entity of an event is null or empty' using errcode = '22023';
     end if;
+    if exists (select from unnest(recipients || entities || array[actor, key]) as given(name) where length(name) > 255)
+       or length(about) > 1000 then
+        raise exception 'hark: a recipient, entity, actor or key is longer than 255 characters, or about is longer than 1000'
+            using errcode = '22023';
+    end if;
     if jsonb_typeof(payload) is distinct from 'object' then
         raise exception 'hark: payload is %, expected a JSON object', coalesce(jsonb_typeof(payload), 'null') using errcode = '22023';
     end if;
@@ -303,6 +310,9 @@ begin
        or not coalesce(occurred_at between '1900-01-01' and '9999-01-01', true) then
         raise exception 'hark: an event happens between the years 1900 and 9999, not at %', coalesce(occurred_at, published_at)
             using errcode = '22023';
+    end if;
+    if jsonb_path_exists(payload, 'strict $.**{100 to last}') then
+        raise exception 'hark: payload is nested deeper than 100 levels' using errcode = '22023';
     end if;
     if key = '' then
         raise exception 'hark: an idempotency key may be null but not empty' using errcode = '22023';

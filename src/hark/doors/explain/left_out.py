@@ -11,6 +11,7 @@ _BECAUSE = {
     "read": "they had read it in app",
     "archived": "they had archived it in app",
     "unknown_recipient": "they were no recipient any more",
+    "unsubscribed": "they had unsubscribed from it, or muted it, since",
     "unknown_type": "the catalogue no longer had their user type",
     "inactive": "they were no longer active",
     "not_offered": "the catalogue no longer offered {reason} to their user type",

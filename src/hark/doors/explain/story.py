@@ -21,7 +21,8 @@ _SQL = Queries.beside(__file__)
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """The event. `named`: it names the recipient; `passed`: its fan-out is beyond them."""
+    """The event. `named`: it names the recipient; `passed`: its fan-out is beyond them;
+    `set_aside`: why it could not be fanned out at all."""
 
     id: int
     reason: str
@@ -34,6 +35,7 @@ class Happened:
     entities: list[str]
     named: bool
     passed: bool
+    set_aside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

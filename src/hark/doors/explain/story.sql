@@ -4,7 +4,7 @@ set transaction isolation level repeatable read, read only
 -- name: event
 select e.id, e.reason, e.actor, e.occurred_at, e.published_at, e.fanned_out_at, e.chunks, e.matched, e.entities,
        %(recipient)s::text = any(e.recipients) as named,
-       e.reached >= %(recipient)s::text as passed
+       e.reached >= %(recipient)s::text as passed, e.set_aside
   from hark.event e
  where e.id = %(event)s
 

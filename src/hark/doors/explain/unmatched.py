@@ -21,6 +21,8 @@ def unmatched(story: Story, moments: Moments) -> Step:
 
 def why_not(story: Story, moments: Moments) -> str:
     """Why the recipient was not in the audience."""
+    if story.event.set_aside is not None:
+        return f"nobody was: the event could not be fanned out and was set aside, {story.event.set_aside}"
     if not story.interests:
         return _stranger(story.event)
     if all(interest.muted for interest in story.interests):

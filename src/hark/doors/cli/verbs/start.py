@@ -83,7 +83,7 @@ async def migrate(call: Call) -> None:
     with server(settings, call.output) as dsn:
         applied = await bring_up_to_date(dsn)
         async with open_database(dsn, size=1) as database:
-            reasons = await preferences.install(database, catalogue) if catalogue else []
+            reasons = await preferences.install(database, catalogue, retire=True) if catalogue else []
     call.output.show(_Migrated(applied, reasons), _migrated(applied, reasons))
 
 
