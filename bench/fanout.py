@@ -21,7 +21,7 @@ from hark.postgres.database import Database
 SUBSCRIBERS = 1_000_000
 LOOPED = 5_000
 """Recipients of the per-row loop, which is too slow for more."""
-DJANGO = 20_000
+DJANGO = 10_000
 READINGS = 100
 DATABASE = "bench_fanout"
 
