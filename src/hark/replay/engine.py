@@ -41,7 +41,7 @@ _WORKER = "replay"
 _ADDRESS = "recipient@replay.invalid"
 _LEASE = timedelta(days=1)
 _AT_ONCE = 500
-_TIDY_BASE = 5_000
+_TIDY_EVERY = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,6 @@ class Engine:
     _known: set[str] = field(default_factory=set)
     _attempts: asyncio.Task[None] | None = None
     _done: int = 0
-    _tidied: int = 0
 
     @classmethod
     async def start(cls, database: Database, policy: Policy, zone: str, look_ahead: int = LOOK_AHEAD) -> Engine:
@@ -142,12 +141,11 @@ class Engine:
             await self._attempts
 
     async def _tidy(self, events: int) -> None:
-        """Vacuum each time the history has doubled: autovacuum, which looks once a minute, would hardly come."""
+        """Vacuum by the history's clock: autovacuum comes once a minute of ours, and that is months of a history."""
+        before = self._done // _TIDY_EVERY
         self._done += events
-        if self._done < _TIDY_BASE + 2 * self._tidied:
-            return
-        self._tidied = self._done
-        await self.database.execute(_SQL["tidy"])
+        if self._done // _TIDY_EVERY > before:
+            await self.database.execute(_SQL["tidy" if before else "tidy_first"])
 
 
 def _definition() -> Query:

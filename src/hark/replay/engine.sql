@@ -6,33 +6,34 @@
 -- have come in between. Recipients share no message, so that is up to the event before which a message of its *own*
 -- recipient was due. When that is, the engine's open batches say themselves (due_at); a message that is opened within
 -- the stretch stays open for at least `open_for`. At the start of a stretch all is claimed that was due before.
+--
+-- All is published at once: fan-out takes events in their order, and is told to take no more than the stretch has.
 create or replace function hark.play(
-    recipients    text[],
-    actors        text[],
-    ats           timestamptz[],
-    open_for      interval,
-    look_ahead    int,
-    given_reason  text,
-    given_channel hark.channel,
-    given_worker  text,
-    given_pairs   int,
-    given_limit   int
+    given_recipients text[],
+    given_actors     text[],
+    given_ats        timestamptz[],
+    open_for         interval,
+    look_ahead       int,
+    given_reason     text,
+    given_channel    hark.channel,
+    given_worker     text,
+    given_pairs      int,
+    given_limit      int
 ) returns table (recipient_id text, id bigint, attempt int, at_least_once boolean) language plpgsql as $play$
 #variable_conflict use_column
 declare
     first int := 1;
-    last int;
     claims int;
     fanned_out record;
-    given_recipients text[];
-    given_actors text[];
-    given_ats timestamptz[];
-    given_events int;
+    given_events bigint;
     given_now timestamptz;
     given_lease_until timestamptz;
 begin
-    while first <= cardinality(ats) loop
-        given_now := ats[first] - interval '1 microsecond';
+    perform 1 from (
+        /*= engine.publish =*/
+    ) published;
+    while first <= cardinality(given_ats) loop
+        given_now := given_ats[first] - interval '1 microsecond';
         given_lease_until := given_now + interval '1 day';
         loop
             claims := 0;
@@ -45,33 +46,25 @@ begin
             exit when claims < given_limit;
         end loop;
 
-        select first - 1 + coalesce(min(place) filter (where at > until) - 1, max(place)) into last
+        select coalesce(min(place) filter (where at > until) - 1, max(place)) into given_events
           from (
             select place, at,
-                   case when open.due_at >= ats[first] then open.due_at
+                   case when open.due_at >= given_ats[first] then open.due_at
                         else first_value(at) over (partition by recipient order by place) + open_for end as until
-              from unnest(recipients[first : first + look_ahead - 1], ats[first : first + look_ahead - 1])
+              from unnest(given_recipients[first : first + look_ahead - 1], given_ats[first : first + look_ahead - 1])
                    with ordinality as ahead(recipient, at, place)
               left join hark.delivery open
                 on open.gathering and open.recipient_id = recipient and open.channel = given_channel
           ) judged;
-        given_recipients := recipients[first : last];
-        given_actors := actors[first : last];
-        given_ats := ats[first : last];
-        given_events := last - first + 1;
-        given_now := ats[last];
-
-        perform 1 from (
-            /*= engine.publish =*/
-        ) published;
+        given_now := given_ats[first + given_events - 1];
         for fanned_out in
             /*= batching.fan_out =*/
         loop
             if (fanned_out.events, fanned_out.notifications) <> (given_events, given_events) then
-                raise exception '% events were published and these fanned out: %', given_events, fanned_out;
+                raise exception '% events were to be fanned out, and these were: %', given_events, fanned_out;
             end if;
         end loop;
-        first := last + 1;
+        first := first + given_events;
     end loop;
 end
 $play$
@@ -95,4 +88,7 @@ select max(due_at) as due_at from hark.delivery where state = 'PENDING' and chan
 
 -- name: tidy
 -- What events and deliveries have left in the indexes that fan-out and claim read from their beginning.
-vacuum (analyze) hark.event, hark.delivery
+vacuum hark.event, hark.delivery
+
+-- name: tidy_first
+vacuum (analyze) hark.event, hark.notification, hark.delivery, hark.recipient

@@ -3,7 +3,7 @@
 select pg_try_advisory_lock(1752330348, %(number)s::int) as locked
 
 -- name: unlogged
--- Vacuum comes from the replay itself: autovacuum looks once a minute, and a minute of a replay is months of a history.
+-- Vacuum comes from the replay itself, see the engine.
 alter table hark.event set unlogged, set (autovacuum_enabled = off);
 alter table hark.notification set unlogged, set (autovacuum_enabled = off);
 alter table hark.delivery set unlogged, set (autovacuum_enabled = off);
