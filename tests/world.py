@@ -160,7 +160,7 @@ class World:
         """Make these the reasons of the catalogue."""
         self.catalogue = catalogue(*reasons, at=at, weekday=weekday)
         self.renderer = Renderer(self.catalogue, DOMAIN)
-        await preferences.install(self.database, self.catalogue)
+        await preferences.install(self.database, self.catalogue, retire=True)
 
     async def know(self, *recipients: Recipient | str) -> None:
         """Recipients, or the names of ordinary students."""
