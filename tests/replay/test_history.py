@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -295,3 +296,18 @@ def test_any_file_is_a_history_or_refused_in_words(content: bytes, tmp_path: Pat
     except BadInput:
         return
     assert len(list(history)) == history.events > 0
+
+
+def test_memory_does_not_grow_with_the_file(write: Write) -> None:
+    def peak(events: int) -> int:
+        path = write("".join(f"actor-{n % 7} recipient-{n % 11} {n}\n" for n in range(events)))
+        tracemalloc.start()
+        try:
+            history = open_history(path)
+            assert sum(1 for _ in history) == events
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(100)
+    assert peak(20_000) < 2 * peak(1_000)
