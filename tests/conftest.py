@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.servers import Postgres, scratch_postgres
 
@@ -34,3 +35,10 @@ def database(postgres: Postgres, template: str) -> Iterator[str]:
     name = postgres.create_database(template)
     yield postgres.dsn(name)
     postgres.drop_database(name)
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_its_own() -> Iterator[None]:
+    """A command run in process sets up logging to a stderr that is closed after its test: not for the next one."""
+    yield
+    structlog.reset_defaults()
