@@ -44,30 +44,31 @@ matched as materialized (
 )
 
 -- part: matched_in_range
--- The same for one event and the recipients of one range of ids, however many they are; no `upto`: to the end.
-matched as materialized (
-    select p.id as event_id, p.reason, p.published_at, a.recipient_id, a.named,
-           terms.batch_group, terms.cooldown, terms.max_stale, terms.due_time, terms.due_weekday, terms.at_least_once
-      from picked p
-      join hark.reason terms on terms.name = p.reason
-     cross join lateral (
-        select distinct named.id as recipient_id, true as named
-          from unnest(p.recipients) as named(id)
-         where named.id > %(after)s and (%(upto)s::text is null or named.id <= %(upto)s)
+-- The same for one event and the recipients of one range of ids, however many they are; no `upto`: to the end. What is
+-- known of the event is given, not joined, so that the planner sees through to the one branch that its entities need.
+matched as (
+    select %(event)s::bigint as event_id, %(reason)s::text as reason, %(published_at)s::timestamptz as published_at,
+           a.recipient_id, a.named,
+           %(batch_group)s::text as batch_group, %(cooldown)s::interval as cooldown, %(max_stale)s::interval as max_stale,
+           %(due_time)s::time as due_time, %(due_weekday)s::smallint as due_weekday, %(at_least_once)s::boolean as at_least_once
+      from (
+        select distinct named.id collate "C" as recipient_id, true as named
+          from unnest(%(recipients)s::text[]) as named(id)
+         where named.id collate "C" > %(after)s and (%(upto)s::text is null or named.id collate "C" <= %(upto)s)
         union all
         select s.recipient_id, false
           from hark.subscription s
-         where cardinality(p.entities) = 1 and s.entity = p.entities[1] and not s.muted
+         where cardinality(%(entities)s::text[]) = 1 and s.entity = (%(entities)s::text[])[1] and not s.muted
            and s.recipient_id > %(after)s and (%(upto)s::text is null or s.recipient_id <= %(upto)s)
-           and s.recipient_id is distinct from p.actor and s.recipient_id not in (select unnest(p.recipients))
+           and s.recipient_id is distinct from %(actor)s and s.recipient_id <> all (%(recipients)s::text[])
         union all
         select distinct s.recipient_id, false
-          from unnest(p.entities) as about(entity)
-          join hark.subscription s on s.entity = about.entity and not s.muted
-         where cardinality(p.entities) > 1
+          from hark.subscription s
+         where cardinality(%(entities)s::text[]) > 1 and s.entity = any (%(entities)s::text[]) and not s.muted
            and s.recipient_id > %(after)s and (%(upto)s::text is null or s.recipient_id <= %(upto)s)
-           and s.recipient_id is distinct from p.actor and s.recipient_id not in (select unnest(p.recipients))
-     ) a
+           and s.recipient_id is distinct from %(actor)s and s.recipient_id <> all (%(recipients)s::text[])
+      ) a
+     where exists (select from picked)
 )
 
 -- name: put_recipients

@@ -12,7 +12,7 @@ where it was. A chunk is many events of few recipients each, or a range of the r
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, time, timedelta
 
 import psycopg
 import structlog
@@ -21,7 +21,6 @@ from hark.audience import MATCHED, MATCHED_IN_RANGE
 from hark.catalogue import Windows
 from hark.events import (
     PICKED_AGAIN,
-    PICKED_BEGUN,
     PICKED_FRESH,
     PICKED_ONE,
     PROGRESSED,
@@ -55,7 +54,7 @@ FAN_OUT_ONE = chain(
     PROGRESSED,
     end=_SQL["fan_out"],
 )
-CHUNK_AHEAD = chain(PICKED_BEGUN, MATCHED, end=_SQL["chunk_ahead"])
+CHUNK_AHEAD = _SQL["chunk_ahead"]
 FAN_OUT_BEGUN = chain(
     PICKED_AGAIN,
     MATCHED_IN_RANGE,
@@ -114,10 +113,24 @@ _NOTHING = FannedOut(events=0, begun=0, notifications=0, messages=0, inboxes=0, 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The recipients of one event behind `after` up to `upto` (None: all that are left), by the order of their ids."""
+    """The recipients of one event behind `after` up to `upto` (None: all that are left), by the order of their ids.
+
+    With it comes what the fan-out has to know of the event and of its reason: given as values, the planner can weigh
+    them.
+    """
 
     event: int
     reason: str
+    actor: str | None
+    recipients: list[str]
+    entities: list[str]
+    published_at: datetime
+    batch_group: str
+    cooldown: timedelta
+    max_stale: timedelta | None
+    due_time: time
+    due_weekday: int
+    at_least_once: bool
     after: str
     upto: str | None
 

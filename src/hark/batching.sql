@@ -91,10 +91,28 @@ counted as (
 )
 
 -- name: chunk_ahead
--- The next chunk of an event as a range of ids: behind `after`, up to `upto`; no `upto`: all that are left.
-select p.id as event, p.reason, p.reached as after,
-       (select case when count(*) >= %(pairs)s then max(recipient_id) end from matched) as upto
-  from picked p
+-- The next chunk of an event that is begun, as a range of ids: behind `after`, up to `upto`, where the first of its
+-- entities has had its share of a chunk's subscribers; no `upto`: all that are left. The event comes with it, and what
+-- its reason says of when to tell.
+select e.id as event, e.reason, e.actor, e.recipients, e.entities, e.published_at,
+       terms.batch_group, terms.cooldown, terms.max_stale, terms.due_time, terms.due_weekday, terms.at_least_once,
+       e.reached as after,
+       (select min(share.upto)
+          from unnest(e.entities) as about(entity)
+         cross join lateral (
+            select s.recipient_id as upto
+              from hark.subscription s
+             where s.entity = about.entity and not s.muted and s.recipient_id > e.reached
+             order by s.recipient_id
+            offset greatest(%(pairs)s::int / cardinality(e.entities), 1) - 1
+             limit 1
+         ) share) as upto
+  from hark.event e
+  join hark.reason terms on terms.name = e.reason
+ where e.fanned_out_at is null and e.chunks > 0
+ order by e.chunks, e.id
+ limit 1
+   for update of e skip locked
 
 -- name: fan_out
 select (select count(*) from progressed) as events,

@@ -25,7 +25,6 @@ from hark.postgres.queries import Queries
 _SQL = Queries.beside(__file__)
 
 PICKED_FRESH = _SQL["picked_fresh"]
-PICKED_BEGUN = _SQL["picked_begun"]
 PICKED_AGAIN = _SQL["picked_again"]
 PICKED_ONE = _SQL["picked_one"]
 PROGRESSED = _SQL["progressed"]

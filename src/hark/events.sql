@@ -28,23 +28,10 @@ update hark.event
    set fanned_out_at = %(now)s, set_aside = %(why)s
  where id = %(event)s and fanned_out_at is null
 
--- part: picked_begun
-picked as materialized (
-    select id, reason, actor, recipients, entities, published_at, reached
-      from hark.event
-     where fanned_out_at is null and chunks > 0
-     order by chunks, id
-     limit 1
-       for update skip locked
-)
-
 -- part: picked_again
 -- The event of a chunk that was measured out just before, unless another worker has taken it on since.
 picked as materialized (
-    select id, reason, actor, recipients, entities, published_at, reached
-      from hark.event
-     where id = %(event)s and reached = %(after)s and fanned_out_at is null
-       for update skip locked
+    select id from hark.event where id = %(event)s and reached = %(after)s and fanned_out_at is null for update skip locked
 )
 
 -- part: progressed
@@ -69,7 +56,7 @@ progressed as (
 progressed as (
     update hark.event e
        set chunks = e.chunks + 1,
-           matched = e.matched + (select count(*) from matched),
+           matched = e.matched + (select count(*) from decided),
            reached = coalesce(%(upto)s, e.reached),
            fanned_out_at = case when %(upto)s::text is null then %(now)s::timestamptz end
       from picked p

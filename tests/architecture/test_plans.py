@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import psycopg
@@ -81,6 +81,16 @@ HOT: dict[str, dict[str, Any]] = {
     "batching.fan_out_begun": {
         "event": 20002,
         "reason": "r",
+        "actor": None,
+        "recipients": [],
+        "entities": ["post:1"],
+        "published_at": NOW,
+        "batch_group": "r",
+        "cooldown": timedelta(minutes=4),
+        "max_stale": None,
+        "due_time": time(8),
+        "due_weekday": 0,
+        "at_least_once": False,
         "after": "user-020000",
         "upto": "user-040000",
         "now": NOW,
