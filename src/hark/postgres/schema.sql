@@ -74,7 +74,9 @@ create table hark.recipient (
                         when suppressed is not null then 'suppressed'
                         when not confirmed then 'unconfirmed'
                         when not opted_in then 'not_opted_in'
-                        else 'ok' end) stored
+                        else 'ok' end) stored,
+    digest_at      time,
+    digest_weekday smallint check (digest_weekday between 0 and 6)
 );
 
 create table hark.subscription (
@@ -169,8 +171,8 @@ create table hark.delivery (
     stale_at     timestamptz not null,
     items        bigint not null check (items > 0),
     moved_on     integer not null default 0,
-    first_event  bigint not null,
-    last_event   bigint not null check (last_event >= first_event),
+    first_event  bigint,
+    last_event   bigint check (last_event >= first_event),
     attempt      integer not null default 0 check (attempt >= 0),
     lease_until  timestamptz,
     worker       text,
