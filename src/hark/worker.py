@@ -17,7 +17,6 @@ import structlog
 from hark.batching import ChunkSize, FannedOut, fan_out_begun, fan_out_fresh
 from hark.clock import Clock, DatabaseClock
 from hark.delivery.attempt import Attempted, Sender
-from hark.delivery.claim import next_due
 from hark.delivery.reap import reap
 from hark.postgres.database import Database, is_passing
 
@@ -181,7 +180,7 @@ class Worker:
             if done.claimed:
                 self.watch.attempted(done)
                 return Progress(more=True)
-            return Progress(more=False, next_due=await next_due(self.database, sender.channel))
+            return Progress(more=False, next_due=await sender.next_due())
 
         return chunk
 

@@ -239,7 +239,7 @@ class TestTheDefaults:
 
 def described() -> dict[str, list[str]]:
     """What the reference says of each setting: the other columns of its row."""
-    found = re.findall(r"^\| `(\w+)` \| (.*) \|$", REFERENCE.read_text(), re.MULTILINE)
+    found = re.findall(r"^\| `([a-z_]+)` \| (.*) \|$", REFERENCE.read_text(), re.MULTILINE)
     return {name: rest.split(" | ") for name, rest in found}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hark.catalogue.mail_settings import smtp_fault
 from hark.catalogue.wording import no_such, shown
-from hark.durations import format_duration, parse_duration
+from hark.durations import Rate, format_duration, format_rate, parse_duration, parse_rate
 from hark.errors import BadInput
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -36,6 +36,18 @@ def duration(low: timedelta, high: timedelta) -> Callable[[object], timedelta]:
         if not low <= duration <= high:
             raise BadInput(f"{shown(_text(value))} is not from {format_duration(low)} to {format_duration(high)}")
         return duration
+
+    return read
+
+
+def rate(most: int) -> Callable[[object], Rate]:
+    """A rate, as `hark.durations` reads it, of at most so many in its period."""
+
+    def read(value: object) -> Rate:
+        rate = value if isinstance(value, Rate) else parse_rate(_text(value))
+        if rate.count > most:
+            raise BadInput(f"{shown(format_rate(rate))} is more than {most} at a time; write less, or a shorter period")
+        return rate
 
     return read
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from hark.catalogue.wording import printable
 from hark.config import kinds
-from hark.durations import format_duration
+from hark.durations import Rate, format_duration, format_rate
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
@@ -39,6 +39,9 @@ class Settings:
     backoff_base: timedelta = timedelta(seconds=30)
     backoff_cap: timedelta = timedelta(hours=2)
     log_level: str = "info"
+    rate_limit: Rate | None = None
+    worker_rate_limit: Rate | None = None
+    recipient_cap: Rate | None = None
 
 
 NAMES = tuple(each.name for each in fields(Settings))
@@ -64,6 +67,9 @@ READ: Mapping[str, Callable[[object], object]] = {
     "backoff_base": kinds.duration(_SECOND, _DAY),
     "backoff_cap": kinds.duration(_SECOND, _DAY),
     "log_level": kinds.log_level,
+    "rate_limit": kinds.rate(1_000_000),
+    "worker_rate_limit": kinds.rate(1_000_000),
+    "recipient_cap": kinds.rate(1_000),
 }
 """How each setting is read from what a flag, a variable or the file says."""
 
@@ -86,6 +92,8 @@ def in_words(name: str, value: object) -> str:
         return _masked(str(value))
     if isinstance(value, timedelta):
         return format_duration(value)
+    if isinstance(value, Rate):
+        return format_rate(value)
     return str(value).lower() if isinstance(value, bool) else printable(str(value))
 
 

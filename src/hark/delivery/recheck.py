@@ -46,12 +46,14 @@ class Rechecked:
     """A held delivery with what is left of it: `total` notifications, so many of each reason (`counts`).
 
     `items` are the newest of them, oldest first, as JSON: a payload that Python cannot read must not stop the others.
+    `tries` are the attempts that count: those that ended at the recipient's cap do not.
     `dropped` counts what is not said any more by why, `left_out` says it of each such event, the newest thousand.
     """
 
     recipient_id: str
     id: int
     attempt: int
+    tries: int
     at_least_once: bool
     address: str
     zone: str

@@ -2,7 +2,7 @@
 -- What is still to be said, at the last moment: unread, not archived, and wanted by e-mail as the recipient stands now.
 -- A delivery's notifications lie between its first and last event, so the primary key finds them. (What has a lease is
 -- SENDING, by the table's check; said so, no plan reads through all that is being sent.)
-select d.recipient_id, d.id, d.attempt, d.at_least_once,
+select d.recipient_id, d.id, d.attempt, d.attempt - d.held_back as tries, d.at_least_once,
        coalesce(r.address, '') as address, coalesce(r.zone, 'UTC') as zone, coalesce(r.locale, 'en') as locale,
        said.total, coalesce(said.items::text, '[]') as items, coalesce(said.counts, '{}') as counts,
        coalesce(said.dropped, '{}') as dropped, said.left_out

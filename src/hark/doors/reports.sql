@@ -28,8 +28,8 @@ select
     (select count(*) filter (where why like 'rendering failed%%')
        from (select why from hark.delivery where state = 'PENDING' and channel = 'email'
               order by due_at limit %(bound)s) _) as not_rendered,
-    (select count(*) filter (where attempt > 0)
-       from (select attempt from hark.delivery where state = 'PENDING' and channel = 'email'
+    (select count(*) filter (where attempt > held_back)
+       from (select attempt, held_back from hark.delivery where state = 'PENDING' and channel = 'email'
               order by due_at limit %(bound)s) _) as again,
     (select count(*) from (select from hark.delivery limit %(bound)s) _) as deliveries,
     (select greatest(reltuples, 0)::bigint from pg_class where oid = 'hark.delivery'::regclass) as about_deliveries,

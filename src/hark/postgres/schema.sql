@@ -180,6 +180,7 @@ create table hark.delivery (
     left_out     jsonb,
     created_at   timestamptz not null,
     changed_at   timestamptz not null,
+    held_back    integer not null default 0 check (held_back between 0 and attempt),
     primary key (recipient_id, id),
     constraint gathers_only_untouched check (not gathering or (state = 'PENDING' and attempt = 0)),
     constraint lease_while_sending check ((state = 'SENDING') = (lease_until is not null)),
@@ -194,6 +195,7 @@ create unique index delivery_gathering on hark.delivery (recipient_id, channel, 
 create index delivery_due on hark.delivery (channel, due_at) where state = 'PENDING';
 create index delivery_lease on hark.delivery (lease_until) where state = 'SENDING';
 create index delivery_unknown on hark.delivery (changed_at) where outcome = 'unknown';
+create index delivery_newest on hark.delivery (id);
 
 create table hark.delivery_transition (
     from_state   hark.delivery_state not null,
@@ -206,7 +208,7 @@ create table hark.delivery_transition (
 insert into hark.delivery_transition values
     ('PENDING', 'none',    'SENDING',  'none',     'Claimed when due: row locks and the guard give it to one worker, with a lease and the next attempt number.'),
     ('SENDING', 'none',    'CANCELED', 'none',     'Recheck found nothing left to say, or its attempts are used up; nothing was handed over.'),
-    ('SENDING', 'none',    'PENDING',  'none',     'The lease ran out, or rendering failed for now; nothing was handed over.'),
+    ('SENDING', 'none',    'PENDING',  'none',     'The lease ran out, rendering failed for now, or its recipient''s cap is reached; nothing was handed over.'),
     ('SENDING', 'none',    'SENT',     'unknown',  'Committed just before the hand-over; from here on never again by itself.'),
     ('SENT',    'unknown', 'SENT',     'accepted', 'The provider said yes.'),
     ('SENT',    'unknown', 'PENDING',  'none',     'The provider certainly did not take it, and may later; or the reason asks for at least once.'),
@@ -353,3 +355,22 @@ returns timestamptz language sql stable parallel safe as $$
             or extract(isodow from (moment at time zone zone)::date + ahead) = due_weekday + 1
     ) candidate where due >= moment
 $$;
+
+-- Limits -------------------------------------------------------------------------------------------------------------
+
+-- GCRA, one row a channel, shared by all workers: `tat` is the moment from which on the channel has all its credit again.
+create table hark.rate_limit (
+    name text collate "C" primary key,
+    tat  timestamptz not null default '1970-01-01 00:00+00'
+);
+insert into hark.rate_limit (name) values ('email'), ('push');
+
+-- When a recipient was written to, as far back as the cap looks, oldest first; `granted`: how many of them the newest
+-- statement let go. Written only where a cap is set.
+create table hark.recipient_rate (
+    recipient_id text collate "C" not null,
+    channel      hark.channel not null,
+    recent       timestamptz[] not null,
+    granted      integer not null check (granted >= 0),
+    primary key (recipient_id, channel)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);

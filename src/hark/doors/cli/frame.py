@@ -67,6 +67,9 @@ TUNING = {
     "backoff_base": ("DURATION", "The wait after the first failed attempt; it doubles."),
     "backoff_cap": ("DURATION", "The longest wait between attempts."),
     "log_level": ("LEVEL", "debug, info, warning or error."),
+    "rate_limit": ("RATE", "How many attempts in a while, by all workers together."),
+    "worker_rate_limit": ("RATE", "How many attempts in a while, by this process."),
+    "recipient_cap": ("RATE", "How many messages in a while to one recipient."),
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""
 

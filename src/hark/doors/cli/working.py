@@ -16,7 +16,10 @@ from hark.clock import Clock, DatabaseClock
 from hark.config import Settings
 from hark.delivery.attempt import Attempted, Sender
 from hark.delivery.backoff import Backoff
+from hark.delivery.cap import Cap
+from hark.delivery.gcra import Gcra
 from hark.delivery.handover import Outbound
+from hark.delivery.limits import Limits, OwnRate
 from hark.doors import reports
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
@@ -142,6 +145,7 @@ async def _senders(
     domain = parse_mailbox(_email(catalogue).sender, "from").address.rpartition("@")[2]
     renderer = Renderer(catalogue, domain, await session.database.installation())
     backoff = Backoff(settings.backoff_base, settings.backoff_cap, settings.max_attempts)
+    limits = _limits(settings, catalogue, clock)
     return [
         Sender(
             database=session.database,
@@ -154,10 +158,20 @@ async def _senders(
             lease=settings.lease,
             claim_chunk=settings.claim_chunk,
             send_chunk=settings.send_chunk,
+            limits=limits,
             stopping=stopping.is_set,
         )
         for number in range(1, settings.concurrency + 1)
     ]
+
+
+def _limits(settings: Settings, catalogue: Catalogue, clock: Clock) -> Limits:
+    own, shared, cap = settings.worker_rate_limit, settings.rate_limit, settings.recipient_cap
+    return Limits(
+        own=OwnRate(Gcra.of(own), clock) if own else None,
+        shared=Gcra.of(shared) if shared else None,
+        cap=Cap.of(cap, catalogue) if cap else None,
+    )
 
 
 async def _run(worker: Worker, stopping: asyncio.Event, *, until_idle: bool) -> None:
