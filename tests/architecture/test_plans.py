@@ -43,6 +43,7 @@ select id, 'email', 'r', 'batched', true, false, timestamptz '2026-11-24' + row_
 insert into hark.notification (recipient_id, event_id, in_app, why, named, email_delivery, created_at)
 select d.recipient_id, n, true, 'default_channels', false, d.id, now() from hark.delivery d, generate_series(1, 3) n;
 insert into hark.inbox select id, 3 from hark.recipient;
+insert into hark.recipient_rate select id, 'email', array_fill(now(), array[20]), 1 from hark.recipient;
 update hark.delivery set state = 'SENDING', gathering = false, attempt = 1, worker = 'w', lease_until = now()
  where id <= 500;
 update hark.delivery set state = 'SENT', outcome = 'unknown', lease_until = null where id <= 250;
@@ -50,9 +51,37 @@ update hark.delivery set state = 'SENT', outcome = 'unknown', lease_until = null
 
 HOT: dict[str, dict[str, Any]] = {
     "claim.claim_due": {"channel": "email", "now": NOW, "lease_until": NOW, "worker": "w", "limit": 200},
+    "claim.claim_within": {
+        "channel": "email",
+        "now": NOW,
+        "lease_until": NOW,
+        "worker": "w",
+        "limit": 200,
+        "burst": 5,
+        "interval_us": 10_417,
+    },
     "claim.next_due": {"channel": "email"},
     "recheck.recheck": {**HELD, "shown": 50, "noted": 1000},
     "settle.mark": {**HELD, "whys": [""] * 200, "left_out": [None] * 200, "now": NOW},
+    "cap.mark_within": {
+        **HELD,
+        "whys": [""] * 200,
+        "left_out": [None] * 200,
+        "counts": [True] * 200,
+        "cap": 20,
+        "per_us": 86_400_000_000,
+        "over": "",
+        "now": NOW,
+    },
+    "cap.uncount": {"recipients": HELD["recipients"], "channel": "email", "at": NOW},
+    "reports.deliveries_newest": {
+        "before": 2**63 - 1,
+        "recipient": None,
+        "state": None,
+        "outcome": None,
+        "since": None,
+        "limit": 50,
+    },
     "settle.settle": {
         **HELD,
         "states": ["SENT"] * 200,
@@ -96,7 +125,7 @@ HOT: dict[str, dict[str, Any]] = {
         "now": NOW,
     },
 }
-LARGE = {"event", "recipient", "preference", "subscription", "notification", "inbox", "delivery"}
+LARGE = {"event", "recipient", "preference", "subscription", "notification", "inbox", "delivery", "recipient_rate"}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from hark.durations import Rate, rate_in_words
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
-CAP_REACHED = "the cap is reached: "
+CAP_REACHED = "the cap of "
 """How the `why` of a delivery begins that waits for its recipient's cap."""
 
 _SQL = Queries.beside(__file__)
@@ -39,8 +39,8 @@ class Cap:
         return not said or not said <= self.transactional
 
     def why(self) -> str:
-        """Why a message waits: `the cap is reached: 20 a day`."""
-        return f"{CAP_REACHED}{rate_in_words(self.rate)}"
+        """Why a message waits: `the cap of 20 a day is reached`."""
+        return f"{CAP_REACHED}{rate_in_words(self.rate)} is reached"
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class Pipeline:
     Attributes:
         waiting_since: when the event was published that is next to be fanned out.
         due: deliveries that may be claimed now; `next_due` is when the first of all that wait is.
+        rated_until: when the rate limit has all its credit again; before that it may be what holds up what is due.
         not_rendered: deliveries that wait because their words broke; `again`, all that wait for another attempt.
         unanswered: deliveries handed over without an answer yet; `unknown`, those that will not get one any more.
     """
@@ -67,6 +68,7 @@ class Pipeline:
     gathering: Count
     due: Count
     next_due: datetime | None
+    rated_until: datetime | None
     sending: Count
     leases_over: Count
     set_aside: Count
@@ -132,6 +134,7 @@ class _Counted:
     gathering: int
     due: int
     next_due: datetime | None
+    rated_until: datetime | None
     sending: int
     leases_over: int
     set_aside: int
@@ -174,6 +177,7 @@ async def pipeline(database: Database, now: datetime) -> Pipeline:
         gathering=Count(counted.gathering),
         due=Count(counted.due),
         next_due=counted.next_due,
+        rated_until=counted.rated_until,
         sending=Count(counted.sending),
         leases_over=Count(counted.leases_over),
         set_aside=Count(counted.set_aside),
@@ -241,7 +245,9 @@ def _advice(seen: Pipeline) -> Iterator[str]:
     if seen.waiting_since is not None and seen.at - seen.waiting_since > _PATIENCE:
         yield f"{_are(seen.events_waiting, 'event')} not fanned out yet: does a worker run? (hark worker)"
     if seen.next_due is not None and seen.at - seen.next_due > _PATIENCE:
-        yield f"{_are(seen.due, 'message')} due and unclaimed: does a worker run? (hark worker)"
+        limited = seen.rated_until is not None and seen.rated_until > seen.at
+        question = "the rate limit lets no more go at once" if limited else "does a worker run? (hark worker)"
+        yield f"{_are(seen.due, 'message')} due and unclaimed: {question}"
     if seen.leases_over.counted:
         yield f"{_are(seen.leases_over, 'message')} held by a worker whose lease ran out; any worker takes over"
     if seen.not_rendered.counted:

@@ -19,6 +19,7 @@ select
                             where state = 'PENDING' and channel = any(%(channels)s::hark.channel[]) and due_at <= %(now)s
                             limit %(bound)s) _) as due,
     (select min(due_at) from hark.delivery where state = 'PENDING' and channel = 'email') as next_due,
+    (select tat from hark.rate_limit where name = 'email') as rated_until,
     (select count(*) from (select from hark.delivery where state = 'SENDING' limit %(bound)s) _) as sending,
     (select count(*) from (select from hark.delivery where state = 'SENDING' and lease_until < %(now)s
                             limit %(bound)s) _) as leases_over,

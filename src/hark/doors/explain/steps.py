@@ -7,6 +7,7 @@ from datetime import datetime
 from operator import attrgetter
 
 from hark.catalogue import Frequency
+from hark.delivery.cap import CAP_REACHED
 from hark.delivery.states import (
     ACCEPTED,
     CLAIMED,
@@ -184,10 +185,10 @@ def _waiting(story: Story, delivery: Carried, moments: Moments, now: datetime) -
 def why_waiting(story: Story, delivery: Carried, moments: Moments, now: datetime) -> str:
     """Until when a delivery waits, and what for."""
     if delivery.due_at <= now:
-        return (
-            f"due since {moments.clock(delivery.due_at)}, and no worker has claimed it; is one running? (hark worker)"
-        )
+        return f"due since {moments.clock(delivery.due_at)}, {_unclaimed(delivery, now)}"
     until = f"until {moments.clock(delivery.due_at)}"
+    if delivery.why.startswith(CAP_REACHED):
+        return f"{until}: {delivery.why}"
     if delivery.attempt:
         return f"{until} for attempt {delivery.attempt + 1}"
     if delivery.frequency != Frequency.BATCHED:
@@ -195,6 +196,12 @@ def why_waiting(story: Story, delivery: Carried, moments: Moments, now: datetime
     if delivery.due_at == delivery.stale_at:
         return f"{until}: however much comes, the oldest event of the batch waits no longer"
     return f"{until}: more may come to share the message ({_cooldown(story)})"
+
+
+def _unclaimed(delivery: Carried, now: datetime) -> str:
+    if delivery.rated_until is not None and delivery.rated_until > now:
+        return "and what is due goes no faster than the rate limit lets it"
+    return "and no worker has claimed it; is one running? (hark worker)"
 
 
 def _held(delivery: Carried, moments: Moments, now: datetime) -> str:

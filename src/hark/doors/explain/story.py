@@ -88,7 +88,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """The delivery that carries the notification."""
+    """The delivery that carries the notification; `rated_until`: when its channel's rate limit has all its credit."""
 
     id: int
     channel: str
@@ -108,6 +108,7 @@ class Carried:
     why: str
     left_out: Mapping[str, str] | None
     changed_at: datetime
+    rated_until: datetime | None
 
     def left_out_because(self, event: int) -> str | None:
         """Why the newest recheck left an event's notification out; None: it did not, as far as was noted."""

@@ -40,7 +40,8 @@ select in_app, why::text as why, frequency::text as frequency, own_frequency, na
 -- name: delivery
 select id, channel::text as channel, batch_group, frequency::text as frequency, state::text as state,
        outcome::text as outcome, gathering, due_at, stale_at, items, moved_on, last_event, attempt, lease_until, worker,
-       why, left_out, changed_at
+       why, left_out, changed_at,
+       (select tat from hark.rate_limit where name = channel::text) as rated_until
   from hark.delivery
  where recipient_id = %(recipient)s and id = %(delivery)s
 
