@@ -23,7 +23,7 @@ from hark.catalogue import Channel
 from hark.clock import Clock
 from hark.delivery.backoff import Backoff
 from hark.delivery.cap import mark_within, uncount
-from hark.delivery.claim import Claimed, claim_due, next_due, next_free
+from hark.delivery.claim import Claimed, claim_due, next_due
 from hark.delivery.handover import Outbound, Outcome, Prepared, Verdict
 from hark.delivery.lease import held
 from hark.delivery.limits import Limits
@@ -140,11 +140,7 @@ class Sender:
     async def next_due(self) -> datetime | None:
         """When something may be attempted next: it is due, and the rates let it; None when nothing waits."""
         due = await next_due(self.database, self.channel)
-        if due is None:
-            return None
-        own, shared = self.limits.own, self.limits.shared
-        free = [await next_free(self.database, self.channel, shared)] if shared else []
-        return max(due, *free, *([own.next_free()] if own else []))
+        return max(due, await self.limits.next_free(self.database, self.channel)) if due else None
 
     async def _send(self, chunk: Sequence[_Ready]) -> Attempted:
         if self.stopping():

@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from hark.catalogue import Channel
 from hark.clock import Clock
 from hark.delivery.cap import Cap
-from hark.delivery.claim import Claimed
+from hark.delivery.claim import Claimed, next_free
 from hark.delivery.gcra import LONG_AGO, Gcra
+from hark.postgres.database import Database
 
 
 @dataclass(slots=True)
@@ -50,3 +52,8 @@ class Limits:
     own: OwnRate | None = None
     shared: Gcra | None = None
     cap: Cap | None = None
+
+    async def next_free(self, database: Database, channel: Channel) -> datetime:
+        """From when on the rates let at least one go."""
+        own = self.own.next_free() if self.own else LONG_AGO
+        return max(own, await next_free(database, channel, self.shared)) if self.shared else own
