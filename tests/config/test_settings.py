@@ -24,6 +24,7 @@ from hark.config import (
 from hark.config.settings import NAMES, READ, SECRETS, in_words
 from hark.delivery.attempt import Sender
 from hark.delivery.backoff import Backoff
+from hark.durations import Rate
 from hark.errors import BadInput, CatalogueFaults
 from hark.worker import Pace
 
@@ -97,6 +98,9 @@ class TestKinds:
             ("auto_migrate", ["false", "NO", "off", "0"], False),
             ("auto_migrate", ["true", "Yes", "on", "1"], True),
             ("log_level", ["warning", "WARNING"], "warning"),
+            ("rate_limit", ["100/s"], Rate(100, timedelta(seconds=1))),
+            ("worker_rate_limit", ["50/m"], Rate(50, timedelta(minutes=1))),
+            ("recipient_cap", ["20/d"], Rate(20, timedelta(days=1))),
             ("data_dir", ["/srv/hark"], Path("/srv/hark")),
             ("database_url", ["postgresql://u@h/d"], "postgresql://u@h/d"),
             ("database_url", ["host=/run dbname=x"], "host=/run dbname=x"),
@@ -131,6 +135,9 @@ class TestKinds:
             ("catalogue", "~nobody-here/x", '"~nobody-here/x" is of a user without a home; write the whole path'),
             ("database_url", "mysql://hunter2", "is not an address of Postgres; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"),
             ("smtp_url", "hunter2", "is not the URL of a mail server; write smtp://HOST:PORT or smtps://HOST:PORT"),
+            ("rate_limit", "100", '"100" is not a rate; write 100/s, 30/m, 2/h or 5/d'),
+            ("worker_rate_limit", "2 per hour", '"2 per hour" is not a rate; write 2/h'),
+            ("recipient_cap", "1001/h", '"1001/h" is more than 1000 at a time; write less, or a shorter period'),
             ("poll_floor", "2s", "2s is more than poll_period, 1s; write less, or more for poll_period"),
             ("backoff_base", "3h", "3h is more than backoff_cap, 2h; write less, or more for backoff_cap"),
             ("send_chunk", "201", "201 is more than claim_chunk, 200; write less, or more for claim_chunk"),
@@ -159,6 +166,9 @@ class TestKinds:
     )  # fmt: skip
     def test_are_refused_with_their_line(self, tmp_path: Path, line: str, what: str) -> None:
         assert refused(tmp_path, line) == [f"hark.toml:2  {what}"]
+
+    def test_a_rate_is_shown_as_it_is_written(self, tmp_path: Path) -> None:
+        assert in_words("rate_limit", load(tmp_path, "rate_limit = '2/h'").rate_limit) == "2/h"
 
     def test_all_at_once(self, tmp_path: Path) -> None:
         found = refused(tmp_path, "lease = 1\nx = 2", flags={"concurrency": 0}, HARK_LOG_LEVEL="loud")

@@ -40,6 +40,20 @@ def test_from_an_empty_database_to_a_mail(desk: Desk) -> None:
     assert (line["recipient_id"], line["outcome"], line["items"]) == ("bob", "accepted", 1)
 
 
+def test_a_worker_keeps_to_the_limits_that_are_set(desk: Desk) -> None:
+    introduced(desk)
+    for reason in ("app_shared", "comment_reply", "password_reset", "password_reset"):
+        desk.hark("publish", reason, "--to", "bob")
+    desk.hark("worker", "--until-idle", "--maildir", "mails")
+    desk.ask("update hark.delivery set due_at = now() where state = 'PENDING' returning 1")
+    limits = ("--rate-limit", "10/s", "--worker-rate-limit", "20/s", "--recipient-cap", "1/d")
+    worked = desk.hark("worker", "--until-idle", "--maildir", "mails", *limits, "--json")
+    assert (worked.only["claimed"], worked.only["accepted"], worked.only["given_back"]) == (2, 1, 1)
+    (waits,) = desk.hark("deliveries", "--state", "PENDING", "--json").objects
+    assert waits["why"] == "the cap of 1 a day is reached"
+    assert desk.ask("select tat > now() - interval '1 hour' from hark.rate_limit where name = 'email'")
+
+
 def test_an_event_that_waits_is_explained_in_words(desk: Desk) -> None:
     introduced(desk)
     event = desk.hark("publish", "app_shared", "--to", "bob", "--actor", "alice").out.strip()
