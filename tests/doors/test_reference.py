@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -17,6 +19,12 @@ VERBS = {verb.name: verb for verb in verbs()}
 QUICK = [name for name in VERBS if name != "hark demo"]
 NOT_GOOD = {"hark doctor"}
 """Examples that find something not good at a desk: there is no mail server."""
+HELPED = """
+import sys
+from hark.doors.cli.app import run
+run(["--help"])
+print(*[name for name in sys.argv[1:] if name in sys.modules], file=sys.stderr)
+"""
 
 
 @pytest.mark.parametrize("page", sorted(PAGES))
@@ -67,6 +75,18 @@ def test_the_help_lists_every_verb_once_in_its_group(desk: Desk) -> None:
     for verb in VERBS.values():
         assert listed.count(f"\n  {verb.name.split()[1]} ") == 1
         assert f"\n{verb.panel[0].upper()}{verb.panel[1:]}:\n" in listed
+
+
+def test_the_help_loads_nothing_heavy() -> None:
+    """Under 300 ms of processor on an ordinary machine; what a verb needs it loads when it runs."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", HELPED, *("asyncio", "psycopg", "jinja2", "rich", "structlog", "pydantic", "fastapi")],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert loaded.stderr == "\n"
+    assert "Start:" in loaded.stdout
 
 
 def test_only_what_is_built_is_listed(desk: Desk) -> None:
