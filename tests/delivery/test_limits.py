@@ -15,6 +15,8 @@ from hark.delivery.attempt import Sender
 from hark.delivery.claim import Claimed, claim_due, next_free
 from hark.delivery.gcra import LONG_AGO, Gcra
 from hark.delivery.limits import Limits, OwnRate
+from hark.doors import reports
+from hark.doors.explain import explain
 from hark.durations import parse_rate
 from hark.postgres.database import Database, open_database
 from hark.worker import Pace, Progress, Worker
@@ -242,3 +244,21 @@ async def test_without_limits_nothing_is_written_for_them(world: World) -> None:
     assert len(world.recorder.accepted) == 10
     assert await tat(world) == LONG_AGO
     assert await world.rows("select from hark.recipient_rate") == []
+
+
+# What is said of it --------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_due_and_waits_for_the_rate_says_so(world: World) -> None:
+    await due(world, "bob")
+    event = await world.publish("mention", to=["bob"])
+    await world.fan_out()
+    await shared(world, "1/h").attempt_due()
+    world.clock.advance(5 * MINUTE)
+    told = await explain(world.database, "bob", event, world.clock.now())
+    assert told.steps[-1].why == "due since 12:00:00, and what is due goes no faster than the rate limit lets it"
+    seen = await reports.pipeline(world.database, world.clock.now())
+    assert "1 message is due and unclaimed: the rate limit lets no more go at once" in reports.advice(seen)
+    world.clock.advance(timedelta(hours=1))
+    later = await explain(world.database, "bob", event, world.clock.now())
+    assert later.steps[-1].why.endswith("no worker has claimed it; is one running? (hark worker)")
