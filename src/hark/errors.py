@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
 FAULTS_SHOWN = 50
 """How many faults of a file are told one by one; the others are a number."""
 

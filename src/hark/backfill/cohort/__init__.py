@@ -1,7 +1,7 @@
 """The users that a backfill is about: from words to a staged cohort.
 
 words.py      from the command line's words, or a task's variables, to a spec
-spec.py       the spec: everyone, ids, a file, a segment, and their union and difference
+spec.py       the spec: everyone, ids, a file, a segment, and their union and difference; parsing.py: from JSON
 reach.py      from where files may be read
 sources.py    their bytes, with ETag and SHA-256; stores.py: those of S3, Google and Azure
 text.py       bytes to text; rows.py: text to ids; parquet.py: Parquet to ids
@@ -22,6 +22,7 @@ from hark.backfill.cohort.kept import (
     load,
     unchanged,
 )
+from hark.backfill.cohort.parsing import cohort_from_json
 from hark.backfill.cohort.reach import FileReach
 from hark.backfill.cohort.segments import put_segment
 from hark.backfill.cohort.sources import ObjectSeen
@@ -46,6 +47,7 @@ __all__ = [
     "Staged",
     "Union",
     "cohort_from_environment",
+    "cohort_from_json",
     "cohort_of",
     "export_faults",
     "faults_of",

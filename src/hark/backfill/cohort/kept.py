@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from hark.backfill.cohort.parsing import cohort_from_json
 from hark.backfill.cohort.reach import FileReach
 from hark.backfill.cohort.sources import ObjectSeen, etag_now, open_source
 from hark.backfill.cohort.spec import Cohort, lists_of
@@ -121,7 +122,7 @@ async def load(database: Database, cohort_id: int) -> Staged:
     if not found:
         raise BadInput(f"there is no cohort {cohort_id}")
     [row] = found
-    cohort = Cohort.from_json(row.spec)
+    cohort = cohort_from_json(row.spec)
     first = await _faults(database, cohort_id, (-1, 0), FAULTS_SHOWN)
     names = _list_names(cohort)
     return Staged(

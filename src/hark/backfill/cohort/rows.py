@@ -74,11 +74,11 @@ def _batches(texts: Iterator[str]) -> Iterator[_Batch]:
     """The text in whole lines, whichever way they end. Of a line without end, no more is kept than shows that."""
     rest = ""
     held = ""
-    for text in texts:
-        text = held + text
+    for piece in texts:
+        text = held + piece
         held = "\r" if text.endswith("\r") else ""
-        text = rest + text.removesuffix(held).replace("\r\n", "\n").replace("\r", "\n")
-        whole, newline, rest = text.rpartition("\n")
+        ends_alike = text.removesuffix(held).replace("\r\n", "\n").replace("\r", "\n")
+        whole, newline, rest = (rest + ends_alike).rpartition("\n")
         if newline:
             yield _Batch(whole, whole.split("\n"))
         rest = rest[: LONGEST_LINE + 1]

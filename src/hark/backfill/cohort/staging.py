@@ -7,7 +7,7 @@ No transaction is open while a source is read, and of a list no more than a few 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -187,7 +187,7 @@ def _chunks(file: File, source: Source) -> Iterator[Chunk]:
         yield from rows.chunks(file, file.url, texts(file.url, blocks))
 
 
-async def _ahead(chunks: Iterator[Chunk]) -> AsyncIterator[Chunk]:
+async def _ahead(chunks: Iterator[Chunk]) -> AsyncGenerator[Chunk, None]:
     """Chunks, each read by a thread while the one before it is on its way to the database."""
     coming = asyncio.ensure_future(asyncio.to_thread(next, chunks, None))
     try:
@@ -264,7 +264,8 @@ class _Settling:
     async def _put(self, cohort: Cohort, tally: _Tally, now: datetime) -> int:
         objects = [{"url": o.url, "etag": o.etag, "sha256": o.sha256, "size": o.size} for o in tally.objects]
         given = {"spec": Jsonb(cohort.as_json()), "objects": Jsonb(objects), "now": now}
-        return (await self._one(_SQL["put_cohort"], _Id, **given)).id
+        made: _Id = await self._one(_SQL["put_cohort"], _Id, **given)
+        return made.id
 
     async def _classify(self) -> None:
         if not self.lists:
@@ -276,7 +277,8 @@ class _Settling:
     async def _excluded(self, cohort_id: int) -> int:
         if not self.lists or all(adds for _, adds in leaves(self.who)):
             return 0
-        return (await self._one(_SQL["count_excluded"], _Excluded, cohort=cohort_id)).excluded
+        found: _Excluded = await self._one(_SQL["count_excluded"], _Excluded, cohort=cohort_id)
+        return found.excluded
 
     async def _one(self, query: Query, row: type[Any], **given: object) -> Any:
         rows = await fetch(self.connection, query, row, {**self._common(), **given}, schema=self.schema)
