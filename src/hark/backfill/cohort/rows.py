@@ -82,7 +82,7 @@ def _batches(texts: Iterator[str]) -> Iterator[_Batch]:
         if newline:
             yield _Batch(whole, whole.split("\n"))
         rest = rest[: LONGEST_LINE + 1]
-    if rest:
+    if rest or held:
         yield _Batch(rest, [rest])
 
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from hark.backfill.cohort import parquet, rows
@@ -119,8 +120,10 @@ async def _tables(connection: Connection) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        if not connection.broken:
+        if connection.info.transaction_status is TransactionStatus.IDLE:
             await connection.execute(_SQL["drop_tables"].sql)
+        else:
+            await connection.close()  # canceled in the middle of a COPY: the tables go with it
 
 
 async def _segments(connection: Connection, who: Who, schema: str) -> list[ObjectSeen]:
