@@ -6,6 +6,7 @@ A block of plain lines is looked at as a whole; only one with something odd in i
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from hark.backfill.cohort.spec import DEFAULT_COLUMN, LONGEST_ID, File, Format, 
 from hark.catalogue.wording import no_such, quoted
 from hark.errors import Fault, FileFaults
 
-LONGEST_LINE = 131_072
+LONGEST_LINE = 1_048_576
 """Characters of a line; what is longer is bad, and is not held in memory."""
 _LONGEST_ROW = 100
 """Lines of one row of CSV: a quotation mark that is not closed by then was left open by mistake."""
@@ -46,10 +47,18 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Whole lines, also as the one text that they were."""
+    """Whole lines, as the one text that they were; the last one ends with it."""
 
     text: str
-    lines: list[str]
+
+    @property
+    def lines(self) -> list[str]:
+        return self.text.split("\n")
+
+    @property
+    def count(self) -> int:
+        """How many lines."""
+        return self.text.count("\n") + 1
 
 
 def chunks(file: File, url: str, texts: Iterator[str]) -> Iterator[Chunk]:
@@ -80,10 +89,10 @@ def _batches(texts: Iterator[str]) -> Iterator[_Batch]:
         ends_alike = text.removesuffix(held).replace("\r\n", "\n").replace("\r", "\n")
         whole, newline, rest = (rest + ends_alike).rpartition("\n")
         if newline:
-            yield _Batch(whole, whole.split("\n"))
+            yield _Batch(whole)
         rest = rest[: LONGEST_LINE + 1]
     if rest or held:
-        yield _Batch(rest, [rest])
+        yield _Batch(rest)
 
 
 @dataclass(slots=True)
@@ -102,13 +111,13 @@ class _Remaining:
         batch = next(self._behind, None)
         if batch is None:
             return None
-        line, self._next_line = self._next_line, self._next_line + len(batch.lines)
+        line, self._next_line = self._next_line, self._next_line + batch.count
         return line, batch
 
     def put_back(self, line: int, lines: list[str]) -> None:
         """Let the next `take` give these lines."""
         if lines:
-            self._back = line, _Batch("\n".join(lines), lines)
+            self._back = line, _Batch("\n".join(lines))
 
     def first_line(self) -> tuple[int, str] | None:
         """The first line that is not blank of the batch that was put back, with its number."""
@@ -122,19 +131,18 @@ def _blank_ones(remaining: _Remaining) -> Iterator[Chunk]:
     """The blocks that have nothing but blank lines; the first one that has more is put back."""
     while (taken := remaining.take()) is not None:
         line, batch = taken
-        if any(batch.lines):
+        if batch.text.strip("\n"):
             remaining.put_back(line, batch.lines)
             return
-        yield Chunk((), (), blank=len(batch.lines))
+        yield Chunk((), (), blank=batch.count)
 
 
 def _lines(remaining: _Remaining) -> Iterator[Chunk]:
     while (taken := remaining.take()) is not None:
         line, batch = taken
-        if _is_plain(batch.text) and _is_whole(batch.lines):
-            yield Chunk(range(line, line + len(batch.lines)), batch.lines)
-        else:
-            yield sorted_out(enumerate(batch.lines, line))
+        lines = batch.lines
+        plain = _is_plain(batch.text) and _is_whole(lines)
+        yield Chunk(range(line, line + len(lines)), lines) if plain else sorted_out(enumerate(lines, line))
 
 
 def _is_plain(text: str, between: str = "\n") -> bool:
@@ -185,12 +193,22 @@ class _Chosen:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """How a CSV table is laid out: its first line's number, separator, columns, and which of them has the ids."""
+    """How a CSV table is laid out: its first line's number, separator, columns, and which of them has the ids.
+
+    `column` finds the ids of many rows at once where nothing is quoted, each row with all its cells or not at all.
+    """
 
     header_line: int
     separator: str
     columns: int
     place: int
+    column: re.Pattern[str]
+
+
+def _laid_out(header_line: int, separator: str, columns: int, place: int) -> _Table:
+    cell = f"[^{separator}\n]*"
+    before, behind = f"(?:{cell}{separator}){{{place}}}", f"(?:{separator}{cell}){{{columns - place - 1}}}"
+    return _Table(header_line, separator, columns, place, re.compile(f"^{before}({cell}){behind}$", re.MULTILINE))
 
 
 def _table(file: File, url: str, first: tuple[int, str]) -> _Table | None:
@@ -208,7 +226,7 @@ def _table(file: File, url: str, first: tuple[int, str]) -> _Table | None:
     places = [place for place, name in enumerate(names) if name == wanted]
     places = places or [place for place, name in enumerate(names) if name.lower() == wanted.lower()]
     if len(places) == 1:
-        return _Table(number, separator, len(names), places[0])
+        return _laid_out(number, separator, len(names), places[0])
     if len(names) == 1 and file.format is None and file.column is None:
         return None
     twice = f"the first line names column {wanted} {len(places)} times"
@@ -235,38 +253,27 @@ def _rows(remaining: _Remaining, table: _Table) -> Iterator[Chunk]:
         yield Chunk(range(line, line + len(ids)), ids) if ids else _odd_rows(line, batch, table, remaining)
 
 
-def _plain_column(batch: _Batch, table: _Table) -> list[str] | None:
+def _plain_column(batch: _Batch, table: _Table) -> Sequence[str] | None:
     """The ids of a block at once; None: there is anything odd in it, so that each row must be looked at."""
-    if not _is_plain(batch.text, table.separator) or max(map(len, batch.lines)) > LONGEST_LINE:
+    if len(batch.text) > LONGEST_LINE or not _is_plain(batch.text, table.separator):
         return None
-    rows = _quoted(batch, table) if '"' in batch.text else _unquoted(batch, table)
-    if rows is None:
-        return None
-    ids = [row[table.place] for row in rows]
-    return ids if _is_whole(ids) else None
+    ids = _quoted(batch, table) if '"' in batch.text else table.column.findall(batch.text)
+    return ids if len(ids) == batch.count and _is_whole(ids) else None
 
 
-def _unquoted(batch: _Batch, table: _Table) -> Sequence[Sequence[str]] | None:
-    separator, more = table.separator, table.columns - 1
-    if any(line.count(separator) != more for line in batch.lines):
-        return None
-    return [line.split(separator) for line in batch.lines]
-
-
-def _quoted(batch: _Batch, table: _Table) -> Sequence[Sequence[str]] | None:
-    """As many rows as lines: then none goes on past its line, and no quotation mark was left open."""
+def _quoted(batch: _Batch, table: _Table) -> Sequence[str]:
+    """As many as lines: then no row goes on past its line, and no quotation mark was left open. Else none."""
     try:
         rows = list(csv.reader(batch.lines, delimiter=table.separator, strict=True))
     except csv.Error:
-        return None
-    whole = len(rows) == len(batch.lines) and all(len(row) == table.columns for row in rows)
-    return rows if whole else None
+        return ()
+    return [row[table.place] for row in rows if len(row) == table.columns] if len(rows) == batch.count else ()
 
 
 def _odd_rows(line: int, batch: _Batch, table: _Table, remaining: _Remaining) -> Chunk:
     """The rows of a block one by one; a row that goes on past its end takes from the next."""
     chosen = _Chosen()
-    lines = list(batch.lines)
+    lines = batch.lines
     at, end = 0, len(lines)
     while at < end:
         while '"' in lines[at] and len(lines) - at < _LONGEST_ROW and (taken := remaining.take()) is not None:
