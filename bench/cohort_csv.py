@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import os
 import random
 import re
 import subprocess
@@ -62,6 +61,7 @@ drop table if exists raw_line, raw_member;
 create temp table raw_line (id text collate "C", name text);
 create table raw_member (cohort_id bigint, recipient_id text collate "C", primary key (cohort_id, recipient_id))
 """
+RAW_COPY = "copy raw_line from stdin (format csv, header)"
 RAW_MEMBERS = """
 insert into raw_member
 select 1, id from (select distinct id from raw_line) line join hark.recipient using (id) order by id
@@ -84,7 +84,8 @@ async def _measure(lines: int, known: int, scale: float) -> list[Result]:
             speed = await take_turns({"limit": field.limit, "hark": field.hark, "peer": field.peer})
             memory = await take_turns({name: field.memory_of(name) for name in ("limit", "hark", "peer")})
     sizes = {"lines": lines, "known users": known}
-    full = scale >= 1
+    speedy, small = (Target(share_of_limit=0.5), Target(figure=60)) if scale >= 1 else (None, None)
+    looped = min(LOOPED, lines)
     return [
         answer(
             SPEED,
@@ -178,15 +179,9 @@ def _column(path: Path, limit: int | None) -> Iterator[str]:
 
 
 def _peak_of(contestant: str, path: Path, lines: int) -> float:
-    code = f"from bench.cohort_csv import child; child({contestant!r}, {str(path)!r}, {lines}, {server().dsn_of(DATABASE)!r})"
-    places = os.pathsep.join([str(REPOSITORY / "src"), str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": places},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    given = f"{contestant!r}, {str(path)!r}, {lines}, {server().dsn_of(DATABASE)!r}"
+    command = [sys.executable, "-c", f"from bench.cohort_csv import child; child({given})"]
+    done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
     return float(done.stdout)
 
 
