@@ -87,13 +87,8 @@ async def _measure(lines: int, known: int, scale: float) -> list[Result]:
     speedy, small = (Target(share_of_limit=0.5), Target(figure=60)) if scale >= 1 else (None, None)
     looped = min(LOOPED, lines)
     return [
-        answer(
-            SPEED,
-            speed,
-            {**sizes, "lines of the loop": min(LOOPED, lines)},
-            Target(share_of_limit=0.5) if full else None,
-        ),
-        answer(MEMORY, memory, sizes, Target(figure=60) if full else None),
+        answer(SPEED, speed, {**sizes, "lines of the loop": looped}, speedy),
+        answer(MEMORY, memory, sizes, small),
     ]
 
 

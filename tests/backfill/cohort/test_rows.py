@@ -272,7 +272,8 @@ def test_tables_are_read_however_they_are_cut(rows: list[list[str]], size: int) 
     assert sum(len(chunk.bad) for chunk in found) == sum(1 for row in rows if not row[0] and row[1])
 
 
-PARTS = st.sampled_from([b"a", b"bob", b",", b"\n", b"\n\n", b'"', b'""', b"\xc3\xa9", b"\x00", b"a,b\n", b'"a",b\n'])
+PARTS = st.sampled_from([b"a", b"bob", b",", b"\n", b"\n\n", b'"', b'""', b"\xc3\xa9", b"\t", b"a,b\n", b'"a",b\n'])
+HEADERS = st.sampled_from([b"id\n", b"id,x\n", b"x,id\n", b"a,id,b\n"])
 
 
 @given(
