@@ -13,6 +13,10 @@ import psycopg
 import pytest
 
 import hark
+from hark.backfill.cohort.kept import CohortState
+from hark.backfill.cohort.members import members_query
+from hark.backfill.cohort.spec import Difference, Everyone, Ids, Segment, Union
+from hark.backfill.cohort.staging import MAKE_TABLES
 from hark.batching import FAN_OUT_BEGUN, FAN_OUT_FRESH
 from hark.catalogue import Category, Channel, Frequency
 from hark.delivery.states import TRANSITIONS, Result, State
@@ -22,7 +26,9 @@ from hark.postgres.queries import Queries, Query, UnknownQuery, in_schema
 from hark.preferences import Reach, Why
 from tests.servers import Postgres
 
+BOB = Ids(("bob",))
 CHAINS = {
+    "staging.members": members_query(Difference(Union((Everyone(), BOB)), Segment("beta")), [BOB])[0],
     "batching.fan_out_fresh": FAN_OUT_FRESH,
     "batching.fan_out_begun": FAN_OUT_BEGUN,
     "inbox.mark_read": MARK_READ,
@@ -65,6 +71,8 @@ def numbered(sql: str) -> str:
 @pytest.mark.parametrize("name", sorted(all_queries()))
 def test_postgres_prepares_every_query(name: str, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
+        if name.startswith("staging."):
+            connection.execute(MAKE_TABLES.sql.encode())
         connection.execute(f"prepare q as {numbered(all_queries()[name].sql)}".encode())
 
 
@@ -105,6 +113,7 @@ def dumped(postgres: Postgres, dsn: str) -> list[str]:
         ("why", Why),
         ("delivery_state", State),
         ("outcome", Result),
+        ("cohort_state", CohortState),
     ],
 )
 def test_enums_are_the_same_in_python_and_in_postgres(type_name: str, enum: type[StrEnum], database: str) -> None:

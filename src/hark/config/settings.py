@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from hark.catalogue.wording import printable
 from hark.config import kinds
 from hark.durations import Rate, format_duration, format_rate
+from hark.config import kinds, stores
+from hark.durations import format_duration
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
@@ -42,6 +44,8 @@ class Settings:
     rate_limit: Rate | None = None
     worker_rate_limit: Rate | None = None
     recipient_cap: Rate | None = None
+    object_stores: tuple[str, ...] = ()
+    object_endpoints: tuple[str, ...] = ()
 
 
 NAMES = tuple(each.name for each in fields(Settings))
@@ -70,6 +74,8 @@ READ: Mapping[str, Callable[[object], object]] = {
     "rate_limit": kinds.rate(1_000_000),
     "worker_rate_limit": kinds.rate(1_000_000),
     "recipient_cap": kinds.rate(1_000),
+    "object_stores": stores.object_stores,
+    "object_endpoints": stores.object_endpoints,
 }
 """How each setting is read from what a flag, a variable or the file says."""
 
@@ -94,6 +100,8 @@ def in_words(name: str, value: object) -> str:
         return format_duration(value)
     if isinstance(value, Rate):
         return format_rate(value)
+    if isinstance(value, tuple):
+        return printable(", ".join(value)) or "none"
     return str(value).lower() if isinstance(value, bool) else printable(str(value))
 
 

@@ -70,6 +70,8 @@ TUNING = {
     "rate_limit": ("RATE", "How many attempts in a while, by all workers together."),
     "worker_rate_limit": ("RATE", "How many attempts in a while, by this process."),
     "recipient_cap": ("RATE", "How many messages in a while to one recipient."),
+    "object_stores": ("PLACES", "From where objects may be read, with commas between."),
+    "object_endpoints": ("SERVERS", "Other servers than the clouds' own: s3=URL."),
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""
 
