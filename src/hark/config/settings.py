@@ -9,10 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hark.catalogue.wording import printable
-from hark.config import kinds
-from hark.durations import Rate, format_duration, format_rate
 from hark.config import kinds, stores
-from hark.durations import format_duration
+from hark.durations import Rate, format_duration, format_rate
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
