@@ -1,0 +1,57 @@
+"""What is new for whom: asking the feeds of the catalogue. In: Due. Out: FeedItem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from hark.catalogue import Feed
+from hark.errors import SourceFailed
+from hark.sources import Asking
+
+__all__ = ["Asking", "Due", "FeedItem", "SourceFailed", "ask_feed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A recipient whose digest is being planned, and since when: `since` is a `pg_snapshot` as text, `since_at` the
+    time at which it was taken, aware."""
+
+    recipient_id: str
+    since: str
+    since_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FeedItem:
+    """One thing that is new for one recipient.
+
+    `key` names it for good, so that it is told once; a higher `rank` comes first; `at` is when it happened, aware.
+    """
+
+    recipient_id: str
+    key: str
+    rank: float
+    at: datetime
+    actor: str | None = None
+    about: str | None = None
+    payload: Mapping[str, object] = field(default_factory=dict)
+
+
+async def ask_feed(feed: Feed, reason: str, due: Sequence[Due], ask: Asking) -> list[FeedItem]:
+    """What a Python or HTTP feed answers for these recipients, checked whole.
+
+    Args:
+        feed: of the catalogue; an SQL feed is not asked here but runs inside of the planning statement.
+        reason: its reason's name.
+        due: whom to ask for, each once.
+        ask: with what, and for how long.
+
+    Returns:
+        The items in the order in which they came.
+
+    Raises:
+        SourceFailed: it broke, took too long, or answered what it may not: nothing of its answer is taken.
+    """
+    raise SourceFailed("not yet")

@@ -1,0 +1,16 @@
+"""Asking a source of the product's: a callable of its own, or an endpoint. How it is said there; feeds and rechecks say what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from hark.guarded import Guarded
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """With what sources are asked: the way out, and how long an answer may take."""
+
+    client: Guarded = field(default_factory=Guarded)
+    timeout: timedelta = timedelta(seconds=30)
