@@ -1,11 +1,11 @@
-"""Asking a source of the product's: a callable of its own, or an endpoint. How it is said there; feeds and rechecks say what."""
+"""Asking a source of the product's, a callable or an endpoint: how. What is asked, feeds and rechecks say."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from hark.guarded import Guarded
+from hark.guarded.client import Guarded
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ model.py           the types that the rest of Hark knows
 reading.py         `load_catalogue`: the file's sections, one function each
 reasons.py         one `[reasons.NAME]`
 template_sources.py  its words: strings and files, checked as Jinja
+product_sources.py   `feed` and `recheck`: whom of the product to ask
+sql_text.py        whether a query can stand in a larger statement, seen without a database
 mail_settings.py   `[channels.email]`: sender, server, what comes from the environment
 nodes.py           values that know their line, so that faults can name it
 toml_lines.py      TOML with line numbers

@@ -11,6 +11,9 @@ from hashlib import sha256
 
 from hark.durations import format_duration, format_local_time
 
+USUAL_CAP = 10
+"""How many items of a feed a digest lists, unless the catalogue says otherwise."""
+
 
 class Channel(StrEnum):
     """By which way a notification reaches its recipient."""
@@ -61,7 +64,7 @@ class Templates:
 
 @dataclass(frozen=True, slots=True)
 class SqlSource:
-    """A query over the product's own tables: one `select`; `file` is its name as written in hark.toml, if it has one."""
+    """A query over the product's own tables: one `select`; `file` is its name as hark.toml has it, if it has one."""
 
     sql: str
     file: str | None = None
@@ -91,7 +94,7 @@ class Feed:
     already covered is known again (for sources that know times only)."""
 
     source: Source
-    cap: int = 10
+    cap: int = USUAL_CAP
     overlap: timedelta = timedelta(days=1)
 
 
@@ -176,8 +179,8 @@ class Catalogue:
                 "category": reason.category,
                 "templates": asdict(reason.templates),
                 "at_least_once": reason.at_least_once,
-                "feed": _feed(reason.feed) if reason.feed else None,
-                "recheck": _source(reason.recheck) if reason.recheck else None,
+                **({"feed": _feed(reason.feed)} if reason.feed else {}),
+                **({"recheck": _source(reason.recheck)} if reason.recheck else {}),
                 "calendar": [format_local_time(self.calendar.at), self.calendar.weekday],
             }
         )

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from hark.catalogue.wording import printable
 from hark.config import kinds
 from hark.durations import format_duration
+from hark.guarded.addresses import NOTHING_ALLOWED, Allowed
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
@@ -39,6 +40,7 @@ class Settings:
     backoff_base: timedelta = timedelta(seconds=30)
     backoff_cap: timedelta = timedelta(hours=2)
     log_level: str = "info"
+    http_allow_private: Allowed = NOTHING_ALLOWED
 
 
 NAMES = tuple(each.name for each in fields(Settings))
@@ -64,6 +66,7 @@ READ: Mapping[str, Callable[[object], object]] = {
     "backoff_base": kinds.duration(_SECOND, _DAY),
     "backoff_cap": kinds.duration(_SECOND, _DAY),
     "log_level": kinds.log_level,
+    "http_allow_private": kinds.allowed_networks,
 }
 """How each setting is read from what a flag, a variable or the file says."""
 

@@ -67,6 +67,7 @@ TUNING = {
     "backoff_base": ("DURATION", "The wait after the first failed attempt; it doubles."),
     "backoff_cap": ("DURATION", "The longest wait between attempts."),
     "log_level": ("LEVEL", "debug, info, warning or error."),
+    "http_allow_private": ("LIST", "Private networks and hosts that may be called."),
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""
 
