@@ -86,7 +86,14 @@ class SourceFailed(HarkError):
     """A source of the product's (a feed, a recheck) broke, or answered what it may not; nothing of it was taken.
 
     The text names the field and the kind of fault, never a value: it goes into logs and is read by operators.
+
+    Args:
+        of_the_data: whether it may be one item's fault, so that the same question about the others may be answered.
     """
+
+    def __init__(self, text: str, *, of_the_data: bool = False) -> None:
+        super().__init__(text)
+        self.of_the_data = of_the_data
 
 
 class RenderingFailed(HarkError):

@@ -68,7 +68,7 @@ async def call(source: PythonSource, question: object, asking: Asking) -> object
         raise SourceFailed(f"{source.path} did not answer within {_seconds(asking)}") from None
     except Exception as error:
         _log.warning("source_raised", source=source.path, error=type(error).__name__)
-        failure = SourceFailed(f"{source.path} raised {_where(error)}")
+        failure = SourceFailed(f"{source.path} raised {_where(error)}", of_the_data=True)
     # Outside the except block: the error may quote what was asked, and logs print what hangs on an exception.
     raise failure
 

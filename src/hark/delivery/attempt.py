@@ -1,7 +1,7 @@
 """One attempt is six steps, in this order and no other:
 
 claim      PENDING → SENDING, leased and numbered
-recheck    what is still to be said; nothing: CANCELED
+recheck    what is still to be said; nothing: CANCELED; it cannot be found out: PENDING with back-off
 render     into words and the channel's own form; broken: PENDING with back-off
 mark       SENDING → SENT (unknown), committed
 hand over  to the provider, with no transaction open
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
@@ -21,6 +21,7 @@ import structlog
 
 from hark.catalogue import Channel
 from hark.clock import Clock
+from hark.delivery.ask import ask
 from hark.delivery.backoff import Backoff
 from hark.delivery.claim import Claimed, claim_due
 from hark.delivery.handover import Outbound, Outcome, Prepared, Verdict
@@ -30,6 +31,7 @@ from hark.delivery.settle import Settlement, Withdrawal, after_failure, after_ou
 from hark.delivery.states import Result, State
 from hark.errors import RenderingFailed, Undeliverable
 from hark.postgres.database import Database, is_passing
+from hark.rechecks import Rechecks
 from hark.rendering import Renderer
 
 _log = structlog.get_logger(__name__)
@@ -98,6 +100,7 @@ class Sender:
         lease: how long a claim holds unless it is renewed; longer than recheck and rendering of one chunk ever take.
         claim_chunk: how many deliveries are claimed at once.
         send_chunk: how many are marked and handed over at once: what a crash can leave `unknown`.
+        rechecks: whom of the product to ask whether an item may still be said.
         passed: told of each step done, with how many deliveries it was about.
         stopping: whether to hand over nothing more; what is held and not marked yet is given back.
     """
@@ -112,6 +115,7 @@ class Sender:
     lease: timedelta = timedelta(seconds=30)
     claim_chunk: int = 200
     send_chunk: int = 50
+    rechecks: Rechecks = field(default_factory=Rechecks)
     passed: Callable[[Step, int], None] = _ignore
     stopping: Callable[[], bool] = _never
 
@@ -153,7 +157,9 @@ class Sender:
         return claimed
 
     async def _recheck(self, claimed: Sequence[Claimed]) -> list[Rechecked]:
-        rechecked = await recheck(self.database, claimed)
+        found = await recheck(self.database, claimed, self.rechecks.sources)
+        async with held(self.database, self.clock, lambda: found, self.lease):
+            rechecked = await ask(self.database, found, self.rechecks)
         self.passed(Step.RECHECK, len(rechecked))
         return rechecked
 
@@ -170,6 +176,8 @@ class Sender:
         return ready, withdrawals
 
     def _draft(self, delivery: Rechecked) -> _Ready | Withdrawal:
+        if delivery.unchecked:
+            return after_failure(delivery, delivery.unchecked, self.clock.now(), self.backoff)
         if delivery.total == 0:
             return Withdrawal(delivery, State.CANCELED, f"nothing left to say: {delivery.sentence()}")
         try:
