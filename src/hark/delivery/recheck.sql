@@ -16,7 +16,7 @@ select d.recipient_id, d.id, d.attempt, d.at_least_once,
  cross join lateral (
     select count(*) filter (where not_said is null) as total,
            jsonb_agg(jsonb_build_array(reason, event_id, occurred_at, actor, about, payload) order by event_id)
-               filter (where not_said is null and place <= case when reason = any(%(asked)s::text[]) then %(noted)s else %(shown)s end)
+               filter (where not_said is null and place <= case when reason = any(%(asked)s::text[]) then %(noted)s::int else %(shown)s::int end)
                as items,
            jsonb_object_agg(reason, of_reason) filter (where not_said is null) as counts,
            jsonb_object_agg(not_said, of_why) filter (where not_said is not null) as dropped,

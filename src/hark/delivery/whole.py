@@ -18,11 +18,13 @@ GONE, UNASKED = "gone", "unasked"
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A delivery with all that it may say; no `items`: only what it had, which nobody is asked about."""
+    """A delivery with all that it may say (`items`), and what its recipient does not want any more (`unwanted`, each with
+    why). No `items`: it is as it was, for nobody is asked about it."""
 
     delivery: Rechecked
     digests: Sequence[Digested] = ()
     items: Sequence[Item] | None = None
+    unwanted: Sequence[tuple[Item, str]] = ()
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ def left(whole: Whole, found: Found, sources: Mapping[str, Source]) -> Rechecked
     if whole.items is None:
         return delivery
     tally = _Tally(Counter(delivery.counts), Counter(delivery.dropped), dict(delivery.left_out or {}))
-    _add(tally, whole.digests)
+    _add(tally, whole)
     listed = list(_said(tally, delivery, whole.items, found, sources))
     _drop_unasked(tally, whole, listed, sources)
     return replace(
@@ -79,8 +81,10 @@ def left(whole: Whole, found: Found, sources: Mapping[str, Source]) -> Rechecked
     )
 
 
-def _add(tally: _Tally, digests: Sequence[Digested]) -> None:
-    for digest in digests:
+def _add(tally: _Tally, whole: Whole) -> None:
+    for item, why in whole.unwanted:
+        tally.note(item, why)
+    for digest in whole.digests:
         tally.counts[digest.reason] += digest.total
         if digest.not_said is not None:
             tally.drop(digest.reason, digest.not_said, digest.total)
