@@ -18,8 +18,10 @@ GONE, UNASKED = "gone", "unasked"
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A delivery with all that it may say (`items`), and what its recipient does not want any more (`unwanted`, each with
-    why). No `items`: it is as it was, for nobody is asked about it."""
+    """A delivery with all that it may say (`items`), and what its recipient does not want any more (`unwanted`).
+
+    No `items`: it is as it was, for nobody is asked about it.
+    """
 
     delivery: Rechecked
     digests: Sequence[Digested] = ()

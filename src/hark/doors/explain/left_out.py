@@ -23,6 +23,12 @@ _BECAUSE = {
     "unconfirmed": "their address was not confirmed any more",
     "not_opted_in": "they had withdrawn their consent",
     "suppressed": "their address had been refused by its provider",
+    "deleted": "it had been deleted",
+    "private": "it had been made private",
+    "blocked": "it was from someone whom they had blocked",
+    "edited": "it had been edited away",
+    "gone": "it was not there any more",
+    "unasked": "{reason} had more items than are asked about",
 }
 
 
