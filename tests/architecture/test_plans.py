@@ -51,8 +51,8 @@ select id, 'email', 'r', 'batched', true, false, timestamptz '2026-11-24' + row_
 insert into hark.notification (recipient_id, event_id, in_app, why, named, email_delivery, created_at)
 select d.recipient_id, n, true, 'default_channels', false, d.id, now() from hark.delivery d, generate_series(1, 3) n;
 insert into hark.inbox select id, 3 from hark.recipient;
-insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, missed, items, keys,
-                         total, planned_at)
+insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, missed, items,
+                         keys, total, planned_at)
 select recipient_id, 'r', '2026-11-24', id, pg_current_snapshot(), now(), pg_current_snapshot(), now(), 0,
        '[["k", "2026-11-24T12:00:00Z", null, null, {}]]', '{k}', 1, now() from hark.delivery;
 update hark.delivery set state = 'SENDING', gathering = false, attempt = 1, worker = 'w', lease_until = now()

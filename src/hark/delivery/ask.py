@@ -40,6 +40,8 @@ async def ask(database: Database, held: Sequence[Rechecked], rechecks: Rechecks)
     No transaction is open while Python or an endpoint is asked.
     """
     digests = await digested(database, held)
+    if not digests and not rechecks.sources:
+        return list(held)
     wholes = [_whole(delivery, digests.get(delivery.id, []), rechecks.sources) for delivery in held]
     questions = list(_questions(wholes, rechecks.sources))
     found = await _Asker(database, rechecks).all(questions)
