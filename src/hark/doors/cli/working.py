@@ -119,7 +119,10 @@ async def run_worker(call: Call, work: Work) -> ExitCode:
     ):
         with _Stop(call.output) as stop:
             worker = await build_worker(session, settings, outbound, tally, stop.event)
-            await _run(worker, stop.event, until_idle=work.until_idle)
+            try:
+                await _run(worker, stop.event, until_idle=work.until_idle)
+            finally:
+                await worker.senders[0].rechecks.asking.client.close()
     call.output.show(tally, [tally.line()])
     if stop.interrupted:
         call.output.note(f"interrupted; {call.go_on}")
