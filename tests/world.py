@@ -16,15 +16,30 @@ from psycopg.types.json import Jsonb
 from hark import audience, preferences
 from hark.audience import Recipient, Subscription
 from hark.batching import ChunkSize, FannedOut, fan_out_begun, fan_out_fresh
-from hark.catalogue import Calendar, Catalogue, Category, Channel, Frequency, Reason, Templates, Windows
+from hark.catalogue import (
+    Calendar,
+    Catalogue,
+    Category,
+    Channel,
+    Feed,
+    Frequency,
+    Reason,
+    Source,
+    Templates,
+    Windows,
+)
 from hark.clock import VirtualClock
 from hark.delivery.attempt import Attempted, Sender
 from hark.delivery.backoff import Backoff
 from hark.delivery.claim import next_due
 from hark.delivery.handover import Outcome, Prepared, Verdict
 from hark.delivery.reap import Reaped, reap
+from hark.guarded.addresses import Allowed
+from hark.guarded.client import Guarded
 from hark.postgres.database import Database, open_database
+from hark.rechecks import Rechecks
 from hark.rendering import Message, Renderer
+from hark.sources import Asking
 from hark.worker import Worker
 from tests.servers import Postgres
 
@@ -32,6 +47,7 @@ DOMAIN = "acme.example"
 MONDAY_NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 COOLDOWN = timedelta(minutes=4)
 MAX_STALE = timedelta(hours=1)
+LOOPBACK = Allowed.parse(["127.0.0.1"])
 EVERYWHERE = (Channel.EMAIL, Channel.IN_APP)
 
 ACCEPTED = Outcome(Verdict.ACCEPTED, "recorder: 250 ok")
@@ -62,6 +78,8 @@ def reason(
     group: str | None = None,
     templates: Templates | None = None,
     at_least_once: bool = False,
+    feed: Feed | None = None,
+    recheck: Source | None = None,
 ) -> Reason:
     """A reason, batched and by e-mail and in app for students unless told otherwise."""
     return Reason(
@@ -74,6 +92,8 @@ def reason(
         category=Category.ACTIVITY,
         templates=templates or Templates(),
         at_least_once=at_least_once,
+        feed=feed,
+        recheck=recheck,
     )
 
 
@@ -153,6 +173,7 @@ class World:
     clock: VirtualClock
     recorder: Recorder
     renderer: Renderer
+    asking: Asking = field(default_factory=lambda: Asking(Guarded(LOOPBACK), timedelta(seconds=20)))
 
     # Given ----------------------------------------------------------------------------------------------------------
 
@@ -239,6 +260,7 @@ class World:
             lease=lease,
             claim_chunk=claim_chunk,
             send_chunk=send_chunk,
+            rechecks=Rechecks.of(self.catalogue, self.asking),
         )
 
     async def attempt(self, **given: Any) -> Attempted:

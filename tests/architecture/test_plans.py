@@ -17,6 +17,14 @@ from tests.servers import Postgres
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HELD = {"recipients": [f"user-{n:06}" for n in range(1, 201)], "ids": list(range(1, 201)), "attempts": [1] * 200}
+ASKED = {
+    "reason": "r",
+    "numbers": list(range(1, 401)),
+    "recipients": [f"user-{n:06}" for n in range(1, 401)],
+    "deliveries": list(range(1, 401)),
+    "events": [n if n <= 200 else None for n in range(1, 401)],
+    "keys": ["k" if n > 200 else None for n in range(1, 401)],
+}
 
 FILL = """
 insert into hark.user_type values ('Students', '');
@@ -44,6 +52,10 @@ insert into hark.notification (recipient_id, event_id, in_app, why, named, email
 select d.recipient_id, n, true, 'default_channels', false, d.id, now() from hark.delivery d, generate_series(1, 3) n;
 insert into hark.inbox select id, 3 from hark.recipient;
 insert into hark.recipient_rate select id, 'email', array_fill(now(), array[20]), 1 from hark.recipient;
+insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, missed, items,
+                         keys, total, planned_at)
+select recipient_id, 'r', '2026-11-24', id, pg_current_snapshot(), now(), pg_current_snapshot(), now(), 0,
+       '[["k", "2026-11-24T12:00:00Z", null, null, {}]]', '{k}', 1, now() from hark.delivery;
 update hark.delivery set state = 'SENDING', gathering = false, attempt = 1, worker = 'w', lease_until = now()
  where id <= 500;
 update hark.delivery set state = 'SENT', outcome = 'unknown', lease_until = null where id <= 250;
@@ -61,7 +73,10 @@ HOT: dict[str, dict[str, Any]] = {
         "interval_us": 10_417,
     },
     "claim.next_due": {"channel": "email"},
-    "recheck.recheck": {**HELD, "shown": 50, "noted": 1000},
+    "recheck.recheck": {**HELD, "shown": 50, "noted": 1000, "asked": []},
+    "digested.digested": HELD,
+    "ask.questions": ASKED,
+    "ask.answers": ASKED,
     "settle.mark": {**HELD, "whys": [""] * 200, "left_out": [None] * 200, "now": NOW},
     "cap.mark_within": {
         **HELD,
@@ -125,7 +140,10 @@ HOT: dict[str, dict[str, Any]] = {
         "now": NOW,
     },
 }
-LARGE = {"event", "recipient", "preference", "subscription", "notification", "inbox", "delivery", "recipient_rate"}
+LARGE = {
+    *("digest", "event", "recipient", "preference", "subscription", "notification", "inbox", "delivery"),
+    "recipient_rate",
+}
 
 
 @pytest.fixture(scope="module")

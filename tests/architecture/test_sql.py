@@ -18,7 +18,8 @@ from hark.backfill.cohort.members import members_query
 from hark.backfill.cohort.spec import Difference, Everyone, Ids, Segment, Union
 from hark.backfill.cohort.staging import MAKE_TABLES
 from hark.batching import FAN_OUT_BEGUN, FAN_OUT_FRESH
-from hark.catalogue import Category, Channel, Frequency
+from hark.catalogue import Category, Channel, Frequency, SqlSource
+from hark.delivery.ask import QUESTIONS, query_of
 from hark.delivery.states import TRANSITIONS, Result, State
 from hark.inbox import ARCHIVE, MARK_ALL_READ, MARK_READ
 from hark.postgres.embedded.programs import find_programs
@@ -34,6 +35,8 @@ CHAINS = {
     "inbox.mark_read": MARK_READ,
     "inbox.mark_all_read": MARK_ALL_READ,
     "inbox.archive": ARCHIVE,
+    "ask.questions": QUESTIONS,
+    "ask.answers": query_of(SqlSource("select n, null as why, null as payload from asked"), "recheck.test"),
 }
 PREPARABLE = re.compile(r"\s*(--.*\n\s*)*(select|insert|update|delete|with|merge|values)\b", re.IGNORECASE)
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
@@ -53,7 +56,7 @@ def all_queries() -> dict[str, Query]:
         if not query.part and PREPARABLE.match(query.sql)
     }
     # The ends of chains, and what calls a function that exists only while a replay runs.
-    ends = {"engine.play", "batching.fan_out", "inbox.changed"}
+    ends = {"engine.play", "batching.fan_out", "inbox.changed", "ask.questions", "ask.answers"}
     return {name: query for name, query in whole.items() if name not in ends} | CHAINS
 
 

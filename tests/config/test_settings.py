@@ -26,8 +26,10 @@ from hark.delivery.attempt import Sender
 from hark.delivery.backoff import Backoff
 from hark.durations import Rate
 from hark.errors import BadInput, CatalogueFaults
+from hark.guarded.addresses import Allowed
 from hark.worker import Pace
 
+ALLOWED = Allowed.parse(["10.1.0.0/16", "feeds.internal"])
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "settings.md"
 
 
@@ -105,6 +107,7 @@ class TestKinds:
             ("database_url", ["postgresql://u@h/d"], "postgresql://u@h/d"),
             ("database_url", ["host=/run dbname=x"], "host=/run dbname=x"),
             ("smtp_url", ["smtps://u:p@h:465"], "smtps://u:p@h:465"),
+            ("http_allow_private", ["10.1.0.0/16,Feeds.internal", " 10.1.0.0/16 , feeds.internal"], ALLOWED),
         ],
     )
     def test_are_read_from_texts(self, tmp_path: Path, name: str, texts: list[str], value: object) -> None:
@@ -115,6 +118,9 @@ class TestKinds:
         found = load(tmp_path, "claim_chunk = 300\nauto_migrate = false\nlease = '90s'\ndata_dir = 'data'")
         assert (found.claim_chunk, found.auto_migrate, found.lease) == (300, False, timedelta(seconds=90))
         assert found.data_dir == tmp_path / "data"
+
+    def test_a_list_may_be_one_in_toml(self, tmp_path: Path) -> None:
+        assert load(tmp_path, "http_allow_private = ['10.1.0.0/16', 'feeds.internal']").http_allow_private == ALLOWED
 
     def test_home_is_that_of_the_user(self, tmp_path: Path) -> None:
         assert load(tmp_path, "data_dir = '~/hark'").data_dir == Path.home() / "hark"
@@ -138,6 +144,7 @@ class TestKinds:
             ("rate_limit", "100", '"100" is not a rate; write 100/s, 30/m, 2/h or 5/d'),
             ("worker_rate_limit", "2 per hour", '"2 per hour" is not a rate; write 2/h'),
             ("recipient_cap", "1001/h", '"1001/h" is more than 1000 at a time; write less, or a shorter period'),
+            ("http_allow_private", "10.0.0.1/8", '"10.0.0.1/8" is not a network; write 10.1.0.0/16 or fd00:1::/64'),
             ("poll_floor", "2s", "2s is more than poll_period, 1s; write less, or more for poll_period"),
             ("backoff_base", "3h", "3h is more than backoff_cap, 2h; write less, or more for backoff_cap"),
             ("send_chunk", "201", "201 is more than claim_chunk, 200; write less, or more for claim_chunk"),

@@ -10,6 +10,7 @@ from hark.catalogue.mail_settings import smtp_fault
 from hark.catalogue.wording import no_such, shown
 from hark.durations import Rate, format_duration, format_rate, parse_duration, parse_rate
 from hark.errors import BadInput
+from hark.guarded.addresses import Allowed
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -94,6 +95,14 @@ def smtp_url(value: object) -> str:
     if fault := smtp_fault(url):
         raise BadInput(fault)
     return url
+
+
+def allowed_networks(value: object) -> Allowed:
+    """Networks and hosts, as a list or as a text with commas between them."""
+    if isinstance(value, Allowed):
+        return value
+    words = value if isinstance(value, list) else _text(value).split(",")
+    return Allowed.parse([_text(word).strip() for word in words])
 
 
 def _text(value: object) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from hark.catalogue.wording import printable
 from hark.config import kinds, stores
 from hark.durations import Rate, format_duration, format_rate
+from hark.guarded.addresses import NOTHING_ALLOWED, Allowed
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
@@ -44,6 +45,7 @@ class Settings:
     recipient_cap: Rate | None = None
     object_stores: tuple[str, ...] = ()
     object_endpoints: tuple[str, ...] = ()
+    http_allow_private: Allowed = NOTHING_ALLOWED
 
 
 NAMES = tuple(each.name for each in fields(Settings))
@@ -74,6 +76,7 @@ READ: Mapping[str, Callable[[object], object]] = {
     "recipient_cap": kinds.rate(1_000),
     "object_stores": stores.object_stores,
     "object_endpoints": stores.object_endpoints,
+    "http_allow_private": kinds.allowed_networks,
 }
 """How each setting is read from what a flag, a variable or the file says."""
 

@@ -1,7 +1,7 @@
 """One attempt is six steps, in this order and no other:
 
 claim      PENDING → SENDING, leased and numbered
-recheck    what is still to be said; nothing: CANCELED
+recheck    what is still to be said; nothing: CANCELED; it cannot be found out: PENDING with back-off
 render     into words and the channel's own form; broken: PENDING with back-off
 mark       SENDING → SENT (unknown), committed
 hand over  to the provider, with no transaction open
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -21,6 +21,7 @@ import structlog
 
 from hark.catalogue import Channel
 from hark.clock import Clock
+from hark.delivery.ask import ask
 from hark.delivery.backoff import Backoff
 from hark.delivery.cap import mark_within, uncount
 from hark.delivery.claim import Claimed, claim_due, next_due
@@ -32,6 +33,7 @@ from hark.delivery.settle import Settlement, Withdrawal, after_failure, after_ou
 from hark.delivery.states import Result, State
 from hark.errors import RenderingFailed, Undeliverable
 from hark.postgres.database import Database, is_passing
+from hark.rechecks import Rechecks
 from hark.rendering import Renderer
 
 _log = structlog.get_logger(__name__)
@@ -100,6 +102,7 @@ class Sender:
         lease: how long a claim holds unless it is renewed; longer than recheck and rendering of one chunk ever take.
         claim_chunk: how many deliveries are claimed at once.
         send_chunk: how many are marked and handed over at once: what a crash can leave `unknown`.
+        rechecks: whom of the product to ask whether an item may still be said.
         passed: told of each step done, with how many deliveries it was about.
         limits: how many may go in a while, in all and to one recipient.
         stopping: whether to hand over nothing more; what is held and not marked yet is given back.
@@ -116,6 +119,7 @@ class Sender:
     claim_chunk: int = 200
     send_chunk: int = 50
     limits: Limits = Limits()
+    rechecks: Rechecks = field(default_factory=Rechecks)
     passed: Callable[[Step, int], None] = _ignore
     stopping: Callable[[], bool] = _never
 
@@ -170,7 +174,9 @@ class Sender:
         )
 
     async def _recheck(self, claimed: Sequence[Claimed]) -> list[Rechecked]:
-        rechecked = await recheck(self.database, claimed)
+        found = await recheck(self.database, claimed, self.rechecks.sources)
+        async with held(self.database, self.clock, lambda: found, self.lease):
+            rechecked = await ask(self.database, found, self.rechecks)
         self.passed(Step.RECHECK, len(rechecked))
         return rechecked
 
@@ -187,6 +193,8 @@ class Sender:
         return ready, withdrawals
 
     def _draft(self, delivery: Rechecked) -> _Ready | Withdrawal:
+        if delivery.unchecked:
+            return after_failure(delivery, delivery.unchecked, self.clock.now(), self.backoff)
         if delivery.total == 0:
             return Withdrawal(delivery, State.CANCELED, f"nothing left to say: {delivery.sentence()}")
         try:

@@ -1,11 +1,13 @@
 -- name: recheck
 -- What is still to be said, at the last moment: unread, not archived, and wanted by e-mail as the recipient stands now.
 -- A delivery's notifications lie between its first and last event, so the primary key finds them. (What has a lease is
--- SENDING, by the table's check; said so, no plan reads through all that is being sent.)
+-- SENDING, by the table's check; said so, no plan reads through all that is being sent.) Of the reasons in `asked` as many
+-- are loaded as are asked about, of the others as many as are listed.
 select d.recipient_id, d.id, d.attempt, d.attempt - d.held_back as tries, d.at_least_once,
        coalesce(r.address, '') as address, coalesce(r.zone, 'UTC') as zone, coalesce(r.locale, 'en') as locale,
        said.total, coalesce(said.items::text, '[]') as items, coalesce(said.counts, '{}') as counts,
-       coalesce(said.dropped, '{}') as dropped, said.left_out
+       coalesce(said.dropped, '{}') as dropped, said.left_out,
+       d.frequency::text as frequency, null as listed, '' as unchecked
   from unnest(%(recipients)s::text[], %(ids)s::bigint[], %(attempts)s::int[]) as held(recipient_id, id, attempt)
   join hark.delivery d on d.recipient_id = held.recipient_id and d.id = held.id
    and d.attempt = held.attempt and d.lease_until is not null
@@ -14,13 +16,15 @@ select d.recipient_id, d.id, d.attempt, d.attempt - d.held_back as tries, d.at_l
  cross join lateral (
     select count(*) filter (where not_said is null) as total,
            jsonb_agg(jsonb_build_array(reason, event_id, occurred_at, actor, about, payload) order by event_id)
-               filter (where not_said is null and place <= %(shown)s) as items,
+               filter (where not_said is null and place <= case when reason = any(%(asked)s::text[]) then %(noted)s::int else %(shown)s::int end)
+               as items,
            jsonb_object_agg(reason, of_reason) filter (where not_said is null) as counts,
            jsonb_object_agg(not_said, of_why) filter (where not_said is not null) as dropped,
            jsonb_object_agg(event_id, not_said) filter (where not_said is not null and place <= %(noted)s) as left_out
       from (
         select item.*,
-               row_number() over (partition by not_said is null order by event_id desc) as place,
+               row_number() over (partition by not_said is null, reason = any(%(asked)s::text[])
+                                  order by event_id desc) as place,
                count(*) over (partition by not_said is null, reason) as of_reason,
                count(*) over (partition by not_said) as of_why
           from (

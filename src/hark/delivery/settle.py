@@ -46,7 +46,7 @@ class _Moved:
 
 
 def after_failure(delivery: Rechecked, why: str, now: datetime, backoff: Backoff) -> Withdrawal:
-    """What becomes of a delivery that could not be rendered this time."""
+    """What becomes of a delivery that could not be rechecked or rendered this time."""
     if backoff.used_up(delivery.tries):
         return Withdrawal(delivery, State.CANCELED, f"attempts used up ({delivery.tries}): {why}")
     return Withdrawal(delivery, State.PENDING, why, now + backoff.wait(delivery.tries, delivery.id))

@@ -72,6 +72,7 @@ TUNING = {
     "recipient_cap": ("RATE", "How many messages in a while to one recipient."),
     "object_stores": ("PLACES", "From where objects may be read, with commas between."),
     "object_endpoints": ("SERVERS", "Other servers than the clouds' own: s3=URL."),
+    "http_allow_private": ("LIST", "Private networks and hosts that may be called."),
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""
 

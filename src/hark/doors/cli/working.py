@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from hark.batching import ChunkSize, FannedOut
 from hark.catalogue import Catalogue, Channel, Email
 from hark.channels.addresses import parse_mailbox
@@ -20,16 +22,21 @@ from hark.delivery.cap import Cap
 from hark.delivery.gcra import Gcra
 from hark.delivery.handover import Outbound
 from hark.delivery.limits import Limits, OwnRate
-from hark.doors import reports
+from hark.doors import product_sources, reports
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
 from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.output import Output
 from hark.doors.cli.session import Session
-from hark.errors import BadInput
+from hark.errors import BadInput, CatalogueFaults
+from hark.guarded.client import Guarded
 from hark.postgres.database import Database, is_passing
+from hark.rechecks import Rechecks
 from hark.rendering import Renderer
+from hark.sources import Asking
 from hark.worker import Pace, Watch, Worker, worker_name
+
+_log = structlog.get_logger(__name__)
 
 _SPARE_CONNECTIONS = 4
 _LOOK_S = 0.1
@@ -115,7 +122,10 @@ async def run_worker(call: Call, work: Work) -> ExitCode:
     ):
         with _Stop(call.output) as stop:
             worker = await build_worker(session, settings, outbound, tally, stop.event)
-            await _run(worker, stop.event, until_idle=work.until_idle)
+            try:
+                await _run(worker, stop.event, until_idle=work.until_idle)
+            finally:
+                await worker.senders[0].rechecks.asking.client.close()
     call.output.show(tally, [tally.line()])
     if stop.interrupted:
         call.output.note(f"interrupted; {call.go_on}")
@@ -127,7 +137,8 @@ async def build_worker(
 ) -> Worker:
     """A worker as the settings want it."""
     clock = await DatabaseClock.start(session.database)
-    senders = await _senders(session, settings, outbound, clock, stopping)
+    rechecks = Rechecks.of(await _askable(session, settings), Asking(Guarded(settings.http_allow_private)))
+    senders = await _senders(session, settings, outbound, clock, rechecks, stopping)
     return Worker(
         database=session.database,
         clock=clock,
@@ -138,8 +149,27 @@ async def build_worker(
     )
 
 
+async def _askable(session: Session, settings: Settings) -> Catalogue:
+    """The catalogue, its callables imported. What is wrong with a query is said, and stops nothing else.
+
+    Raises:
+        CatalogueFaults: callables that cannot be imported.
+    """
+    catalogue = session.need_catalogue()
+    if faults := product_sources.callable_faults(catalogue):
+        raise CatalogueFaults(str(settings.catalogue), faults)
+    for fault in await product_sources.query_faults(session.database, catalogue):
+        _log.warning("query_cannot_run", where=fault.where, what=fault.what)
+    return catalogue
+
+
 async def _senders(
-    session: Session, settings: Settings, outbound: Outbound, clock: Clock, stopping: asyncio.Event
+    session: Session,
+    settings: Settings,
+    outbound: Outbound,
+    clock: Clock,
+    rechecks: Rechecks,
+    stopping: asyncio.Event,
 ) -> list[Sender]:
     catalogue = session.need_catalogue()
     domain = parse_mailbox(_email(catalogue).sender, "from").address.rpartition("@")[2]
@@ -159,6 +189,7 @@ async def _senders(
             claim_chunk=settings.claim_chunk,
             send_chunk=settings.send_chunk,
             limits=limits,
+            rechecks=rechecks,
             stopping=stopping.is_set,
         )
         for number in range(1, settings.concurrency + 1)
