@@ -43,6 +43,9 @@ select id, 'email', 'r', 'batched', true, false, timestamptz '2026-11-24' + row_
 insert into hark.notification (recipient_id, event_id, in_app, why, named, email_delivery, created_at)
 select d.recipient_id, n, true, 'default_channels', false, d.id, now() from hark.delivery d, generate_series(1, 3) n;
 insert into hark.inbox select id, 3 from hark.recipient;
+insert into hark.api_key (prefix, name, hash, scopes, created_at)
+select 'prefix' || n, 'key' || n, decode(repeat('00', 32), 'hex'), '{read}', now() from generate_series(1, 20000) n;
+insert into hark.audit (at, who, what, target) select now(), 'key' || n, 'publish', 'event:1' from generate_series(1, 20000) n;
 update hark.delivery set state = 'SENDING', gathering = false, attempt = 1, worker = 'w', lease_until = now()
  where id <= 500;
 update hark.delivery set state = 'SENT', outcome = 'unknown', lease_until = null where id <= 250;
@@ -66,6 +69,8 @@ HOT: dict[str, dict[str, Any]] = {
     },
     "reap.reap_lost": {"now": NOW, "limit": 1000, "max_attempts": 25},
     "reap.reap_unanswered": {"now": NOW, "before": NOW, "limit": 1000, "max_attempts": 25},
+    "keys.by_prefix": {"prefix": "prefix7"},
+    "audit.listed": {"who": "key7", "what": None, "before": 2**62, "limit": 50},
     "inbox.listed": {
         "recipient": "user-000001",
         "before": 2**62,
@@ -96,7 +101,7 @@ HOT: dict[str, dict[str, Any]] = {
         "now": NOW,
     },
 }
-LARGE = {"event", "recipient", "preference", "subscription", "notification", "inbox", "delivery"}
+LARGE = {"event", "recipient", "preference", "subscription", "notification", "inbox", "delivery", "api_key", "audit"}
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 import hark
+from hark.access.keys import Scope
 from hark.batching import FAN_OUT_BEGUN, FAN_OUT_FRESH
 from hark.catalogue import Category, Channel, Frequency
 from hark.delivery.states import TRANSITIONS, Result, State
@@ -105,6 +106,7 @@ def dumped(postgres: Postgres, dsn: str) -> list[str]:
         ("why", Why),
         ("delivery_state", State),
         ("outcome", Result),
+        ("scope", Scope),
     ],
 )
 def test_enums_are_the_same_in_python_and_in_postgres(type_name: str, enum: type[StrEnum], database: str) -> None:
