@@ -45,7 +45,8 @@ select d.recipient_id, n, true, 'default_channels', false, d.id, now() from hark
 insert into hark.inbox select id, 3 from hark.recipient;
 insert into hark.api_key (prefix, name, hash, scopes, created_at)
 select 'prefix' || n, 'key' || n, decode(repeat('00', 32), 'hex'), '{read}', now() from generate_series(1, 20000) n;
-insert into hark.audit (at, who, what, target) select now(), 'key' || n, 'publish', 'event:1' from generate_series(1, 20000) n;
+insert into hark.audit (at, who, what, target)
+select now(), 'key' || n, 'publish', 'event:1' from generate_series(1, 20000) n;
 update hark.delivery set state = 'SENDING', gathering = false, attempt = 1, worker = 'w', lease_until = now()
  where id <= 500;
 update hark.delivery set state = 'SENT', outcome = 'unknown', lease_until = null where id <= 250;

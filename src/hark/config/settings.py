@@ -39,6 +39,8 @@ class Settings:
     backoff_base: timedelta = timedelta(seconds=30)
     backoff_cap: timedelta = timedelta(hours=2)
     log_level: str = "info"
+    api_host: str = "127.0.0.1"
+    api_port: int = 8425
 
 
 NAMES = tuple(each.name for each in fields(Settings))
@@ -64,6 +66,8 @@ READ: Mapping[str, Callable[[object], object]] = {
     "backoff_base": kinds.duration(_SECOND, _DAY),
     "backoff_cap": kinds.duration(_SECOND, _DAY),
     "log_level": kinds.log_level,
+    "api_host": kinds.host,
+    "api_port": kinds.count(0, 65_535),
 }
 """How each setting is read from what a flag, a variable or the file says."""
 
