@@ -47,6 +47,6 @@ def build_api(database: Database, catalogue: Catalogue, settings: Settings, cloc
     for router in _ROUTERS:
         app.include_router(router)
     add_handlers(app)
-    for middleware in (PathsAsSent, ShortBodies, Discreet):  # the last one is outermost
+    for middleware in (Discreet, ShortBodies, PathsAsSent):  # the last one is outermost
         app.add_middleware(middleware)
     return app

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from hark.catalogue.wording import quoted, shown
-from hark.doors.files.cells import Faulty, address_of, attribute
-
-T = TypeVar("T")
+from hark.doors.files.cells import Faulty, address_of
 
 LARGEST = 2**63 - 1
 AT_ONCE = 1000
@@ -20,6 +19,7 @@ AT_ONCE = 1000
 
 _LONGEST = 255
 _DEEPEST = 100
+_JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _FIRST, _LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
 
 
@@ -60,12 +60,12 @@ def _moment(value: object) -> datetime:
     return at
 
 
-def _shallow(value: Any) -> Any:
+def _shallow(value: Any) -> None:
     level = [value]
     for _ in range(_DEEPEST):
         level = [inner for outer in level for inner in _inside(outer)]
         if not level:
-            return value
+            return
     raise fault(f"is nested deeper than {_DEEPEST} levels")
 
 
@@ -75,16 +75,26 @@ def _inside(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _as_in_files(read: Callable[[Any], T]) -> Callable[[Any], T]:
-    """A value of a call as the same value of a file is read."""
+def _document(value: dict[str, Any]) -> dict[str, Any]:
+    """A JSON object that Postgres can store."""
+    _shallow(value)
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:
+        raise fault("has bytes or half characters that are not UTF-8") from None
+    except ValueError:
+        raise fault("has NaN or an infinity, which JSON does not have") from None
+    if _JSON_NUL.search(text):
+        raise fault("has a NUL character, which Postgres cannot store")
+    return value
 
-    def reading(value: Any) -> T:
-        try:
-            return read(value)
-        except Faulty as refused:
-            raise fault(str(refused)) from None
 
-    return reading
+def _address(value: str) -> str:
+    try:
+        return address_of(value)
+    except Faulty as refused:
+        raise fault(str(refused)) from None
 
 
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=_LONGEST), AfterValidator(_storable)]
@@ -93,16 +103,22 @@ Name = Annotated[str, Field(strict=True, min_length=1, max_length=_LONGEST), Aft
 Line = Annotated[Name, AfterValidator(_one_line)]
 """A name that tables and terminals show."""
 
+After = Annotated[
+    str,
+    Field(max_length=_LONGEST, description="Only those behind it: `next` of the page before."),
+    AfterValidator(_storable),
+]
+
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=1000), AfterValidator(_storable)]
 
-Address = Annotated[str, Field(strict=True, max_length=1000), AfterValidator(_as_in_files(address_of))]
+Address = Annotated[str, Field(strict=True, max_length=1000), AfterValidator(_address)]
 
 Flag = Annotated[bool, Field(strict=True)]
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 """A time with a zone."""
 
-Document = Annotated[dict[str, Any], AfterValidator(_shallow), AfterValidator(_as_in_files(attribute))]
+Document = Annotated[dict[str, Any], AfterValidator(_document)]
 """A JSON object that Postgres can store."""
 
 EventId = Annotated[int, Field(ge=1, le=LARGEST)]

@@ -15,7 +15,7 @@ from hark.access.keys import Scope
 from hark.audience import Subscription
 from hark.doors import profiles
 from hark.doors.api.door import Visit, Visiting, guarded
-from hark.doors.api.fields import AT_ONCE, Body, Flag, Limit, Name
+from hark.doors.api.fields import AT_ONCE, After, Body, Flag, Limit, Name
 from hark.doors.api.pages import Changed, Page
 from hark.doors.profiles import Followed
 from hark.postgres.database import Database
@@ -55,7 +55,7 @@ class Whose(Body):
     """Whose subscriptions to list."""
 
     recipient: Name
-    after: Annotated[str, Field(max_length=255, description="Only those behind it: `next` of the page before.")] = ""
+    after: After = ""
     limit: Limit = 100
 
 
