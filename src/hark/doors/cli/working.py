@@ -28,7 +28,9 @@ from hark.postgres.database import Database, is_passing
 from hark.rendering import Renderer
 from hark.worker import Pace, Watch, Worker, worker_name
 
-_SPARE_CONNECTIONS = 4
+SPARE_CONNECTIONS = 4
+"""For whatever a worker does beside its attempts."""
+
 _LOOK_S = 0.1
 
 
@@ -73,7 +75,7 @@ class Tally:
         )
 
 
-class _Stop:
+class Stop:
     """Told by a signal to end: what is under way is finished first; told twice, at once."""
 
     def __init__(self, output: Output) -> None:
@@ -82,7 +84,7 @@ class _Stop:
         self._output = output
         self._task = asyncio.current_task()
 
-    def __enter__(self) -> _Stop:
+    def __enter__(self) -> Stop:
         for sign in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(sign, self._told, sign)
         return self
@@ -99,6 +101,12 @@ class _Stop:
         self._output.note("stopping: what is under way is finished first; again: at once")
         self.event.set()
 
+    def end(self, call: Call) -> ExitCode:
+        """How the command ends, once all is finished."""
+        if self.interrupted:
+            call.output.note(f"interrupted; {call.go_on}")
+        return ExitCode.INTERRUPTED if self.interrupted else ExitCode.DONE
+
 
 async def run_worker(call: Call, work: Work) -> ExitCode:
     """Work until told to stop, or until nothing is due."""
@@ -107,23 +115,26 @@ async def run_worker(call: Call, work: Work) -> ExitCode:
     call.go_on = "another worker, or this one started again, goes on where it was"
     tally = Tally()
     async with (
-        call.session(size=settings.concurrency + _SPARE_CONNECTIONS, install=True) as session,
-        _outbound(settings, session.need_catalogue(), work) as outbound,
+        call.session(size=settings.concurrency + SPARE_CONNECTIONS, install=True) as session,
+        open_outbound(settings, session.need_catalogue(), work) as outbound,
     ):
-        with _Stop(call.output) as stop:
+        with Stop(call.output) as stop:
             worker = await build_worker(session, settings, outbound, tally, stop.event)
             await _run(worker, stop.event, until_idle=work.until_idle)
     call.output.show(tally, [tally.line()])
-    if stop.interrupted:
-        call.output.note(f"interrupted; {call.go_on}")
-    return ExitCode.INTERRUPTED if stop.interrupted else ExitCode.DONE
+    return stop.end(call)
 
 
 async def build_worker(
-    session: Session, settings: Settings, outbound: Outbound, tally: Tally, stopping: asyncio.Event
+    session: Session,
+    settings: Settings,
+    outbound: Outbound,
+    tally: Tally,
+    stopping: asyncio.Event,
+    clock: Clock | None = None,
 ) -> Worker:
-    """A worker as the settings want it."""
-    clock = await DatabaseClock.start(session.database)
+    """A worker as the settings want it; `clock`: the one that the process has already."""
+    clock = clock or await DatabaseClock.start(session.database)
     senders = await _senders(session, settings, outbound, clock, stopping)
     return Worker(
         database=session.database,
@@ -179,7 +190,8 @@ async def _stop_when_idle(database: Database, clock: Clock, stopping: asyncio.Ev
 
 
 @asynccontextmanager
-async def _outbound(settings: Settings, catalogue: Catalogue, work: Work) -> AsyncIterator[Outbound]:
+async def open_outbound(settings: Settings, catalogue: Catalogue, work: Work) -> AsyncIterator[Outbound]:
+    """Where e-mail goes, for the time of a block."""
     outbound = _maildir(catalogue, work.maildir) if work.maildir else _smtp(settings, catalogue)
     try:
         yield outbound
