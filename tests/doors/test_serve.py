@@ -34,7 +34,7 @@ class Served:
 
 @contextmanager
 def serving(desk: Desk, *options: str) -> Iterator[Served]:
-    key = desk.hark("keys", "create", "shop", "--scopes", "publish,subscribe,read").out.strip()
+    key = desk.hark("keys", "create", "served", "--scopes", "publish,subscribe,read").out.strip()
     process = desk.spawn("serve", "--api-port", "0", "--maildir", "mails", *options)
     try:
         assert process.stderr is not None

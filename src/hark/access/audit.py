@@ -39,6 +39,7 @@ class Act(StrEnum):
     BACKFILL_RESUME = "backfill.resume"
     BACKFILL_CANCEL = "backfill.cancel"
     BACKFILL_SPEED = "backfill.speed"
+    BACKFILL_RETRY = "backfill.retry"
     BACKFILL_VERIFY = "backfill.verify"
     BACKFILL_UNDO = "backfill.undo"
 

@@ -15,6 +15,7 @@ from hark.access import keys
 from hark.access.keys import Scope
 from hark.config import Settings
 from hark.doors.api import build_api
+from tests.doors.api.engine import Engine
 from tests.world import World
 
 
@@ -72,6 +73,7 @@ class Office:
     world: World
     client: httpx2.AsyncClient
     all: Caller
+    engine: Engine
 
     async def caller(self, name: str, *scopes: Scope) -> Caller:
         """Someone with a new key."""
@@ -93,11 +95,12 @@ class Office:
 @asynccontextmanager
 async def opened(world: World) -> AsyncIterator[Office]:
     """The door to a world."""
-    app = build_api(world.database, world.catalogue, Settings(), world.clock)
+    engine = Engine()
+    app = build_api(world.database, world.catalogue, Settings(), world.clock, engine)
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://hark.example") as client:
         new = await keys.create(world.database, "all", Scope, world.clock.now())
-        yield Office(world, client, Caller(client, new.key))
+        yield Office(world, client, Caller(client, new.key), engine)
 
 
 @pytest.fixture

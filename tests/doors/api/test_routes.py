@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -249,3 +251,27 @@ async def test_it_lives_and_is_ready(office: Office) -> None:
     assert (behind.status, behind.body["type"]) == (503, "urn:hark:unreachable")
     assert "0008_keys" in behind.body["detail"]
     assert behind.headers["retry-after"]
+
+
+# Its description ------------------------------------------------------------------------------------------------------
+
+
+async def test_each_example_of_the_description_can_be_sent(office: Office) -> None:
+    whole = (await office.stranger.get("/openapi.json")).body
+    tried = 0
+    for path, methods in whole["paths"].items():
+        for method, operation in methods.items():
+            sent = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+            for example in sent.get("examples", []):
+                known = path.format(recipient="bob", reason="comment", number=1)
+                answer = await office.all.call(method.upper(), known, example)
+                assert answer.status in (200, 201, 202) or answer.body["type"] == "urn:hark:unknown-reason", answer.body
+                tried += 1
+    assert tried == 9
+
+
+async def test_the_description_refers_to_nothing_that_it_does_not_have(office: Office) -> None:
+    whole = (await office.stranger.get("/openapi.json")).body
+    used = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(whole)))
+    assert {ref.removeprefix("#/components/schemas/") for ref in used} <= set(whole["components"]["schemas"])
+    assert "#/components/schemas/Problem" in used

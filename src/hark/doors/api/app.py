@@ -9,11 +9,13 @@ from fastapi import FastAPI
 from hark.catalogue import Catalogue
 from hark.clock import Clock
 from hark.config import Settings
+from hark.doors.api.backfills import Backfills
+from hark.doors.api.description import Described
 from hark.doors.api.door import Door
 from hark.doors.api.limits import Discreet, ShortBodies
 from hark.doors.api.paths import PathsAsSent
 from hark.doors.api.problems import add_handlers
-from hark.doors.api.routes import events, health, inbox, looking, preferences, recipients, subscriptions
+from hark.doors.api.routes import admin_backfill, events, health, inbox, looking, preferences, recipients, subscriptions
 from hark.postgres.database import Database
 
 _ROUTERS = (
@@ -32,9 +34,15 @@ _ROUTERS = (
 )
 
 
-def build_api(database: Database, catalogue: Catalogue, settings: Settings, clock: Clock) -> FastAPI:
-    """The HTTP door to a database that is up to date and knows the catalogue."""
-    app = FastAPI(
+def build_api(
+    database: Database, catalogue: Catalogue, settings: Settings, clock: Clock, backfills: Backfills | None = None
+) -> FastAPI:
+    """The HTTP door to a database that is up to date and knows the catalogue.
+
+    Args:
+        backfills: the engine behind `/admin/backfill`; None: there is no such path.
+    """
+    app = Described(
         title="Hark",
         summary="Events become the right messages, each sent at most once.",
         version=version("hark"),
@@ -43,8 +51,8 @@ def build_api(database: Database, catalogue: Catalogue, settings: Settings, cloc
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.door = Door(database, catalogue, settings, clock)
-    for router in _ROUTERS:
+    app.state.door = Door(database, catalogue, settings, clock, backfills)
+    for router in (*_ROUTERS, *([admin_backfill.router] if backfills is not None else [])):
         app.include_router(router)
     add_handlers(app)
     for middleware in (Discreet, ShortBodies, PathsAsSent):  # the last one is outermost

@@ -19,6 +19,7 @@ from hark.access.keys import Caller, Refused, Scope, authenticate
 from hark.catalogue import Catalogue
 from hark.clock import Clock
 from hark.config import Settings
+from hark.doors.api.backfills import Backfills
 from hark.doors.api.problems import Kind, Refusal, bad_input, refusal, responses
 from hark.doors.api.wording import faults_of
 from hark.postgres.database import Database
@@ -35,6 +36,7 @@ class Door:
     catalogue: Catalogue
     settings: Settings
     clock: Clock
+    backfills: Backfills | None = None
 
     def now(self) -> datetime:
         """The present moment."""

@@ -121,8 +121,8 @@ Moment = Annotated[datetime, BeforeValidator(_moment)]
 Document = Annotated[dict[str, Any], AfterValidator(_document)]
 """A JSON object that Postgres can store."""
 
-EventId = Annotated[int, Field(ge=1, le=LARGEST)]
-"""An event in a path or a query."""
+Number = Annotated[int, Field(ge=1, le=LARGEST)]
+"""An event or a backfill in a path."""
 
 GivenEvent = Annotated[int, Field(strict=True, ge=1, le=LARGEST)]
 """An event in a body."""

@@ -19,6 +19,7 @@ from hark.postgres.database import is_of_the_data, is_passing
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_S = 2
+_REF = "#/components/schemas/{model}"
 
 
 class Kind(StrEnum):
@@ -87,14 +88,19 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONRe
 
 def responses(*statuses: HTTPStatus, **described: str) -> dict[int | str, dict[str, Any]]:
     """What the OpenAPI description says of these answers; `described` overrides by number, as `s403="…"`."""
-    schema = TypeAdapter(Problem).json_schema()
     return {
         int(status): {
             "description": described.get(f"s{int(status)}", status.phrase),
-            "content": {MEDIA_TYPE: {"schema": schema}},
+            "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
         }
         for status in statuses
     }
+
+
+def schemas() -> dict[str, Any]:
+    """What those answers are made of, for the description's components."""
+    whole = TypeAdapter(Problem).json_schema(ref_template=_REF)
+    return {**whole.pop("$defs"), "Problem": whole}
 
 
 # From exceptions to problems -----------------------------------------------------------------------------------------

@@ -35,13 +35,13 @@ class Which(Body):
 class Some(Body):
     """Some notifications, by their events."""
 
-    events: list[GivenEvent] = Field(min_length=1, max_length=AT_ONCE)
+    events: list[GivenEvent] = Field(min_length=1, max_length=AT_ONCE, description="Their events.")
 
 
 class SomeOrAll(Body):
     """Some notifications, or all up to one that was on the screen."""
 
-    events: list[GivenEvent] | None = Field(default=None, min_length=1, max_length=AT_ONCE)
+    events: list[GivenEvent] | None = Field(default=None, min_length=1, max_length=AT_ONCE, description="These events.")
     up_to: GivenEvent | None = Field(default=None, description="All up to this event; what came later stays unread.")
 
     @model_validator(mode="after")

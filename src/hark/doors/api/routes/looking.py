@@ -14,7 +14,7 @@ from hark.access.keys import Scope
 from hark.delivery.states import Result, State
 from hark.doors import reports
 from hark.doors.api.door import Visiting, guarded
-from hark.doors.api.fields import LARGEST, Before, Body, EventId, Limit, Moment, Name
+from hark.doors.api.fields import LARGEST, Before, Body, Limit, Moment, Name, Number
 from hark.doors.api.pages import Page
 from hark.doors.api.problems import not_found, responses
 from hark.doors.explain import Explanation
@@ -29,9 +29,9 @@ auditing = guarded(Scope.AUDIT, "to look at")
 class WhichDeliveries(Body):
     """Which deliveries to list."""
 
-    recipient: Name | None = None
-    state: State | None = None
-    outcome: Result | None = None
+    recipient: Name | None = Field(default=None, description="Only those to this user.")
+    state: State | None = Field(default=None, description="Only those in this state.")
+    outcome: Result | None = Field(default=None, description="Only those with this outcome.")
     since: Moment | None = Field(default=None, description="Only those created since.")
     before: Before = None
     limit: Limit = 50
@@ -55,7 +55,7 @@ async def deliveries(visit: Visiting, which: Annotated[WhichDeliveries, Query()]
 
 
 @router.get("/v1/explain/{user:segment}/{event:segment}", responses=responses(HTTPStatus.NOT_FOUND))
-async def explain(visit: Visiting, user: Name, event: EventId) -> Explanation:
+async def explain(visit: Visiting, user: Name, event: Number) -> Explanation:
     """Why was a user told of an event, or not, or not yet?"""
     try:
         return await answer(visit.database, user, event, visit.now())

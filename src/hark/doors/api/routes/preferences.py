@@ -27,14 +27,14 @@ _NOT_FOUND = responses(HTTPStatus.NOT_FOUND)
 _EXAMPLE = {"channels": ["email", "in_app"], "frequency": "daily"}
 
 
-class Wish(Body):
+class Choosing(Body):
     """A choice. What is left out stays as it is."""
 
     channels: list[Channel] | None = Field(default=None, max_length=len(Channel), description="[]: by none of them.")
-    frequency: Frequency | None = None
+    frequency: Frequency | None = Field(default=None, description="How often.")
 
     @model_validator(mode="after")
-    def _something(self) -> Wish:
+    def _something(self) -> Choosing:
         if self.channels is None and self.frequency is None:
             raise fault("chooses nothing; give channels, a frequency, or both")
         if self.channels is not None and len(set(self.channels)) < len(self.channels):
@@ -66,7 +66,7 @@ async def choose(
     visit: Visiting,
     recipient: Name,
     reason: Name,
-    wish: Annotated[Wish, Sent(examples=[_EXAMPLE])],
+    wish: Annotated[Choosing, Sent(examples=[_EXAMPLE])],
 ) -> Choice:
     """Store a recipient's own choice for a reason."""
     async with visit.database.as_one() as one:

@@ -36,7 +36,7 @@ _EXAMPLE = {
 class Person(Body):
     """A recipient; what is left out gets its default, also where it was something else before."""
 
-    id: Line
+    id: Line = Field(description="What the product calls them.")
     user_type: Line = Field(description="As the catalogue names it.")
     address: Address | None = Field(default=None, description="Where e-mail goes.")
     confirmed: Flag = Field(default=False, description="The address is theirs.")
@@ -50,7 +50,7 @@ class Person(Body):
 class People(Body):
     """Recipients to write."""
 
-    recipients: list[Person] = Field(min_length=1, max_length=AT_ONCE)
+    recipients: list[Person] = Field(min_length=1, max_length=AT_ONCE, description="One or more of them.")
 
 
 class Written(BaseModel):

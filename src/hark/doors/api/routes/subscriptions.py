@@ -29,8 +29,8 @@ _PAIR = {"recipient": "bob", "entity": "post:7"}
 class Pair(Body):
     """A recipient and an entity."""
 
-    recipient: Name
-    entity: Name
+    recipient: Name = Field(description="The recipient's id.")
+    entity: Name = Field(description="What they want to hear of, as post:7.")
 
 
 class Wish(Pair):
@@ -42,19 +42,19 @@ class Wish(Pair):
 class Wishes(Body):
     """Pairs to subscribe."""
 
-    subscriptions: list[Wish] = Field(min_length=1, max_length=AT_ONCE)
+    subscriptions: list[Wish] = Field(min_length=1, max_length=AT_ONCE, description="Pairs, muted or not.")
 
 
 class Pairs(Body):
     """Pairs to unsubscribe."""
 
-    subscriptions: list[Pair] = Field(min_length=1, max_length=AT_ONCE)
+    subscriptions: list[Pair] = Field(min_length=1, max_length=AT_ONCE, description="Pairs.")
 
 
 class Whose(Body):
     """Whose subscriptions to list."""
 
-    recipient: Name
+    recipient: Name = Field(description="The recipient's id.")
     after: After = ""
     limit: Limit = 100
 
