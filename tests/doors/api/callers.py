@@ -43,7 +43,7 @@ class Caller:
     async def call(self, method: str, path: str, json: object = None, **given: Any) -> Answer:
         """Call, and check what every answer must be."""
         headers = {**({"Authorization": f"Bearer {self.key}"} if self.key else {}), **given.pop("headers", {})}
-        more = {} if json is None else {"json": json}
+        more: dict[str, Any] = {} if json is None else {"json": json}
         response = await self.client.request(method, path, headers=headers, **more, **given)
         kind = response.headers.get("content-type", "")
         if response.status_code >= 400:

@@ -15,7 +15,7 @@ VERBS = ("approve", "apply", "pause", "resume", "cancel", "speed", "retry", "ver
 async def planned(caller: Caller, **more: object) -> int:
     made = await caller.post("/admin/backfill", {**ASKED, **more})
     assert made.status == 202
-    return int(made.body["id"])
+    return int(made.body["head"]["id"])
 
 
 async def test_what_is_asked_reaches_the_engine(office: Office) -> None:
@@ -36,9 +36,9 @@ async def test_it_is_planned_approved_by_another_applied_and_steered(office: Off
     assert "another one must approve it" in own.body["detail"]
     states = []
     for caller, verb in ((ben, "approve"), (ann, "apply"), (ben, "pause"), (ann, "resume"), (ben, "cancel")):
-        states.append((await caller.post(f"/admin/backfill/{number}/{verb}", None)).body["state"])
+        states.append((await caller.post(f"/admin/backfill/{number}/{verb}", None)).body["head"]["state"])
     assert states == ["APPROVED", "APPLYING", "PAUSED", "APPLYING", "CANCELED"]
-    assert (await ann.get(f"/admin/backfill/{number}")).body["changed_by"] == "ben"
+    assert (await ann.get(f"/admin/backfill/{number}")).body["head"]["created_by"] == "ann"
 
 
 async def test_only_the_plan_that_was_looked_at_is_applied(office: Office) -> None:
@@ -57,7 +57,8 @@ async def test_what_cannot_be_done_now_is_a_conflict(office: Office) -> None:
 async def test_its_speed_is_changed_as_a_whole(office: Office) -> None:
     number = await planned(office.all, rate=500, window="20:00-06:00")
     done = await office.all.post(f"/admin/backfill/{number}/speed", {"rate": 50.5})
-    assert (done.body["rate"], done.body["adaptive"], done.body["window"]) == (50.5, True, None)
+    head = done.body["head"]
+    assert (head["rate"], head["adaptive"], head["window"]) == (50.5, True, None)
     refused = await office.all.post(f"/admin/backfill/{number}/speed", {"window": "never"})
     assert (refused.status, refused.body["detail"]) == (422, "'never' is not a window; write 20:00-06:00")
 
@@ -66,7 +67,7 @@ async def test_it_is_verified_and_undone(office: Office) -> None:
     number = await planned(office.all)
     found = (await office.all.post(f"/admin/backfill/{number}/verify", None)).body
     assert (found["good"], found["astray"][0]["recipient_id"]) == (True, "bob")
-    undoing = (await office.all.post(f"/admin/backfill/{number}/undo", None)).body
+    undoing = (await office.all.post(f"/admin/backfill/{number}/undo", None)).body["head"]
     assert (undoing["undoes"], undoing["id"]) == (number, number + 1)
 
 

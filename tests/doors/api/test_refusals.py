@@ -119,7 +119,8 @@ async def test_a_revoked_key_is_refused_at_once_and_never_said_back(office: Offi
 
 async def test_who_calls_is_settled_before_the_body_is_read(office: Office) -> None:
     async def body() -> AsyncIterator[bytes]:
-        raise AssertionError("the body was read")
+        for read in (True,):
+            assert not read
         yield b""
 
     headers = {"Content-Type": "application/json"}

@@ -152,7 +152,7 @@ async def test_nobody_knows_what_a_stranger_is_told(office: Office) -> None:
     assert (choice["told_by"], choice["why"]) == ([], "unknown_recipient")
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 async def test_a_reason_that_is_not_there_is_not_found(office: Office, method: str) -> None:
     wish = {"frequency": "daily"} if method == "PUT" else None
     assert (await office.all.call(method, "/v1/recipients/bob/preferences/nope", wish)).status == 404
@@ -267,7 +267,7 @@ async def test_each_example_of_the_description_can_be_sent(office: Office) -> No
                 answer = await office.all.call(method.upper(), known, example)
                 assert answer.status in (200, 201, 202) or answer.body["type"] == "urn:hark:unknown-reason", answer.body
                 tried += 1
-    assert tried == 9
+    assert tried == 10
 
 
 async def test_the_description_refers_to_nothing_that_it_does_not_have(office: Office) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,44 +49,127 @@ class PreferencesAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class Backfill:
-    """A backfill as it stands.
-
-    Attributes:
-        hash: of all that the plan would do; None until it is planned.
-        outcomes: of the plan: users by user type, by reason, by outcome.
-        waited: seconds that batches were held up, by reason.
-        undoes: the backfill that it takes back.
-    """
+class Line:
+    """One backfill as lists show it."""
 
     id: int
     kind: str
     state: str
-    request: Mapping[str, object]
-    hash: str | None
+    undoes: int | None
     members: int
     to_change: int
-    batches: int
-    batches_done: int
-    applied: int
-    drifted: int
-    quarantined: int
-    needs_approval: bool
+    created_by: str
+    created_at: datetime
+    changed_at: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What was asked for, and how it stands; `hash`: over all that the plan would do."""
+
+    id: int
+    kind: str
+    state: str
+    undoes: int | None
+    undone_by: list[int]
+    request: dict[str, Any]
+    cohort_id: int
     batch_size: int
     rate: float | None
     adaptive: bool
     window: str | None
-    outcomes: Mapping[str, object]
-    waited: Mapping[str, float]
+    approval_over: int | None
+    hash: str | None
     created_by: str
     created_at: datetime
     approved_by: str | None
-    changed_by: str
-    changed_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
-    undoes: int | None
+    compared: int | None
+    holding: int | None
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How far a run is: users of the cohort, and those to be changed."""
+
+    batches: int
+    batches_done: int
+    batches_failed: int
+    members: int
+    done: int
+    to_change: int
+    applied: int
+    drifted: int
+    quarantined: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many users of a type get which outcome, for one subject (for preferences: a reason)."""
+
+    subject: str
+    user_type: str | None
+    outcome: str
+    users: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One user as an example of many alike: what they hold, and what they will hold."""
+
+    recipient_id: str
+    user_type: str | None
+    outcomes: dict[str, str]
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a plan will cost: seconds from `low` to `high`, bytes, rows locked at once, for how many seconds."""
+
+    low: float
+    high: float
+    wal_bytes: int
+    rows_locked: int
+    locked_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """Seconds waited, all workers together, for one thing."""
+
+    why: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One line of the backfill's own log."""
+
+    at: datetime
+    who: str
+    what: str
+    from_state: str | None
+    to_state: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """All that there is to see of one backfill."""
+
+    head: Head
+    totals: Totals
+    counts: list[Count]
+    samples: list[Sample]
+    estimate: Estimate | None
+    waited: list[Waited]
+    events: list[Happened]
+    needs_approval: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +184,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class NotHolding:
+class Astray:
     """One user for whom a backfill does not hold; `explained`: the journal, or a later choice of theirs, says why."""
 
     recipient_id: str
@@ -120,49 +203,49 @@ class Verified:
     explained: int
     unexplained: int
     whys: Mapping[str, int]
-    astray: Sequence[NotHolding]
+    astray: Sequence[Astray]
 
 
 class Backfills(Protocol):
     """All that can be done with backfills. `who` is the name of the caller's key."""
 
-    async def create(self, asked: PreferencesAsked, who: str) -> Backfill:
+    async def create(self, asked: PreferencesAsked, who: str) -> Shown:
         """Ask for a plan; workers make it. Nothing is changed until it is applied."""
         ...
 
-    async def show(self, number: int) -> Backfill | None:
+    async def show(self, number: int) -> Shown | None:
         """How one stands; None: there is none of that number."""
         ...
 
-    async def list(self, *, state: str | None, before: int, limit: int) -> Sequence[Backfill]:
+    async def list(self, *, before: int, limit: int) -> Sequence[Line]:
         """One page, newest first."""
         ...
 
-    async def approve(self, number: int, who: str) -> Backfill:
+    async def approve(self, number: int, who: str) -> Shown:
         """Agree to a plan, as a second person."""
         ...
 
-    async def apply(self, number: int, who: str, plan: str | None) -> Backfill:
+    async def apply(self, number: int, who: str, plan: str | None) -> Shown:
         """Let workers apply a plan; with `plan`, only the one that has this hash."""
         ...
 
-    async def pause(self, number: int, who: str) -> Backfill:
+    async def pause(self, number: int, who: str) -> Shown:
         """Stop after the batches under way."""
         ...
 
-    async def resume(self, number: int, who: str) -> Backfill:
+    async def resume(self, number: int, who: str) -> Shown:
         """Go on."""
         ...
 
-    async def cancel(self, number: int, who: str) -> Backfill:
+    async def cancel(self, number: int, who: str) -> Shown:
         """Call it off; what was applied stays, and can be undone."""
         ...
 
-    async def speed(self, number: int, pace: PaceAsked, who: str) -> Backfill:
+    async def speed(self, number: int, pace: PaceAsked, who: str) -> Shown:
         """Change how fast and when, also while it runs."""
         ...
 
-    async def retry(self, number: int, who: str) -> Backfill:
+    async def retry(self, number: int, who: str) -> Shown:
         """Apply what was quarantined or given up again, and only that."""
         ...
 
@@ -170,7 +253,7 @@ class Backfills(Protocol):
         """Read the cohort again."""
         ...
 
-    async def undo(self, number: int, who: str) -> Backfill:
+    async def undo(self, number: int, who: str) -> Shown:
         """Ask for a plan that takes back what it did and nobody changed since; the backfill that will."""
         ...
 

@@ -100,7 +100,7 @@ def _address(value: str) -> str:
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=_LONGEST), AfterValidator(_storable)]
 """A recipient, an entity, a reason, a key."""
 
-Line = Annotated[Name, AfterValidator(_one_line)]
+Word = Annotated[Name, AfterValidator(_one_line)]
 """A name that tables and terminals show."""
 
 After = Annotated[

@@ -14,16 +14,17 @@ from pydantic import Field
 from hark.access.audit import Act
 from hark.access.keys import Scope
 from hark.doors.api.backfills import (
-    Backfill,
     Backfills,
     CohortAsked,
     Failure,
+    Line,
     PaceAsked,
     PreferencesAsked,
+    Shown,
     Verified,
 )
 from hark.doors.api.door import Visit, Visiting, guarded
-from hark.doors.api.fields import AT_ONCE, LARGEST, After, Before, Body, Flag, Limit, Line, Name, Number, Text
+from hark.doors.api.fields import AT_ONCE, LARGEST, After, Before, Body, Flag, Limit, Name, Number, Text, Word
 from hark.doors.api.pages import Page
 from hark.doors.api.problems import Kind, not_found, refusal, responses
 from hark.errors import BadInput
@@ -49,12 +50,12 @@ class Cohort(Body):
     everyone: Flag = Field(default=False, description="All users of the user types.")
     ids: list[Name] = Field(default=[], max_length=10_000, description="Users, one by one; more are an object.")
     urls: list[Text] = Field(default=[], max_length=AT_ONCE, description="Objects: s3://, gs:// or az://.")
-    segments: list[Line] = Field(default=[], max_length=AT_ONCE, description="Saved segments, by name.")
+    segments: list[Word] = Field(default=[], max_length=AT_ONCE, description="Saved segments, by name.")
     except_ids: list[Name] = Field(default=[], max_length=10_000, description="But not these users.")
     except_urls: list[Text] = Field(default=[], max_length=AT_ONCE, description="Nor those in these objects.")
-    except_segments: list[Line] = Field(default=[], max_length=AT_ONCE, description="Nor those in these segments.")
-    column: Line | None = Field(default=None, description="Which column of the objects has the ids; left out: id.")
-    format: Line | None = Field(default=None, description="csv, lines or parquet; left out: as it looks.")
+    except_segments: list[Word] = Field(default=[], max_length=AT_ONCE, description="Nor those in these segments.")
+    column: Word | None = Field(default=None, description="Which column of the objects has the ids; left out: id.")
+    format: Word | None = Field(default=None, description="csv, lines or parquet; left out: as it looks.")
 
 
 class Pace(Body):
@@ -64,16 +65,16 @@ class Pace(Body):
         default=None, description="Users a second, of all workers together; null: as the database bears."
     )
     adaptive: Flag = Field(default=True, description="Give way to live work, and to a database that grows slow.")
-    window: Line | None = Field(default=None, description="The hours to work in, 20:00-06:00 Europe/Berlin; null: any.")
+    window: Word | None = Field(default=None, description="The hours to work in, 20:00-06:00 Europe/Berlin; null: any.")
 
 
 class Asked(Pace):
     """A backfill to plan."""
 
     kind: Literal["preferences"] = Field(default="preferences", description="Of what kind.")
-    reasons: list[Line] = Field(min_length=1, max_length=AT_ONCE, description="For these reasons.")
-    channels: list[Line] = Field(min_length=1, max_length=AT_ONCE, description="To append; none is ever taken away.")
-    user_types: list[Line] = Field(min_length=1, max_length=AT_ONCE, description="For users of these types only.")
+    reasons: list[Word] = Field(min_length=1, max_length=AT_ONCE, description="For these reasons.")
+    channels: list[Word] = Field(min_length=1, max_length=AT_ONCE, description="To append; none is ever taken away.")
+    user_types: list[Word] = Field(min_length=1, max_length=AT_ONCE, description="For users of these types only.")
     cohort: Cohort = Field(description="Whose preferences.")
     create_rows: Flag = Field(default=False, description="Also for users who never chose anything.")
     batch_size: int = Field(default=500, strict=True, ge=1, le=10_000, description="Users of one transaction.")
@@ -82,7 +83,7 @@ class Asked(Pace):
 class Applying(Body):
     """Which plan to apply."""
 
-    hash: Line | None = Field(default=None, description="Of the plan that was looked at; another one is refused.")
+    hash: Word | None = Field(default=None, description="Of the plan that was looked at; another one is refused.")
 
 
 _ANY_PLAN = Applying()
@@ -91,7 +92,6 @@ _ANY_PLAN = Applying()
 class Which(Body):
     """Which backfills to list."""
 
-    state: Line | None = Field(default=None, description="Only those in this state.")
     before: Before = None
     limit: Limit = 50
 
@@ -107,7 +107,7 @@ router = guarded(Scope.BACKFILL, "backfills")
 
 
 @router.post("/admin/backfill", status_code=HTTPStatus.ACCEPTED)
-async def create(visit: Visiting, asked: Annotated[Asked, Sent(examples=[_EXAMPLE])]) -> Backfill:
+async def create(visit: Visiting, asked: Annotated[Asked, Sent(examples=[_EXAMPLE])]) -> Shown:
     """Plan a backfill of preferences. Nothing is changed: look at the plan, then apply it."""
     told = {"reasons": asked.reasons, "channels": asked.channels, "user_types": asked.user_types}
     await visit.note(visit.database, Act.BACKFILL_CREATE, "a new backfill", told)
@@ -124,14 +124,14 @@ async def create(visit: Visiting, asked: Annotated[Asked, Sent(examples=[_EXAMPL
 
 
 @router.get("/admin/backfill")
-async def listed(visit: Visiting, which: Annotated[Which, Query()]) -> Page[Backfill]:
+async def listed(visit: Visiting, which: Annotated[Which, Query()]) -> Page[Line]:
     """List backfills, newest first."""
-    page = await _backfills(visit).list(state=which.state, before=which.before or LARGEST, limit=which.limit)
+    page = await _backfills(visit).list(before=which.before or LARGEST, limit=which.limit)
     return Page(items=[*page], next=page[-1].id if len(page) == which.limit else None)
 
 
 @router.get("/admin/backfill/{number:segment}", responses=responses(HTTPStatus.NOT_FOUND))
-async def show(visit: Visiting, number: Number) -> Backfill:
+async def show(visit: Visiting, number: Number) -> Shown:
     """One backfill: its plan, how far it is, what held it up."""
     return await _found(visit, number)
 
@@ -145,38 +145,38 @@ async def failures(visit: Visiting, number: Number, which: Annotated[WhichFailur
 
 
 @router.post("/admin/backfill/{number:segment}/approve", responses=_STEERED)
-async def approve(visit: Visiting, number: Number) -> Backfill:
+async def approve(visit: Visiting, number: Number) -> Shown:
     """Agree to a plan; with another key than the one that asked for it."""
     async with _steering(visit, number, Act.BACKFILL_APPROVE) as backfills:
-        if (await _found(visit, number)).created_by == visit.caller.name:
+        if (await _found(visit, number)).head.created_by == visit.caller.name:
             detail = f"backfill {number} was planned with the key {visit.caller.name}: another one must approve it"
             raise refusal(Kind.NO_SCOPE, HTTPStatus.FORBIDDEN, detail)
         return await backfills.approve(number, visit.caller.name)
 
 
 @router.post("/admin/backfill/{number:segment}/apply", responses=_STEERED, status_code=HTTPStatus.ACCEPTED)
-async def apply(visit: Visiting, number: Number, applying: Applying = _ANY_PLAN) -> Backfill:
+async def apply(visit: Visiting, number: Number, applying: Applying = _ANY_PLAN) -> Shown:
     """Let workers apply the plan, exactly as it was shown."""
     async with _steering(visit, number, Act.BACKFILL_APPLY) as backfills:
         return await backfills.apply(number, visit.caller.name, applying.hash)
 
 
 @router.post("/admin/backfill/{number:segment}/pause", responses=_STEERED)
-async def pause(visit: Visiting, number: Number) -> Backfill:
+async def pause(visit: Visiting, number: Number) -> Shown:
     """Stop after the batches under way: when this returns, nothing is being written."""
     async with _steering(visit, number, Act.BACKFILL_PAUSE) as backfills:
         return await backfills.pause(number, visit.caller.name)
 
 
 @router.post("/admin/backfill/{number:segment}/resume", responses=_STEERED)
-async def resume(visit: Visiting, number: Number) -> Backfill:
+async def resume(visit: Visiting, number: Number) -> Shown:
     """Go on where it was paused."""
     async with _steering(visit, number, Act.BACKFILL_RESUME) as backfills:
         return await backfills.resume(number, visit.caller.name)
 
 
 @router.post("/admin/backfill/{number:segment}/cancel", responses=_STEERED)
-async def cancel(visit: Visiting, number: Number) -> Backfill:
+async def cancel(visit: Visiting, number: Number) -> Shown:
     """Call it off. What was applied stays, and can be undone."""
     async with _steering(visit, number, Act.BACKFILL_CANCEL) as backfills:
         return await backfills.cancel(number, visit.caller.name)
@@ -185,7 +185,7 @@ async def cancel(visit: Visiting, number: Number) -> Backfill:
 @router.post("/admin/backfill/{number:segment}/speed", responses=_STEERED)
 async def speed(
     visit: Visiting, number: Number, pace: Annotated[Pace, Sent(examples=[{"rate": 500, "adaptive": True}])]
-) -> Backfill:
+) -> Shown:
     """Change how fast and when, also while it runs; what is left out gets its default."""
     await _found(visit, number)
     await _note(visit, number, Act.BACKFILL_SPEED, pace.model_dump())
@@ -193,7 +193,7 @@ async def speed(
 
 
 @router.post("/admin/backfill/{number:segment}/retry", responses=_STEERED, status_code=HTTPStatus.ACCEPTED)
-async def retry(visit: Visiting, number: Number) -> Backfill:
+async def retry(visit: Visiting, number: Number) -> Shown:
     """Apply what failed once more, and only that."""
     async with _steering(visit, number, Act.BACKFILL_RETRY) as backfills:
         return await backfills.retry(number, visit.caller.name)
@@ -207,7 +207,7 @@ async def verify(visit: Visiting, number: Number) -> Verified:
 
 
 @router.post("/admin/backfill/{number:segment}/undo", responses=_STEERED, status_code=HTTPStatus.ACCEPTED)
-async def undo(visit: Visiting, number: Number) -> Backfill:
+async def undo(visit: Visiting, number: Number) -> Shown:
     """Plan to take back what it did and nobody changed since. The answer is the backfill that will, once applied."""
     async with _steering(visit, number, Act.BACKFILL_UNDO) as backfills:
         return await backfills.undo(number, visit.caller.name)
@@ -229,7 +229,7 @@ async def _note(visit: Visit, number: int, what: Act, detail: Mapping[str, objec
     await visit.note(visit.database, what, f"backfill:{number}", detail)
 
 
-async def _found(visit: Visit, number: int) -> Backfill:
+async def _found(visit: Visit, number: int) -> Shown:
     found = await _backfills(visit).show(number)
     if found is None:
         raise not_found(f"there is no backfill {number}; GET /admin/backfill lists those there are")

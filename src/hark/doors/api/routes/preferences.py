@@ -23,6 +23,7 @@ from hark.errors import BadInput
 router = guarded(Scope.SUBSCRIBE, "who and what")
 reading = guarded(Scope.READ, "who and what")
 
+_ONE = "/v1/recipients/{recipient:segment}/preferences/{reason:segment}"
 _NOT_FOUND = responses(HTTPStatus.NOT_FOUND)
 _EXAMPLE = {"channels": ["email", "in_app"], "frequency": "daily"}
 
@@ -55,13 +56,13 @@ async def choices(visit: Visiting, recipient: Name) -> Choices:
     return Choices(recipient=recipient, choices=await profiles.choices(visit.database, recipient))
 
 
-@reading.get("/v1/recipients/{recipient:segment}/preferences/{reason:segment}", responses=_NOT_FOUND)
+@reading.get(_ONE, responses=_NOT_FOUND)
 async def choice(visit: Visiting, recipient: Name, reason: Name) -> Choice:
     """The same for one reason."""
     return await _choice(visit, recipient, reason)
 
 
-@router.put("/v1/recipients/{recipient:segment}/preferences/{reason:segment}", responses=_NOT_FOUND)
+@router.put(_ONE, responses=_NOT_FOUND)
 async def choose(
     visit: Visiting,
     recipient: Name,
@@ -81,9 +82,14 @@ async def choose(
     return await _choice(visit, recipient, reason)
 
 
-@router.delete("/v1/recipients/{recipient:segment}/preferences/{reason:segment}", status_code=HTTPStatus.NO_CONTENT)
+@router.delete(
+    _ONE,
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=_NOT_FOUND,
+)
 async def unchoose(visit: Visiting, recipient: Name, reason: Name) -> Response:
     """Forget a recipient's own choice for a reason: the catalogue's defaults hold again."""
+    await _choice(visit, recipient, reason)
     async with visit.database.as_one() as one:
         await preferences.unchoose(one, recipient, reason, visit.now())
         await visit.note(one, Act.PREFERENCE_RESET, f"recipient:{recipient}", {"reason": reason})

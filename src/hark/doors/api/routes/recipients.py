@@ -12,7 +12,7 @@ from hark.access.keys import Scope
 from hark.audience import Recipient, put_recipients
 from hark.doors import profiles
 from hark.doors.api.door import Visiting, guarded
-from hark.doors.api.fields import AT_ONCE, Address, Body, Document, Flag, Line, Name
+from hark.doors.api.fields import AT_ONCE, Address, Body, Document, Flag, Name, Word
 from hark.doors.api.problems import not_found
 from hark.doors.profiles import Profile
 
@@ -36,14 +36,14 @@ _EXAMPLE = {
 class Person(Body):
     """A recipient; what is left out gets its default, also where it was something else before."""
 
-    id: Line = Field(description="What the product calls them.")
-    user_type: Line = Field(description="As the catalogue names it.")
+    id: Word = Field(description="What the product calls them.")
+    user_type: Word = Field(description="As the catalogue names it.")
     address: Address | None = Field(default=None, description="Where e-mail goes.")
     confirmed: Flag = Field(default=False, description="The address is theirs.")
     opted_in: Flag = Field(default=True, description="They agreed to be written to.")
     active: Flag = Field(default=True, description="They may be told at all.")
-    zone: Line = Field(default="UTC", description="Their time zone, an IANA name.")
-    locale: Line = Field(default="en", description="Their language, as de-AT.")
+    zone: Word = Field(default="UTC", description="Their time zone, an IANA name.")
+    locale: Word = Field(default="en", description="Their language, as de-AT.")
     attributes: Document = Field(default={}, description="What templates may want to know of them.")
 
 
