@@ -261,7 +261,7 @@ class TestTheReference:
             for name, row in described().items()
             if (match := re.search(r"(\w+) to (\w+)$", row[1]))
         }
-        assert len(bounds) == 13
+        assert len(bounds) == 12
         for name, (low, high) in bounds.items():
             assert in_words(name, READ[name](low)) == low
             assert in_words(name, READ[name](high)) == high

@@ -93,6 +93,13 @@ def test_a_port_that_is_taken_is_refused(desk: Desk) -> None:
     assert refused.err == f"cannot listen on 127.0.0.1 port {port}: Address already in use; set api_host or api_port\n"
 
 
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_a_port_that_is_none_is_refused(port: str, desk: Desk) -> None:
+    refused = desk.hark("serve", "--api-port", port)
+    assert refused.code == ExitCode.BAD_INPUT
+    assert "is not a whole number from 0 to 65535" in refused.err
+
+
 @pytest.mark.parametrize("host", ["a b", "http://x", "[::1]"])
 def test_an_address_that_is_none_is_refused(host: str, desk: Desk) -> None:
     assert "--api-host" in desk.hark("serve", "--api-host", host).err
