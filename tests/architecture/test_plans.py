@@ -56,6 +56,10 @@ insert into hark.digest (recipient_id, reason, period, delivery_id, since, since
                          keys, total, planned_at)
 select recipient_id, 'r', '2026-11-24', id, pg_current_snapshot(), now(), pg_current_snapshot(), now(), 0,
        '[["k", "2026-11-24T12:00:00Z", null, null, {}]]', '{k}', 1, now() from hark.delivery;
+insert into hark.api_key (prefix, name, hash, scopes, created_at)
+select 'prefix' || n, 'key' || n, decode(repeat('00', 32), 'hex'), '{read}', now() from generate_series(1, 20000) n;
+insert into hark.audit (at, who, what, target)
+select now(), 'key' || n, 'publish', 'event:1' from generate_series(1, 20000) n;
 update hark.delivery set state = 'SENDING', gathering = false, attempt = 1, worker = 'w', lease_until = now()
  where id <= 500;
 update hark.delivery set state = 'SENT', outcome = 'unknown', lease_until = null where id <= 250;
@@ -110,6 +114,8 @@ HOT: dict[str, dict[str, Any]] = {
     },
     "reap.reap_lost": {"now": NOW, "limit": 1000, "max_attempts": 25},
     "reap.reap_unanswered": {"now": NOW, "before": NOW, "limit": 1000, "max_attempts": 25},
+    "keys.by_prefix": {"prefix": "prefix7"},
+    "audit.listed": {"who": "key7", "what": None, "before": 2**62, "limit": 50},
     "inbox.listed": {
         "recipient": "user-000001",
         "before": 2**62,
@@ -142,7 +148,7 @@ HOT: dict[str, dict[str, Any]] = {
 }
 LARGE = {
     *("digest", "event", "recipient", "preference", "subscription", "notification", "inbox", "delivery"),
-    "recipient_rate",
+    *("recipient_rate", "api_key", "audit"),
 }
 
 

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 import hark
+from hark.access.keys import Scope
 from hark.backfill.cohort.kept import CohortState
 from hark.backfill.cohort.members import members_query
 from hark.backfill.cohort.spec import Difference, Everyone, Ids, Segment, Union
@@ -117,6 +118,7 @@ def dumped(postgres: Postgres, dsn: str) -> list[str]:
         ("delivery_state", State),
         ("outcome", Result),
         ("cohort_state", CohortState),
+        ("scope", Scope),
     ],
 )
 def test_enums_are_the_same_in_python_and_in_postgres(type_name: str, enum: type[StrEnum], database: str) -> None:

@@ -89,6 +89,14 @@ def database_url(value: object) -> str:
     raise BadInput("is not an address of Postgres; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
 
 
+def host(value: object) -> str:
+    """An address of this machine, or a name that stands for one."""
+    name = _text(value).strip()
+    if not name or len(name) > 253 or not name.isprintable() or any(each in name for each in " /@[]"):
+        raise BadInput(f"{shown(value)} is no address of this machine; write 127.0.0.1, 0.0.0.0 or ::1")
+    return name
+
+
 def smtp_url(value: object) -> str:
     """The URL of a mail server; a secret too."""
     url = _text(value).strip()

@@ -46,6 +46,8 @@ class Settings:
     object_stores: tuple[str, ...] = ()
     object_endpoints: tuple[str, ...] = ()
     http_allow_private: Allowed = NOTHING_ALLOWED
+    api_host: str = "127.0.0.1"
+    api_port: int = 8425
 
 
 NAMES = tuple(each.name for each in fields(Settings))
@@ -77,6 +79,8 @@ READ: Mapping[str, Callable[[object], object]] = {
     "object_stores": stores.object_stores,
     "object_endpoints": stores.object_endpoints,
     "http_allow_private": kinds.allowed_networks,
+    "api_host": kinds.host,
+    "api_port": kinds.count(0, 65_535),
 }
 """How each setting is read from what a flag, a variable or the file says."""
 

@@ -76,10 +76,18 @@ TUNING = {
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""
 
-_TUNING_FLAGS = {
-    name: Annotated[str | None, typer.Option(f"--{name.replace('_', '-')}", metavar=metavar, help=said)]
-    for name, (metavar, said) in TUNING.items()
+SERVING = {
+    "api_host": ("ADDRESS", "Where the HTTP API listens."),
+    "api_port": ("PORT", "On which port; 0: any that is free."),
 }
+"""The settings that only `hark serve` has beside those."""
+
+
+def _flags(settings: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    return {
+        name: Annotated[str | None, typer.Option(f"--{name.replace('_', '-')}", metavar=metavar, help=said)]
+        for name, (metavar, said) in settings.items()
+    }
 
 
 @dataclass(slots=True)
@@ -120,16 +128,16 @@ class Call:
 
 
 def verb(
-    app: typer.Typer, name: str, *, panel: str, example: str, tuning: bool = False
+    app: typer.Typer, name: str, *, panel: str, example: str, tuning: bool = False, serving: bool = False
 ) -> Callable[[Callable[Concatenate[Call, P], Awaitable[ExitCode | None]]], None]:
     """Make an async function a verb: the common options are added to its own, and it is given the `Call` first.
 
     Args:
         panel: the group of verbs that the help lists it in.
         example: a command line that works, for the help; a test runs it.
-        tuning: whether to add a flag for each setting in `TUNING`, too.
+        tuning: whether to add a flag for each setting in `TUNING`, too; `serving`: for each in `SERVING`.
     """
-    settings = {**_SETTINGS, **(_TUNING_FLAGS if tuning else {})}
+    settings = {**_SETTINGS, **(_flags(TUNING) if tuning else {}), **(_flags(SERVING) if serving else {})}
 
     def register(function: Callable[Concatenate[Call, P], Awaitable[ExitCode | None]]) -> None:
         command = _with_common_options(function, settings)

@@ -38,7 +38,9 @@ from hark.worker import Pace, Watch, Worker, worker_name
 
 _log = structlog.get_logger(__name__)
 
-_SPARE_CONNECTIONS = 4
+SPARE_CONNECTIONS = 4
+"""For whatever a worker does beside its attempts."""
+
 _LOOK_S = 0.1
 
 
@@ -83,7 +85,7 @@ class Tally:
         )
 
 
-class _Stop:
+class Stop:
     """Told by a signal to end: what is under way is finished first; told twice, at once."""
 
     def __init__(self, output: Output) -> None:
@@ -92,7 +94,7 @@ class _Stop:
         self._output = output
         self._task = asyncio.current_task()
 
-    def __enter__(self) -> _Stop:
+    def __enter__(self) -> Stop:
         for sign in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(sign, self._told, sign)
         return self
@@ -109,6 +111,12 @@ class _Stop:
         self._output.note("stopping: what is under way is finished first; again: at once")
         self.event.set()
 
+    def end(self, call: Call) -> ExitCode:
+        """How the command ends, once all is finished."""
+        if self.interrupted:
+            call.output.note(f"interrupted; {call.go_on}")
+        return ExitCode.INTERRUPTED if self.interrupted else ExitCode.DONE
+
 
 async def run_worker(call: Call, work: Work) -> ExitCode:
     """Work until told to stop, or until nothing is due."""
@@ -117,26 +125,29 @@ async def run_worker(call: Call, work: Work) -> ExitCode:
     call.go_on = "another worker, or this one started again, goes on where it was"
     tally = Tally()
     async with (
-        call.session(size=settings.concurrency + _SPARE_CONNECTIONS, install=True) as session,
-        _outbound(settings, session.need_catalogue(), work) as outbound,
+        call.session(size=settings.concurrency + SPARE_CONNECTIONS, install=True) as session,
+        open_outbound(settings, session.need_catalogue(), work) as outbound,
     ):
-        with _Stop(call.output) as stop:
+        with Stop(call.output) as stop:
             worker = await build_worker(session, settings, outbound, tally, stop.event)
             try:
                 await _run(worker, stop.event, until_idle=work.until_idle)
             finally:
                 await worker.senders[0].rechecks.asking.client.close()
     call.output.show(tally, [tally.line()])
-    if stop.interrupted:
-        call.output.note(f"interrupted; {call.go_on}")
-    return ExitCode.INTERRUPTED if stop.interrupted else ExitCode.DONE
+    return stop.end(call)
 
 
 async def build_worker(
-    session: Session, settings: Settings, outbound: Outbound, tally: Tally, stopping: asyncio.Event
+    session: Session,
+    settings: Settings,
+    outbound: Outbound,
+    tally: Tally,
+    stopping: asyncio.Event,
+    clock: Clock | None = None,
 ) -> Worker:
-    """A worker as the settings want it."""
-    clock = await DatabaseClock.start(session.database)
+    """A worker as the settings want it; `clock`: the one that the process has already."""
+    clock = clock or await DatabaseClock.start(session.database)
     rechecks = Rechecks.of(await _askable(session, settings), Asking(Guarded(settings.http_allow_private)))
     senders = await _senders(session, settings, outbound, clock, rechecks, stopping)
     return Worker(
@@ -224,7 +235,8 @@ async def _stop_when_idle(database: Database, clock: Clock, stopping: asyncio.Ev
 
 
 @asynccontextmanager
-async def _outbound(settings: Settings, catalogue: Catalogue, work: Work) -> AsyncIterator[Outbound]:
+async def open_outbound(settings: Settings, catalogue: Catalogue, work: Work) -> AsyncIterator[Outbound]:
+    """Where e-mail goes, for the time of a block."""
     outbound = _maildir(catalogue, work.maildir) if work.maildir else _smtp(settings, catalogue)
     try:
         yield outbound
