@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from hark import audience, preferences
 from hark.audience import Recipient, Subscription
 from hark.batching import ChunkSize, FannedOut, fan_out_begun, fan_out_fresh
-from hark.catalogue import Calendar, Catalogue, Category, Channel, Frequency, Reason, Templates, Windows
+from hark.catalogue import Calendar, Catalogue, Category, Channel, Facet, Frequency, Reason, Templates, Windows
 from hark.clock import VirtualClock
 from hark.delivery.attempt import Attempted, Sender
 from hark.delivery.backoff import Backoff
@@ -62,6 +62,8 @@ def reason(
     group: str | None = None,
     templates: Templates | None = None,
     at_least_once: bool = False,
+    narrower: Mapping[str, str] | None = None,
+    auto_subscribe: Sequence[str] = (),
 ) -> Reason:
     """A reason, batched and by e-mail and in app for students unless told otherwise."""
     return Reason(
@@ -74,6 +76,8 @@ def reason(
         category=Category.ACTIVITY,
         templates=templates or Templates(),
         at_least_once=at_least_once,
+        narrower=tuple(Facet(name, kind) for name, kind in (narrower or {}).items()),
+        auto_subscribe=tuple(auto_subscribe),
     )
 
 

@@ -36,7 +36,11 @@ _SQL = Queries.beside(__file__)
 
 KNOWN_BY_KEY = _SQL["known_by_key"]
 KNOWN_IN_RANGE = _SQL["known_in_range"]
-DECIDED = _SQL["decided"]
+RULES_OF_ONE = _SQL["rules_of_one"]
+RULES_OF_ANY = _SQL["rules_of_any"]
+APPLYING = _SQL["applying"]
+DECIDED_AS_ONE = _SQL["decided_as_one"]
+DECIDED_AS_ANY = _SQL["decided_as_any"]
 
 
 class Reach(StrEnum):
@@ -153,6 +157,7 @@ async def install(database: Database, catalogue: Catalogue, *, retire: bool = Fa
             await _retire(connection, database.schema, catalogue)
         if changed:
             await _put_reasons(connection, database.schema, catalogue, changed)
+            await _put_facets(connection, database.schema, changed)
             await _put_decisions(connection, database.schema, catalogue, changed)
     return [reason.name for reason in changed]
 
@@ -237,6 +242,21 @@ async def _put_reasons(
             "at_least_once": [reason.at_least_once for reason in reasons],
             "positions": [_position(catalogue, reason) for reason in reasons],
             "fingerprints": [_fingerprint(catalogue, reason) for reason in reasons],
+            "auto_subscribes": [",".join(reason.auto_subscribe) for reason in reasons],
+        },
+    )
+
+
+async def _put_facets(connection: AsyncConnection[Any], schema: str, reasons: list[Reason]) -> None:
+    await connection.execute(_SQL["forget_facets"].text(schema), {"reasons": [reason.name for reason in reasons]})
+    facets = [(reason.name, rank, facet) for reason in reasons for rank, facet in enumerate(reason.narrower)]
+    await connection.execute(
+        _SQL["put_facets"].text(schema),
+        {
+            "bases": [base for base, _, _ in facets],
+            "ranks": [rank for _, rank, _ in facets],
+            "reasons": [facet.reason for _, _, facet in facets],
+            "kinds": [facet.kind for _, _, facet in facets],
         },
     )
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 import hark
-from hark.batching import FAN_OUT_BEGUN, FAN_OUT_FRESH
+from hark.batching import FAN_OUT_BEGUN, FAN_OUT_BEGUN_NARROWER, FAN_OUT_FRESH
 from hark.catalogue import Category, Channel, Frequency
 from hark.delivery.states import TRANSITIONS, Result, State
 from hark.inbox import ARCHIVE, MARK_ALL_READ, MARK_READ
@@ -25,6 +25,7 @@ from tests.servers import Postgres
 CHAINS = {
     "batching.fan_out_fresh": FAN_OUT_FRESH,
     "batching.fan_out_begun": FAN_OUT_BEGUN,
+    "batching.fan_out_begun_narrower": FAN_OUT_BEGUN_NARROWER,
     "inbox.mark_read": MARK_READ,
     "inbox.mark_all_read": MARK_ALL_READ,
     "inbox.archive": ARCHIVE,

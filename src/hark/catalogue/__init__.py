@@ -3,6 +3,7 @@
 model.py           the types that the rest of Hark knows
 reading.py         `load_catalogue`: the file's sections, one function each
 reasons.py         one `[reasons.NAME]`
+nearness.py        `narrower` reasons, `auto_subscribe`
 template_sources.py  its words: strings and files, checked as Jinja
 mail_settings.py   `[channels.email]`: sender, server, what comes from the environment
 nodes.py           values that know their line, so that faults can name it
@@ -18,6 +19,7 @@ from hark.catalogue.model import (
     Category,
     Channel,
     Email,
+    Facet,
     Frequency,
     Reason,
     Templates,
@@ -32,6 +34,7 @@ __all__ = [
     "Category",
     "Channel",
     "Email",
+    "Facet",
     "Frequency",
     "Reason",
     "Templates",

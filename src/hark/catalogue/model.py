@@ -59,12 +59,30 @@ class Templates:
     """One notification as HTML; autoescaped."""
 
 
+NAMED = "named"
+"""The kind of a facet for those whom an event names."""
+
+ABOUT = "about"
+"""The word of `auto_subscribe` for what an event is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """A narrower reason for those who stand nearer to an event: whom it names (`NAMED`), or who follows an entity of
+    this `kind` of it, which is the text before the entity's first colon."""
+
+    reason: str
+    kind: str
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """A kind of notification.
 
     `channels` maps each user type that gets this reason to its default channels; `group` names the message that the
-    reason's notifications share with those of other reasons of the same group.
+    reason's notifications share with those of other reasons of the same group. `narrower` are the reasons that it is
+    told as to those who stand nearer, most specific first; of the entities of the kinds in `auto_subscribe` (and, with
+    `ABOUT`, of what an event is about), who publishes becomes a follower.
     """
 
     name: str
@@ -76,6 +94,8 @@ class Reason:
     category: Category
     templates: Templates
     at_least_once: bool = False
+    narrower: tuple[Facet, ...] = ()
+    auto_subscribe: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +158,18 @@ class Catalogue:
                 "templates": asdict(reason.templates),
                 "at_least_once": reason.at_least_once,
                 "calendar": [format_local_time(self.calendar.at), self.calendar.weekday],
+                **_nearness(reason),
             }
         )
+
+
+def _nearness(reason: Reason) -> dict[str, object]:
+    """Only what there is: a reason without any of it keeps the fingerprint that it had before there was such a thing."""
+    said: dict[str, list[object]] = {
+        "narrower": [[facet.reason, facet.kind] for facet in reason.narrower],
+        "auto_subscribe": list(sorted(reason.auto_subscribe)),
+    }
+    return {key: value for key, value in said.items() if value}
 
 
 def _digest(content: Mapping[str, object]) -> str:

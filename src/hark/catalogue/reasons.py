@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from hark.catalogue.model import Category, Channel, Frequency, Reason, Templates, Windows
+from hark.catalogue.nearness import Siblings, read_auto_subscribe, read_narrower
 from hark.catalogue.nodes import Node, Table
 from hark.catalogue.template_sources import read_templates
 from hark.catalogue.wording import no_such, quoted, shown
@@ -17,6 +18,7 @@ from hark.errors import BadInput
 
 REASON_KEYS = (
     *("title", "channels", "batching", "frequency", "group", "category", "templates", "at_least_once", "feed"),
+    *("narrower", "auto_subscribe"),
 )
 WINDOW_KEYS = ("cooldown", "max_stale")
 BATCHING_WORDS = (Frequency.IMMEDIATE, Frequency.DAILY, Frequency.WEEKLY)
@@ -41,6 +43,7 @@ class Surroundings:
     user_types: Mapping[str, str] | None
     windows: Windows
     folder: Path
+    siblings: Siblings = Siblings()
 
 
 def read_reason(node: Node, around: Surroundings) -> Reason:
@@ -62,6 +65,8 @@ def read_reason(node: Node, around: Surroundings) -> Reason:
         category=_category(table.get("category")),
         templates=_templates(table.get("templates"), around.folder),
         at_least_once=_flag(table.get("at_least_once")),
+        narrower=read_narrower(table.get("narrower"), node.name, around.siblings),
+        auto_subscribe=read_auto_subscribe(table.get("auto_subscribe")),
     )
 
 

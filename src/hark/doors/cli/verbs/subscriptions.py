@@ -79,5 +79,5 @@ async def _change(session: Session, chunk: Sequence[Subscription], *, remove: bo
     if remove:
         return await audience.unsubscribe(session.database, chunk)
     if mute or unmute:
-        return await audience.mute(session.database, chunk, muted=mute)
+        return await audience.mute(session.database, chunk, await session.database.now(), muted=mute)
     return await audience.subscribe(session.database, chunk, await session.database.now())
