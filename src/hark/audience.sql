@@ -3,13 +3,13 @@
 -- once; never its actor, unless it only names recipients. Every branch is read in order from its index and stops at the
 -- chunk's size; the branches do not overlap, so only an event of several entities has to sort out who follows more than
 -- one of them, and who muted one: those it reaches only by name.
--- What the reason says of when to tell comes along, for joining it to every recipient later on costs more; and whether
--- it has narrower ones, so that events without them need not be looked into again.
+-- What the reason says of when to tell comes along, for joining it to every recipient later on costs more; and the
+-- entities, if there are narrower reasons for those who follow some of them.
 matched as materialized (
     select p.id as event_id, p.reason, p.published_at, a.recipient_id, a.named,
-           p.reason in (select base from hark.facet) as has_narrower,
+           p.has_narrower, case when p.has_narrower then p.entities end as entities,
            terms.batch_group, terms.cooldown, terms.max_stale, terms.due_time, terms.due_weekday, terms.at_least_once
-      from picked p
+      from (select *, reason in (select base from hark.facet) as has_narrower from picked) p
       join hark.reason terms on terms.name = p.reason
      cross join lateral (
         select recipient_id, named
@@ -55,6 +55,7 @@ matched as materialized (
 matched as (
     select %(event)s::bigint as event_id, %(reason)s::text as reason, %(published_at)s::timestamptz as published_at,
            a.recipient_id, a.named, %(has_narrower)s::boolean as has_narrower,
+           %(entities)s::text[] as entities,
            %(batch_group)s::text as batch_group, %(cooldown)s::interval as cooldown, %(max_stale)s::interval as max_stale,
            %(due_time)s::time as due_time, %(due_weekday)s::smallint as due_weekday, %(at_least_once)s::boolean as at_least_once
       from (

@@ -31,10 +31,7 @@ update hark.event
 -- part: picked_again
 -- The event of a chunk that was measured out just before, unless another worker has taken it on since.
 picked as materialized (
-    select id, entities
-      from hark.event
-     where id = %(event)s and reached = %(after)s and fanned_out_at is null
-       for update skip locked
+    select id from hark.event where id = %(event)s and reached = %(after)s and fanned_out_at is null for update skip locked
 )
 
 -- part: progressed

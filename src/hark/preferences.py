@@ -31,6 +31,7 @@ from hark.catalogue import Catalogue, Channel, Frequency, Reason
 from hark.errors import BadInput
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries
+from hark.switching import Switch, move_waiting
 
 _SQL = Queries.beside(__file__)
 
@@ -129,6 +130,7 @@ def _channels(reason: Reason, standing: Standing, why: Why) -> frozenset[Channel
 class _Installed:
     name: str
     fingerprint: str
+    frequency: str
 
 
 async def install(database: Database, catalogue: Catalogue, *, retire: bool = False) -> list[str]:
@@ -173,33 +175,46 @@ async def choose(
 ) -> None:
     """Store a recipient's own choice for a reason. None leaves that half as it was.
 
+    With another frequency, what waits for the reason moves to the message of that one, in the same transaction.
+
     Raises:
         BadInput: the database knows no such reason, or neither half is given.
     """
     if channels is None and frequency is None:
         raise BadInput(f"no choice given for {reason}: name channels, a frequency, or both")
-    await _check_reason(database, reason)
-    await database.execute(
-        _SQL["choose"],
-        {
-            "recipient": recipient,
-            "reason": reason,
-            "channels": None if channels is None else Jsonb([str(channel) for channel in channels]),
-            "frequency": frequency,
-            "now": now,
-        },
-    )
+    await _known_reason(database, reason)
+    given = {
+        "recipient": recipient,
+        "reason": reason,
+        "channels": None if channels is None else Jsonb([str(channel) for channel in channels]),
+        "frequency": frequency,
+        "now": now,
+    }
+    async with database.transaction() as connection:
+        await connection.execute(_SQL["choose"].text(database.schema), given)
+        if frequency is not None:
+            switch = Switch(recipient, reason, frequency, own=True)
+            await move_waiting(connection, database.schema, [switch], now)
 
 
 async def unchoose(database: Database, recipient: str, reason: str, now: datetime) -> None:
-    """Forget a recipient's own choice for a reason: the catalogue's defaults hold again."""
-    await database.execute(_SQL["unchoose"], {"recipient": recipient, "reason": reason, "now": now})
+    """Forget a recipient's own choice for a reason: the catalogue's defaults hold again, for what waits, too.
+
+    Raises:
+        BadInput: the database knows no such reason.
+    """
+    default = Frequency((await _known_reason(database, reason)).frequency)
+    async with database.transaction() as connection:
+        given = {"recipient": recipient, "reason": reason, "now": now}
+        await connection.execute(_SQL["unchoose"].text(database.schema), given)
+        await move_waiting(connection, database.schema, [Switch(recipient, reason, default, own=False)], now)
 
 
-async def _check_reason(database: Database, reason: str) -> None:
-    known = [row.name for row in await database.fetch(_SQL["installed_reasons"], _Installed)]
+async def _known_reason(database: Database, reason: str) -> _Installed:
+    known = {row.name: row for row in await database.fetch(_SQL["installed_reasons"], _Installed)}
     if reason not in known:
         raise BadInput(f"no reason {reason!r}; the catalogue has {', '.join(sorted(known)) or 'none'}")
+    return known[reason]
 
 
 def _fingerprint(catalogue: Catalogue, reason: Reason) -> str:

@@ -42,12 +42,11 @@ applying as (
            each.reason, nullif(each.reason, m.reason), near.reasons, each.rank,
            terms.batch_group, terms.cooldown, terms.max_stale, terms.due_time, terms.due_weekday, terms.at_least_once
       from matched m
-      join picked p on p.id = m.event_id
      cross join lateral (
         select coalesce(array_agg(hark.kind_of(s.entity)), '{}') as kinds,
                count(*) > 0 and not bool_or(s.muted) as follows
           from hark.subscription s
-         where s.recipient_id = m.recipient_id and s.entity = any(p.entities)
+         where s.recipient_id = m.recipient_id and s.entity = any(m.entities)
      ) interest
      cross join lateral (
         select array_agg(near.reason order by near.rank) as reasons,
@@ -121,7 +120,7 @@ decided as materialized (
 select pg_advisory_xact_lock(hashtext('hark.catalogue'))
 
 -- name: installed_reasons
-select name, fingerprint from hark.reason where not retired
+select name, fingerprint, frequency::text as frequency from hark.reason where not retired
 
 -- name: retire_reasons
 update hark.reason set retired = true where not retired and name <> all(%(kept)s::text[])
