@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hark import preferences
 from hark.batching import FAN_OUT_FRESH, ChunkSize, fan_out_fresh
-from hark.catalogue import Frequency
+from hark.catalogue import Channel, Frequency
 from hark.switching import Switch, move_waiting
 from tests.world import COMMENT, COOLDOWN, MAX_STALE, MENTION, MONDAY_NOON, NEWS, World, reason, student
 
@@ -139,7 +139,7 @@ async def test_forgetting_a_choice_moves_it_back(world: World) -> None:
 async def test_another_channel_alone_moves_nothing(world: World) -> None:
     await three_comments(world)
     before = await world.deliveries()
-    await world.choose("bob", "comment", channels=["email"])
+    await world.choose("bob", "comment", channels=[Channel.EMAIL])
     assert await world.deliveries() == before
 
 
@@ -229,7 +229,9 @@ acts = st.lists(
         st.tuples(st.just("fan out"), st.none()),
         st.tuples(
             st.just("choose"),
-            st.tuples(st.sampled_from(["comment", "mention", "news", "round_up"]), st.none() | st.sampled_from(Frequency)),
+            st.tuples(
+                st.sampled_from(["comment", "mention", "news", "round_up"]), st.none() | st.sampled_from(Frequency)
+            ),
         ),
         st.tuples(st.just("pass"), st.sampled_from([1, 5, 60, 20 * 60])),
         st.tuples(st.just("attempt"), st.none()),
@@ -296,7 +298,7 @@ async def test_a_switch_waits_for_the_fan_out_that_joins_just_now_and_takes_its_
     async with await psycopg.AsyncConnection.connect(world.dsn) as joiner:
         await joiner.execute(FAN_OUT_FRESH.text(), {"events": 10, "pairs": 10, "now": world.clock.now()})
         switch = asyncio.create_task(world.choose("bob", "comment", frequency=DAILY))
-        await blocked(world)
+        await blocked(world, joiner)
         await joiner.commit()
         await switch
     assert await waiting(world) == [("@daily", TUESDAY_8, 4, True)]
@@ -309,7 +311,7 @@ async def test_a_fan_out_waits_for_the_switch_that_empties_its_batch_and_opens_a
     async with await psycopg.AsyncConnection.connect(world.dsn) as switcher:
         await move_waiting(switcher, "hark", [Switch("bob", "comment", DAILY, True)], world.clock.now())
         fan_out = asyncio.create_task(fan_out_fresh(world.database, world.clock.now(), ChunkSize()))
-        await blocked(world)
+        await blocked(world, switcher)
         await switcher.commit()
         await fan_out
     rows = sorted((row.batch_group, row.items) for row in await world.deliveries())
@@ -326,18 +328,19 @@ async def test_what_a_claim_took_in_between_stays_claimed(world: World) -> None:
             " lease_until = now() + interval '1h'"
         )
         switch = asyncio.create_task(world.choose("bob", "comment", frequency=DAILY))
-        await blocked(world)
+        await blocked(world, claimer)
         await claimer.commit()
         await switch
     assert [(row.state, row.items) for row in await world.deliveries()] == [("SENDING", 3)]
 
 
-async def blocked(world: World) -> None:
-    """Until someone waits for a lock."""
-    while not await world.rows(
-        "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-    ):
-        await asyncio.sleep(0.01)
+async def blocked(world: World, holder: psycopg.AsyncConnection[Any]) -> None:
+    """Until someone waits for what it holds."""
+    async with asyncio.timeout(30):
+        while not await world.rows(
+            "select from pg_stat_activity where %s = any(pg_blocking_pids(pid))", holder.info.backend_pid
+        ):
+            pass
 
 
 async def test_switches_fan_outs_and_claims_at_once_lose_nothing_and_never_wait_in_a_circle(world: World) -> None:

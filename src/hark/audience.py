@@ -152,9 +152,7 @@ async def unsubscribe(database: Database, subscriptions: Sequence[Subscription])
     return await database.execute(_SQL["unsubscribe"], _pairs(subscriptions))
 
 
-async def mute(
-    database: Database, subscriptions: Sequence[Subscription], now: datetime, *, muted: bool = True
-) -> int:
+async def mute(database: Database, subscriptions: Sequence[Subscription], now: datetime, *, muted: bool = True) -> int:
     """Mute entities for recipients (or, `muted=False`, let them speak again); how many changed.
 
     A subscription stays, and is silent; who has none gets one that is muted, and follows the entity once it speaks

@@ -1,4 +1,4 @@
-"""What waits moves along when a recipient chooses another frequency: to the message of the new one, whole or not at all.
+"""What waits moves along when a recipient chooses another frequency, to the message of the new one.
 
 `preferences.choose` calls this in the transaction that stores the choice. Only what no attempt has touched moves: what
 a worker has claimed goes out as it was. A fan-out that decided by the choice before, and commits after the switch has
@@ -45,8 +45,9 @@ async def move_waiting(
 ) -> None:
     """Move what waits for these recipients and reasons, in the transaction that is open on `connection`.
 
-    However many there are, it is four statements, and one where nothing waits. Of a recipient and a reason there may be one switch only,
-    and its choice is stored in this transaction already: the row's lock keeps other switches of the recipient out.
+    However many there are, it is four statements, and one where nothing waits. Of a recipient and a reason there may
+    be one switch only, and its choice is stored in this transaction already: the row's lock keeps other switches of
+    the recipient out.
     """
     given = {
         "recipients": [switch.recipient for switch in switches],

@@ -184,7 +184,7 @@ ADDED = [
     # What line 9 says in reasons.app_shared, the key in it, and what is wrong with it.
     ("titel = 1", "titel", "no such key; did you mean title?"),
     ("xyzzy = 1", "xyzzy", "no such key; there is title, channels, batching, frequency, group, category, templates, "
-     "at_least_once, feed"),
+     "at_least_once, feed, narrower, auto_subscribe"),
     ('"odd key" = 1', '"odd key"', None),
     ('batching = "often"', "batching", f'"often" is not a way of batching; {BATCHING}'),
     ('batching = "never"', "batching", f'"never" is not a way of batching; {BATCHING}'),

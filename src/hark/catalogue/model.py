@@ -164,10 +164,10 @@ class Catalogue:
 
 
 def _nearness(reason: Reason) -> dict[str, object]:
-    """Only what there is: a reason without any of it keeps the fingerprint that it had before there was such a thing."""
+    """Only what there is: a reason without any of it keeps the fingerprint from before there was such a thing."""
     said: dict[str, list[object]] = {
         "narrower": [[facet.reason, facet.kind] for facet in reason.narrower],
-        "auto_subscribe": list(sorted(reason.auto_subscribe)),
+        "auto_subscribe": sorted(reason.auto_subscribe),
     }
     return {key: value for key, value in said.items() if value}
 

@@ -61,7 +61,9 @@ def _no_facet_of(reason: str, name: str, others: Siblings) -> str:
     if name not in others.names:
         return no_such("reason", name, [other for other in others.names if other != reason])
     if name in others.broader:
-        return f"{quoted(name)} has narrower reasons of its own; only one level goes; name them here, too, or leave it out"
+        return (
+            f"{quoted(name)} has narrower reasons of its own; only one level goes; name them here, too, or leave it out"
+        )
     return ""
 
 

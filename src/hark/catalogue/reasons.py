@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Surroundings:
     user_types: Mapping[str, str] | None
     windows: Windows
     folder: Path
-    siblings: Siblings = Siblings()
+    siblings: Siblings = field(default_factory=Siblings)
 
 
 def read_reason(node: Node, around: Surroundings) -> Reason:

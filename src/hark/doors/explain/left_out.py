@@ -28,7 +28,7 @@ _BECAUSE = {
 
 def because(story: Story, why: str, moments: Moments) -> str:
     """What a delivery's note says of this event, with the time where it is known."""
-    sentence = _BECAUSE.get(why, why).format(reason=story.event.reason)
+    sentence = _BECAUSE.get(why, why).format(reason=story.reason)
     at = _done_at(story.told, why)
     return f"{sentence} at {moments.clock(at)}" if at else sentence
 
