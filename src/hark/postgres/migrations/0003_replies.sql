@@ -124,25 +124,33 @@ begin
 end
 $$;
 
--- The moment that is `local` in `zone`: the first of two where clocks go back, and where they skip it, as long after the
--- skip began as it is said to be.
-create function hark.moment_of(local timestamp, zone text) returns timestamptz language sql stable parallel safe as $$
-    select case when earlier at time zone zone = local then least(earlier, usual) else usual end
-      from (select local at time zone zone as usual) given
-     cross join lateral (
-        select (local - ((usual - interval '1 day') at time zone zone - (usual - interval '1 day') at time zone 'UTC'))
-               at time zone 'UTC' as earlier
-     ) before
-$$;
-
--- The next moment at or after `moment` that is `due_time` in `zone` (on `due_weekday`, 0 = Monday, unless null).
--- (A day's time that clocks skip may come on the next day: so yesterday's is looked at, too.)
+-- The next moment at or after `moment` that is `due_time` in `zone` (on `due_weekday`, 0 = Monday, unless null). Of a time
+-- that comes twice where clocks go back it is the first; one that they skip comes as much later as they skip, which may
+-- be on the next day: so it begins with yesterday. (Postgres takes the second of two: `earlier` is what it would be by
+-- the clocks of the day before.)
 create or replace function hark.next_local(moment timestamptz, zone text, due_time time, due_weekday smallint)
-returns timestamptz language sql stable parallel safe as $$
-    select min(due) from (
-        select hark.moment_of((moment at time zone zone)::date + ahead + due_time, zone) as due
-          from generate_series(-1, 8) as ahead
-         where due_weekday is null
-            or extract(isodow from (moment at time zone zone)::date + ahead) = due_weekday + 1
-    ) candidate where due >= moment
+returns timestamptz language plpgsql stable parallel safe as $$
+declare
+    day date := (moment at time zone zone)::date - 1;
+    local timestamp;
+    due timestamptz;
+    earlier timestamptz;
+begin
+    while day + due_time is not null loop
+        if due_weekday is null or extract(isodow from day) = due_weekday + 1 then
+            local := day + due_time;
+            due := local at time zone zone;
+            earlier := (local - ((due - interval '1 day') at time zone zone - (due - interval '1 day') at time zone 'UTC'))
+                       at time zone 'UTC';
+            if earlier < due and earlier at time zone zone = local then
+                due := earlier;
+            end if;
+            if due >= moment then
+                return due;
+            end if;
+        end if;
+        day := day + 1;
+    end loop;
+    return null;
+end
 $$;
