@@ -68,6 +68,17 @@ BEGUN = {
     "now": NOW,
 }
 
+WHO = HELD["recipients"]
+SWITCHED = {
+    "recipients": WHO,
+    "reasons": ["r"] * 200,
+    "frequencies": ["daily"] * 200,
+    "own": [True] * 200,
+    "held_recipients": WHO,
+    "held_ids": HELD["ids"],
+    "now": NOW,
+}
+
 HOT: dict[str, dict[str, Any]] = {
     "claim.claim_due": {"channel": "email", "now": NOW, "lease_until": NOW, "worker": "w", "limit": 200},
     "claim.next_due": {"channel": "email"},
@@ -100,6 +111,26 @@ HOT: dict[str, dict[str, Any]] = {
     "batching.chunk_ahead": {"pairs": 20000},
     "batching.fan_out_begun": BEGUN,
     "batching.fan_out_begun_narrower": {**BEGUN, "entities": ["post:1", "post:0001"], "has_narrower": True},
+    "audience.put_recipients": {
+        "ids": WHO,
+        "user_types": ["Students"] * 200,
+        "addresses": ["a@b.example"] * 200,
+        "confirmed": [True] * 200,
+        "opted_in": [True] * 200,
+        "active": [True] * 200,
+        "zones": ["Asia/Tokyo"] * 200,
+        "locales": ["en"] * 200,
+        "attributes": ["{}"] * 200,
+        "digest_ats": [None] * 200,
+        "digest_weekdays": [None] * 200,
+        "now": NOW,
+    },
+    "audience.mute": {"recipients": WHO, "entities": ["post:1"] * 200, "now": NOW},
+    "switching.held": SWITCHED,
+    "switching.held_alone": SWITCHED,
+    "switching.moved": SWITCHED,
+    "switching.given_up": SWITCHED,
+    "reports.preferences": {"recipient": "user-000001"},
     "audience.subscriptions": {"recipient": "user-000001", "after": "", "muted": None, "kind": None, "limit": 50},
 }
 FAN_OUTS = ["batching.fan_out_fresh", "batching.fan_out_begun", "batching.fan_out_begun_narrower"]
