@@ -119,7 +119,7 @@ waiting as (
        and (was.zone, was.digest_at, was.digest_weekday) is distinct from (g.zone, g.digest_at, g.digest_weekday)
      cross join calendar
      cross join lateral (values
-        ('@daily', hark.next_local(%(now)s, g.zone, coalesce(g.digest_at, calendar.due_time), null)),
+        ('@daily', hark.next_local(%(now)s::timestamptz, g.zone, coalesce(g.digest_at, calendar.due_time), null)),
         ('@weekly', hark.next_local(%(now)s, g.zone, coalesce(g.digest_at, calendar.due_time),
                                     coalesce(g.digest_weekday, calendar.due_weekday)))
      ) as morning(batch_group, due_at)

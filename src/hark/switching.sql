@@ -50,7 +50,8 @@ select recipient_id, id
 
 -- name: moved
 -- What waits untouched for these reasons goes to the message of the new frequency: out of messages that are held, and
--- into such.
+-- into such. (Their ids are looked for by recipient, hence `id + 0`; events one by one, for the planner takes all of an
+-- event's range for the recipient's.)
 -- What becomes immediate goes together, in one message due now, and not in one each. A batch that something comes to is
 -- due a cool-down from now, or earlier by its oldest event. A message that nothing is left in was never claimed, so it
 -- has no history, and goes.
@@ -60,15 +61,9 @@ with asked as (
            as given(recipient_id, reason, frequency, own_frequency)
      where frequency <> 'never'
 ),
-held as (
-    select d.*
-      from unnest(%(held_recipients)s::text[], %(held_ids)s::bigint[]) as given(recipient_id, id)
-      join hark.delivery d on d.recipient_id = given.recipient_id and d.id = given.id
-       and d.state = 'PENDING' and d.attempt = 0
-),
 bound as (
     select a.*, terms.at_least_once, terms.max_stale, place.name as batch_group,
-           case a.frequency when 'batched' then %(now)s + terms.cooldown
+           case a.frequency when 'batched' then %(now)s::timestamptz + terms.cooldown
                             when 'immediate' then %(now)s
                             else hark.next_local(%(now)s, coalesce(r.zone, 'UTC'), coalesce(r.digest_at, terms.due_time),
                                                  case a.frequency when 'weekly'
@@ -79,19 +74,30 @@ bound as (
       left join hark.recipient r on r.id = a.recipient_id
       cross join lateral (select case a.frequency when 'batched' then terms.batch_group else '@' || a.frequency end as name) place
 ),
-moving as materialized (
-    select n.recipient_id, n.event_id, d.id as from_id, place.id as to_id,
-           b.frequency, b.own_frequency, b.batch_group, b.at_least_once, b.quiet_at,
-           case b.frequency when 'batched' then greatest(coalesce(e.published_at + b.max_stale, 'infinity'), %(now)s)
-                            else b.quiet_at end as stale_at
+waiting as materialized (
+    select b.*, d.id as from_id, d.first_event, d.last_event, place.id as place_id
       from bound b
-      join held d on d.recipient_id = b.recipient_id and d.batch_group <> b.batch_group
-      left join held place on place.gathering and place.recipient_id = b.recipient_id and place.batch_group = b.batch_group
-      join hark.notification n
-        on n.recipient_id = d.recipient_id and n.event_id between d.first_event and d.last_event
-       and n.email_delivery = d.id
-      join hark.event e on e.id = n.event_id and coalesce(n.as_reason, e.reason) = b.reason
+      join hark.delivery d
+        on d.recipient_id = b.recipient_id and d.channel = 'email' and d.state = 'PENDING' and d.attempt = 0
+       and d.batch_group <> b.batch_group and d.id + 0 = any(%(held_ids)s::bigint[])
+      left join hark.delivery place
+        on place.gathering and place.recipient_id = b.recipient_id and place.channel = 'email'
+       and place.batch_group = b.batch_group and place.id + 0 = any(%(held_ids)s::bigint[])
      where b.frequency = 'immediate' or place.id is not null
+),
+moving as materialized (
+    select n.recipient_id, n.event_id, w.from_id, w.place_id, w.frequency, w.own_frequency, w.batch_group, w.at_least_once,
+           w.quiet_at,
+           case w.frequency when 'batched' then greatest(coalesce(happened.published_at + w.max_stale, 'infinity'), %(now)s)
+                            else w.quiet_at end as stale_at
+      from waiting w
+      join hark.notification n
+        on n.recipient_id = w.recipient_id and n.event_id between w.first_event and w.last_event
+       and n.email_delivery = w.from_id
+     cross join lateral (
+        select e.reason, e.published_at from hark.event e where e.id = n.event_id offset 0
+     ) happened
+     where coalesce(n.as_reason, happened.reason) = w.reason
      order by n.recipient_id, n.event_id
        for update of n
 ),
@@ -107,11 +113,12 @@ together as (
      order by recipient_id
     returning recipient_id, id
 ),
+-- (A full join for the plan's sake, as in fan-out: each of the immediate messages has its notifications.)
 placed as (
-    select m.recipient_id, m.event_id, m.from_id, coalesce(t.id, m.to_id) as to_id, m.frequency, m.own_frequency,
+    select m.recipient_id, m.event_id, m.from_id, coalesce(t.id, m.place_id) as to_id, m.frequency, m.own_frequency,
            m.at_least_once, m.quiet_at, m.stale_at
       from moving m
-      left join together t on m.frequency = 'immediate' and t.recipient_id = m.recipient_id
+      full join together t on m.frequency = 'immediate' and t.recipient_id = m.recipient_id
 ),
 told as (
     update hark.notification n
@@ -120,27 +127,27 @@ told as (
      where n.recipient_id = p.recipient_id and n.event_id = p.event_id
 ),
 flows as (
-    select recipient_id, from_id as id, -1 as more, null::bigint as came, null::timestamptz as quiet_at,
+    select recipient_id, from_id as id, event_id as went, null::bigint as came, null::timestamptz as quiet_at,
            null::timestamptz as stale_at, null::boolean as at_least_once
       from placed
     union all
-    select recipient_id, to_id, 1, event_id, quiet_at, stale_at, at_least_once from placed where frequency <> 'immediate'
+    select recipient_id, to_id, null, event_id, quiet_at, stale_at, at_least_once from placed where frequency <> 'immediate'
 ),
 changes as (
     select f.*, left_over.first_event, left_over.last_event
       from (
-        select recipient_id, id, sum(more) as more, min(came) as first_come, max(came) as last_come,
+        select recipient_id, id, count(came) - count(went) as more, array_agg(went) as went, min(came) as first_come, max(came) as last_come,
                max(quiet_at) as quiet_at, min(stale_at) as stale_at, bool_and(at_least_once) as at_least_once
           from flows
          group by recipient_id, id
       ) f
-      join held d on d.recipient_id = f.recipient_id and d.id = f.id
+      join hark.delivery d on d.recipient_id = f.recipient_id and d.id = f.id
      cross join lateral (
         select min(n.event_id) as first_event, max(n.event_id) as last_event
           from hark.notification n
          where n.recipient_id = d.recipient_id and n.event_id between d.first_event and d.last_event
            and n.email_delivery = d.id
-           and not exists (select from placed p where p.recipient_id = n.recipient_id and p.event_id = n.event_id)
+           and n.event_id = any(f.went) is not true
      ) left_over
 ),
 emptied as (
