@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
@@ -21,6 +21,7 @@ from hark.catalogue import (
     Catalogue,
     Category,
     Channel,
+    Facet,
     Feed,
     Frequency,
     Reason,
@@ -80,6 +81,8 @@ def reason(
     at_least_once: bool = False,
     feed: Feed | None = None,
     recheck: Source | None = None,
+    narrower: Mapping[str, str] | None = None,
+    auto_subscribe: Sequence[str] = (),
 ) -> Reason:
     """A reason, batched and by e-mail and in app for students unless told otherwise."""
     return Reason(
@@ -94,6 +97,8 @@ def reason(
         at_least_once=at_least_once,
         feed=feed,
         recheck=recheck,
+        narrower=tuple(Facet(name, kind) for name, kind in (narrower or {}).items()),
+        auto_subscribe=tuple(auto_subscribe),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from hark.batching import FAN_OUT_BEGUN, FAN_OUT_FRESH
+from hark.batching import FAN_OUT_BEGUN, FAN_OUT_BEGUN_NARROWER, FAN_OUT_FRESH
 from hark.postgres.database import SESSION
 from hark.postgres.queries import Query
 from tests.architecture.test_sql import all_queries
@@ -31,6 +31,7 @@ insert into hark.user_type values ('Students', '');
 insert into hark.reason values
     ('r', 'R', 'batched', '4m', '1h', '08:00', 0, 'r', 'activity', false, 1, 'f'),
     ('s', 'S', 'batched', '4m', '1h', '08:00', 0, 's', 'activity', false, 2, 'f');
+insert into hark.facet values ('r', 0, 's', 'post');
 insert into hark.decision
 select reason, 'Students', reach, choice, frequency, true, true, 'batched', false, 'default_channels'
   from unnest(array['r', 's']) reason, unnest(enum_range(null::hark.reach)) reach,
@@ -64,6 +65,36 @@ update hark.delivery set state = 'SENDING', gathering = false, attempt = 1, work
  where id <= 500;
 update hark.delivery set state = 'SENT', outcome = 'unknown', lease_until = null where id <= 250;
 """
+
+BEGUN = {
+    "event": 20002,
+    "reason": "r",
+    "actor": None,
+    "recipients": [],
+    "entities": ["post:1"],
+    "published_at": NOW,
+    "batch_group": "r",
+    "cooldown": timedelta(minutes=4),
+    "max_stale": None,
+    "due_time": time(8),
+    "due_weekday": 0,
+    "at_least_once": False,
+    "has_narrower": False,
+    "after": "user-020000",
+    "upto": "user-040000",
+    "now": NOW,
+}
+
+WHO = HELD["recipients"]
+SWITCHED = {
+    "recipients": WHO,
+    "reasons": ["r"] * 200,
+    "frequencies": ["daily"] * 200,
+    "own": [True] * 200,
+    "held_recipients": WHO,
+    "held_ids": HELD["ids"],
+    "now": NOW,
+}
 
 HOT: dict[str, dict[str, Any]] = {
     "claim.claim_due": {"channel": "email", "now": NOW, "lease_until": NOW, "worker": "w", "limit": 200},
@@ -128,28 +159,35 @@ HOT: dict[str, dict[str, Any]] = {
     "inbox.mark_read": {"recipient": "user-000001", "events": [1], "now": NOW},
     "batching.fan_out_fresh": {"events": 500, "pairs": 100, "now": NOW},
     "batching.chunk_ahead": {"pairs": 20000},
-    "batching.fan_out_begun": {
-        "event": 20002,
-        "reason": "r",
-        "actor": None,
-        "recipients": [],
-        "entities": ["post:1"],
-        "published_at": NOW,
-        "batch_group": "r",
-        "cooldown": timedelta(minutes=4),
-        "max_stale": None,
-        "due_time": time(8),
-        "due_weekday": 0,
-        "at_least_once": False,
-        "after": "user-020000",
-        "upto": "user-040000",
+    "batching.fan_out_begun": BEGUN,
+    "batching.fan_out_begun_narrower": {**BEGUN, "entities": ["post:1", "post:0001"], "has_narrower": True},
+    "audience.put_recipients": {
+        "ids": WHO,
+        "user_types": ["Students"] * 200,
+        "addresses": ["a@b.example"] * 200,
+        "confirmed": [True] * 200,
+        "opted_in": [True] * 200,
+        "active": [True] * 200,
+        "zones": ["Asia/Tokyo"] * 200,
+        "locales": ["en"] * 200,
+        "attributes": ["{}"] * 200,
+        "digest_ats": [None] * 200,
+        "digest_weekdays": [None] * 200,
         "now": NOW,
     },
+    "audience.mute": {"recipients": WHO, "entities": ["post:1"] * 200, "now": NOW},
+    "switching.held": SWITCHED,
+    "switching.held_alone": SWITCHED,
+    "switching.moved": SWITCHED,
+    "switching.given_up": SWITCHED,
+    "reports.preferences": {"recipient": "user-000001"},
+    "audience.subscriptions": {"recipient": "user-000001", "after": "", "muted": None, "kind": None, "limit": 50},
 }
 LARGE = {
     *("digest", "event", "recipient", "preference", "subscription", "notification", "inbox", "delivery"),
     *("recipient_rate", "api_key", "audit"),
 }
+FAN_OUTS = ["batching.fan_out_fresh", "batching.fan_out_begun", "batching.fan_out_begun_narrower"]
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +208,7 @@ def test_goes_by_its_index(name: str, filled: psycopg.Connection[Any]) -> None:
     assert scanned & LARGE == set()
 
 
-@pytest.mark.parametrize("name", ["batching.fan_out_fresh", "batching.fan_out_begun", "batching.chunk_ahead"])
+@pytest.mark.parametrize("name", [*FAN_OUTS, "batching.chunk_ahead"])
 def test_lists_are_never_compared_each_with_each_however_short_they_are_taken_for(name: str, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         for setting, value in SESSION.items():
@@ -180,8 +218,9 @@ def test_lists_are_never_compared_each_with_each_however_short_they_are_taken_fo
     assert repeated <= {None, "picked"}
 
 
-def test_the_two_fan_outs_are_what_workers_run() -> None:
-    assert {FAN_OUT_FRESH.sql, FAN_OUT_BEGUN.sql} <= {query.sql for query in all_queries().values()}
+def test_the_fan_outs_are_what_workers_run() -> None:
+    run = {FAN_OUT_FRESH.sql, FAN_OUT_BEGUN.sql, FAN_OUT_BEGUN_NARROWER.sql}
+    assert run <= {query.sql for query in all_queries().values()}
 
 
 def plan(connection: psycopg.Connection[Any], query: Query, given: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hark.backfill.cohort.kept import CohortState
 from hark.backfill.cohort.members import members_query
 from hark.backfill.cohort.spec import Difference, Everyone, Ids, Segment, Union
 from hark.backfill.cohort.staging import MAKE_TABLES
-from hark.batching import FAN_OUT_BEGUN, FAN_OUT_FRESH
+from hark.batching import FAN_OUT_BEGUN, FAN_OUT_BEGUN_NARROWER, FAN_OUT_FRESH
 from hark.catalogue import Category, Channel, Frequency, SqlSource
 from hark.delivery.ask import QUESTIONS, query_of
 from hark.delivery.states import TRANSITIONS, Result, State
@@ -33,6 +33,7 @@ CHAINS = {
     "staging.members": members_query(Difference(Union((Everyone(), BOB)), Segment("beta")), [BOB])[0],
     "batching.fan_out_fresh": FAN_OUT_FRESH,
     "batching.fan_out_begun": FAN_OUT_BEGUN,
+    "batching.fan_out_begun_narrower": FAN_OUT_BEGUN_NARROWER,
     "inbox.mark_read": MARK_READ,
     "inbox.mark_all_read": MARK_ALL_READ,
     "inbox.archive": ARCHIVE,

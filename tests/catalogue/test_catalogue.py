@@ -19,6 +19,7 @@ from hark.catalogue import (
     Catalogue,
     Category,
     Channel,
+    Facet,
     Feed,
     Frequency,
     PythonSource,
@@ -219,8 +220,19 @@ ADDED = [
     # What line 9 says in reasons.app_shared, the key in it, and what is wrong with it.
     ("titel = 1", "titel", "no such key; did you mean title?"),
     ("xyzzy = 1", "xyzzy", "no such key; there is title, channels, batching, frequency, group, category, templates, "
-     "at_least_once, feed, recheck"),
+     "at_least_once, feed, recheck, narrower, auto_subscribe"),
     ('"odd key" = 1', '"odd key"', None),
+    ("narrower = 1", "narrower", "1 is not a table; write [reasons.app_shared.narrower] and its keys below"),
+    ('narrower = { app_shared = "named" }', "narrower.app_shared",
+     "is the reason itself; leave it out: it applies to all others by itself"),
+    ('narrower = { app_shard = "named" }', "narrower.app_shard", "no such reason; there is none"),
+    ('auto_subscribe = "post"', "auto_subscribe", '"post" is not a list; write ["about", "post"]'),
+    ('auto_subscribe = ["post", "post"]', "auto_subscribe", '"post" is listed twice; once is enough'),
+    ('auto_subscribe = ["post:1"]', "auto_subscribe",
+     '"post:1" is no kind of entity; write "about", or what stands before the colon, as "post"; '
+     "write a small letter, then small letters, digits and _"),
+    ("auto_subscribe = [7]", "auto_subscribe",
+     '7 is no kind of entity; write "about", or what stands before the colon, as "post"'),
     ('batching = "often"', "batching", f'"often" is not a way of batching; {BATCHING}'),
     ('batching = "never"', "batching", f'"never" is not a way of batching; {BATCHING}'),
     ('batching = "4 min"', "batching", f'"4 min" is not a way of batching; {BATCHING}'),
@@ -562,6 +574,7 @@ class TestFingerprints:
             'group = "x"',
             'category = "transactional"',
             "at_least_once = true",
+            'auto_subscribe = ["post"]',
             'templates = { text = "x" }',
             'templates = { html = "x" }',
             'recheck = { python = "a:b" }',
@@ -612,6 +625,68 @@ class TestFingerprints:
         assert catalogue.reason_fingerprint("app_shared") == (
             "d9e76492fbccae78a63e71e28c140dd78024622d38c85afa58beea713780d893"
         )
+
+
+NEARER = """
+[reasons.mention]
+title = "Mentions"
+channels = { Students = ["in_app"] }
+[reasons.comment_reply]
+title = "Answers"
+channels = { Students = ["in_app"] }
+"""
+
+
+class TestNarrower:
+    def test_is_read_in_its_order(self, tmp_path: Path) -> None:
+        text = (
+            f'{BASE}narrower = {{ mention = "named", comment_reply = "comment" }}\nauto_subscribe = ["about", "post"]'
+        )
+        reason = load(tmp_path, text + NEARER).reasons["app_shared"]
+        assert reason.narrower == (Facet("mention", "named"), Facet("comment_reply", "comment"))
+        assert reason.auto_subscribe == ("about", "post")
+        turned = (
+            f'{BASE}narrower = {{ comment_reply = "comment", mention = "named" }}\nauto_subscribe = ["about", "post"]'
+        )
+        assert load(tmp_path, turned + NEARER).reason_fingerprint("app_shared") != load(
+            tmp_path, text + NEARER
+        ).reason_fingerprint("app_shared")
+
+    @pytest.mark.parametrize(
+        ("narrower", "where", "what"),
+        [
+            ('{ menton = "named" }', "menton", "no such reason; did you mean mention?"),
+            ('{ mention = "Comment" }', "mention", '"Comment" is neither "named" nor a kind of entity; '
+             'write "named", or what stands before the colon of an entity, as "comment"; '
+             "write a small letter, then small letters, digits and _"),
+            ("{ mention = 7 }", "mention", '7 is neither "named" nor a kind of entity; '
+             'write "named", or what stands before the colon of an entity, as "comment"'),
+        ],
+    )  # fmt: skip
+    def test_faults_name_the_reason_and_how_to_mend_it(
+        self, tmp_path: Path, narrower: str, where: str, what: str
+    ) -> None:
+        found = faults(tmp_path, f"{BASE}narrower = {narrower}{NEARER}")
+        assert_shown(found, 9, f"reasons.app_shared.narrower.{where}", what)
+        assert len(found) == 1
+
+    def test_goes_one_level_only_so_that_it_goes_in_no_circle(self, tmp_path: Path) -> None:
+        nested = NEARER.replace('title = "Mentions"', 'title = "Mentions"\nnarrower = { app_shared = "post" }')
+        found = faults(tmp_path, f'{BASE}narrower = {{ mention = "named" }}{nested}')
+        assert [fault.where for fault in found] == [
+            "reasons.app_shared.narrower.mention",
+            "reasons.mention.narrower.app_shared",
+        ]
+        assert found[0].what == (
+            '"mention" has narrower reasons of its own; only one level goes; name them here, too, or leave it out'
+        )
+
+    def test_are_ten_at_most(self, tmp_path: Path) -> None:
+        names = [f"r{number}" for number in range(11)]
+        more = "".join(f'\n[reasons.{name}]\ntitle = "T"\nchannels = {{ Students = ["in_app"] }}' for name in names)
+        listed = ", ".join(f'{name} = "post"' for name in names)
+        found = faults(tmp_path, f"{BASE}narrower = {{ {listed} }}{more}")
+        assert_shown(found, 9, "reasons.app_shared.narrower", "has 11 reasons; write at most 10")
 
 
 class TestTheSample:

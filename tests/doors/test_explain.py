@@ -371,19 +371,21 @@ async def test_their_own_doing(world: World) -> None:
     await world.fan_out()
     told = await story(world, "bob", event)
     assert told.telling is Telling.NOT_MATCHED
-    assert "did it themselves: actors are told only when named, not as subscribers (post:1)" in told.sentence
+    assert "did it themselves: nobody is told of what they did to something, named or not" in told.sentence
 
 
 async def test_muted_too_late_and_not_there_then(world: World) -> None:
     await world.know("bob", "carol", "dora")
     await world.follow("post:1", "bob", "dora")
-    await audience.mute(world.database, [Subscription("bob", "post:1"), Subscription("dora", "post:1")])
+    await audience.mute(
+        world.database, [Subscription("bob", "post:1"), Subscription("dora", "post:1")], world.clock.now()
+    )
     event = await world.publish(entities=["post:1"])
     await world.fan_out()
     world.clock.advance(SHORT)
     await world.follow("post:1", "carol")
-    await audience.mute(world.database, [Subscription("dora", "post:1")], muted=False)
-    assert "muted their subscription to post:1" in (await story(world, "bob", event)).sentence
+    await audience.mute(world.database, [Subscription("dora", "post:1")], world.clock.now(), muted=False)
+    assert "not named, and muted post:1" in (await story(world, "bob", event)).sentence
     assert "subscribed to post:1 only afterwards, at 12:01:00" in (await story(world, "carol", event)).sentence
     assert "was muted or not there when the fan-out came to them" in (await story(world, "dora", event)).sentence
 

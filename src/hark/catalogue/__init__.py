@@ -3,6 +3,7 @@
 model.py           the types that the rest of Hark knows
 reading.py         `load_catalogue`: the file's sections, one function each
 reasons.py         one `[reasons.NAME]`
+nearness.py        `narrower` reasons, `auto_subscribe`
 template_sources.py  its words: strings and files, checked as Jinja
 product_sources.py   `feed` and `recheck`: whom of the product to ask
 sql_text.py        whether a query can stand in a larger statement, seen without a database
@@ -20,6 +21,7 @@ from hark.catalogue.model import (
     Category,
     Channel,
     Email,
+    Facet,
     Feed,
     Frequency,
     PythonSource,
@@ -39,6 +41,7 @@ __all__ = [
     "Category",
     "Channel",
     "Email",
+    "Facet",
     "Feed",
     "Frequency",
     "PythonSource",

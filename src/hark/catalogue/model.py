@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import time, timedelta
 from enum import StrEnum
@@ -62,6 +62,22 @@ class Templates:
     """One notification as HTML; autoescaped."""
 
 
+NAMED = "named"
+"""The kind of a facet for those whom an event names."""
+
+ABOUT = "about"
+"""The word of `auto_subscribe` for what an event is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """A narrower reason for those who stand nearer to an event: whom it names (`NAMED`), or who follows an entity of
+    this `kind` of it, which is the text before the entity's first colon."""
+
+    reason: str
+    kind: str
+
+
 @dataclass(frozen=True, slots=True)
 class SqlSource:
     """A query over the product's own tables: one `select`; `file` is its name as hark.toml has it, if it has one."""
@@ -105,6 +121,8 @@ class Reason:
     `channels` maps each user type that gets this reason to its default channels; `group` names the message that the
     reason's notifications share with those of other reasons of the same group. `feed` says where its digests come from
     (None: from events alone), `recheck` whom to ask at the last moment whether an item may still be said.
+    `narrower` are the reasons that it is told as to those who stand nearer, most specific first; of the entities of the
+    kinds in `auto_subscribe` (and, with `ABOUT`, of what an event is about), who publishes becomes a follower.
     """
 
     name: str
@@ -118,6 +136,8 @@ class Reason:
     at_least_once: bool = False
     feed: Feed | None = None
     recheck: Source | None = None
+    narrower: tuple[Facet, ...] = ()
+    auto_subscribe: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +202,7 @@ class Catalogue:
                 **({"feed": _feed(reason.feed)} if reason.feed else {}),
                 **({"recheck": _source(reason.recheck)} if reason.recheck else {}),
                 "calendar": [format_local_time(self.calendar.at), self.calendar.weekday],
+                **_nearness(reason),
             }
         )
 
@@ -198,6 +219,15 @@ def _source(source: Source) -> list[str]:
             return ["python", path]
         case UrlSource():
             return ["url"]
+
+
+def _nearness(reason: Reason) -> dict[str, object]:
+    """Only what there is: a reason without any of it keeps the fingerprint from before there was such a thing."""
+    said: dict[str, Sequence[object]] = {
+        "narrower": [[facet.reason, facet.kind] for facet in reason.narrower],
+        "auto_subscribe": sorted(reason.auto_subscribe),
+    }
+    return {key: value for key, value in said.items() if value}
 
 
 def _digest(content: Mapping[str, object]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from hark.catalogue.mail_settings import EMAIL_KEYS, read_email
 from hark.catalogue.model import Calendar, Catalogue, Channel, Email, Reason, Windows
+from hark.catalogue.nearness import siblings
 from hark.catalogue.nodes import Findings, Node, Table, line_fault
 from hark.catalogue.product_sources import FEED_KEYS, SOURCE_KEYS
 from hark.catalogue.reasons import DEFAULT_WINDOWS, REASON_KEYS, WINDOW_KEYS, Surroundings, read_reason, read_windows
@@ -96,6 +98,7 @@ def _reasons(file: Table, around: Surroundings) -> dict[str, Reason]:
     entries = section.entries() if section else []
     if section and not entries and isinstance(section.value, dict):
         section.fault("is empty; write at least one [reasons.NAME]")
+    around = replace(around, siblings=siblings(entries))
     return {entry.name: read_reason(entry, around) for entry in entries}
 
 

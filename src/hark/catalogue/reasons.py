@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from hark.catalogue.model import Category, Channel, Frequency, Reason, Templates, Windows
+from hark.catalogue.nearness import Siblings, read_auto_subscribe, read_narrower
 from hark.catalogue.nodes import Node, Table
 from hark.catalogue.product_sources import SOURCE_KEYS, read_feed, read_source
 from hark.catalogue.template_sources import read_templates
@@ -17,18 +18,8 @@ from hark.durations import format_duration, parse_duration
 from hark.errors import BadInput
 
 REASON_KEYS = (
-    *(
-        "title",
-        "channels",
-        "batching",
-        "frequency",
-        "group",
-        "category",
-        "templates",
-        "at_least_once",
-        "feed",
-        "recheck",
-    ),
+    *("title", "channels", "batching", "frequency", "group", "category", "templates", "at_least_once"),
+    *("feed", "recheck", "narrower", "auto_subscribe"),
 )
 WINDOW_KEYS = ("cooldown", "max_stale")
 FEED_FREQUENCIES = (Frequency.DAILY, Frequency.WEEKLY, Frequency.NEVER)
@@ -55,6 +46,7 @@ class Surroundings:
     windows: Windows
     folder: Path
     environment: Mapping[str, str]
+    siblings: Siblings = field(default_factory=Siblings)
 
 
 def read_reason(node: Node, around: Surroundings) -> Reason:
@@ -80,6 +72,8 @@ def read_reason(node: Node, around: Surroundings) -> Reason:
         at_least_once=_flag(table.get("at_least_once")),
         feed=read_feed(feed, around.folder, around.environment) if feed else None,
         recheck=read_source(recheck.table(SOURCE_KEYS), around.folder, around.environment) if recheck else None,
+        narrower=read_narrower(table.get("narrower"), node.name, around.siblings),
+        auto_subscribe=read_auto_subscribe(table.get("auto_subscribe")),
     )
 
 

@@ -28,13 +28,14 @@ select d.recipient_id, d.id, d.attempt, d.attempt - d.held_back as tries, d.at_l
                count(*) over (partition by not_said is null, reason) as of_reason,
                count(*) over (partition by not_said) as of_why
           from (
-            select n.event_id, e.reason, e.occurred_at, e.actor, e.about, e.payload,
+            select n.event_id, coalesce(n.as_reason, e.reason) as reason, e.occurred_at, e.actor, e.about, e.payload,
                    case when n.read_at is not null then 'read'
                         when n.archived_at is not null then 'archived'
                         when r.id is null then 'unknown_recipient'
-                        when not n.named and not exists (
-                                select from hark.subscription s
-                                 where s.recipient_id = n.recipient_id and s.entity = any(e.entities) and not s.muted)
+                        when not n.named and (
+                                select coalesce(bool_or(s.muted), true)
+                                  from hark.subscription s
+                                 where s.recipient_id = n.recipient_id and s.entity = any(e.entities))
                              then 'unsubscribed'
                         when now_is.why is null then 'unknown_type'
                         when now_is.why not in ('own_channels', 'default_channels') then now_is.why::text
@@ -44,9 +45,9 @@ select d.recipient_id, d.id, d.attempt, d.attempt - d.held_back as tries, d.at_l
               from hark.notification n
               join hark.event e on e.id = n.event_id and e.id between d.first_event and d.last_event
               left join hark.decision now_is
-                on now_is.reason = e.reason and now_is.user_type = r.user_type and now_is.reach = r.reach
-               and now_is.channel_choice = hark.channel_choice(p.channels -> e.reason)
-               and now_is.frequency_choice = hark.frequency_choice(p.frequencies -> e.reason)
+                on now_is.reason = coalesce(n.as_reason, e.reason) and now_is.user_type = r.user_type and now_is.reach = r.reach
+               and now_is.channel_choice = hark.channel_choice(p.channels -> coalesce(n.as_reason, e.reason))
+               and now_is.frequency_choice = hark.frequency_choice(p.frequencies -> coalesce(n.as_reason, e.reason))
              where n.recipient_id = d.recipient_id
                and n.event_id between d.first_event and d.last_event
                and n.email_delivery = d.id

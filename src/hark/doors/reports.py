@@ -99,6 +99,19 @@ class DeliveryLine:
 
 
 @dataclass(frozen=True, slots=True)
+class PreferenceLine:
+    """How a recipient is told for one reason, by which rule, and which halves of that they chose themselves."""
+
+    reason: str
+    title: str
+    channels: list[str]
+    own_channels: bool
+    frequency: str | None
+    own_frequency: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryFilter:
     """Which deliveries to list; None: all. `since` is when they were created, at the earliest."""
 
@@ -223,6 +236,11 @@ async def deliveries(
     }
     # Planned with the values given, so that each filter finds the index that is made for it.
     return await database.fetch(_SQL["deliveries_newest"], DeliveryLine, given, prepare=False)
+
+
+async def preferences(database: Database, recipient: str) -> list[PreferenceLine]:
+    """What holds for a recipient, reason by reason as the catalogue orders them; empty: nobody of that id is known."""
+    return await database.fetch(_SQL["preferences"], PreferenceLine, {"recipient": recipient})
 
 
 def advice(seen: Pipeline) -> list[str]:

@@ -64,5 +64,22 @@ select not exists (select from hark.event where fanned_out_at is null)
 -- name: user_types
 select name from hark.user_type order by name
 
+-- name: preferences
+-- What holds for one recipient: their class's decision for each reason, and which half of it they chose.
+select reason.name as reason, reason.title,
+       array_remove(array[case when d.email then 'email' end, case when d.in_app then 'in_app' end], null) as channels,
+       coalesce(p.channels ? reason.name, false) as own_channels,
+       d.frequency::text as frequency, coalesce(d.own_frequency, false) as own_frequency,
+       coalesce(d.why::text, 'unknown_type') as why
+  from hark.recipient r
+ cross join hark.reason
+  left join hark.preference p on p.recipient_id = r.id
+  left join hark.decision d
+    on d.reason = reason.name and d.user_type = r.user_type and d.reach = r.reach
+   and d.channel_choice = hark.channel_choice(p.channels -> reason.name)
+   and d.frequency_choice = hark.frequency_choice(p.frequencies -> reason.name)
+ where r.id = %(recipient)s and not reason.retired
+ order by reason.position
+
 -- name: zones
 select name from pg_timezone_names

@@ -36,7 +36,8 @@ create table hark.reason (
     at_least_once boolean not null,
     position    integer not null,
     fingerprint text not null,
-    retired     boolean not null default false
+    retired     boolean not null default false,
+    auto_subscribe text[] collate "C" not null default '{}'
 );
 
 -- What preferences.decide() answers for each class of recipients: its truth table, so that fan-out joins instead of asking.
@@ -87,6 +88,7 @@ create table hark.subscription (
     primary key (recipient_id, entity)
 );
 create index subscription_entity on hark.subscription (entity, recipient_id) where not muted;
+create index subscription_muted on hark.subscription (entity, recipient_id) where muted;
 
 create table hark.preference (
     recipient_id text collate "C" primary key,
@@ -147,6 +149,8 @@ create table hark.notification (
     seen_at        timestamptz,
     read_at        timestamptz,
     archived_at    timestamptz,
+    as_reason      text collate "C",
+    also           text[] collate "C",
     primary key (recipient_id, event_id)
 );
 
@@ -276,8 +280,10 @@ create function hark.publish(
 declare
     event_id bigint;
     same boolean;
+    follows text[];
 begin
-    if not exists (select from hark.reason r where r.name = publish.reason and not r.retired) then
+    select r.auto_subscribe into follows from hark.reason r where r.name = publish.reason and not r.retired;
+    if not found then
         raise exception 'hark: the catalogue has no reason "%"', reason
             using errcode = 'HK001',
                   hint = 'Known reasons: ' || coalesce((select string_agg(r.name, ', ' order by r.name)
@@ -328,6 +334,17 @@ begin
     on conflict (key) where key is not null do nothing
     returning id into event_id;
     if event_id is not null then
+        if actor is not null and follows <> '{}' then
+            insert into hark.subscription (recipient_id, entity, since)
+            select publish.actor, given.entity, publish.published_at
+              from (select unnest(publish.entities) as entity, false as is_about
+                    union all
+                    select publish.about, true where publish.about ~ '^[a-z][a-z0-9_]*:.' and length(publish.about) <= 255) given
+             where hark.kind_of(given.entity) = any(follows) or given.is_about and 'about' = any(follows)
+             group by given.entity
+             order by given.entity collate "C"
+                on conflict do nothing;
+        end if;
         return event_id;
     end if;
 
@@ -346,15 +363,52 @@ begin
 end
 $$;
 
--- The next moment at or after `moment` that is `due_time` in `zone` (on `due_weekday`, 0 = Monday, unless null).
+-- The next moment at or after `moment` that is `due_time` in `zone` (on `due_weekday`, 0 = Monday, unless null). Of a time
+-- that comes twice where clocks go back it is the first; one that they skip comes as much later as they skip, which may
+-- be on the next day: so it begins with yesterday. (Postgres takes the second of two: `earlier` is what it would be by
+-- the clocks of the day before.)
 create function hark.next_local(moment timestamptz, zone text, due_time time, due_weekday smallint)
-returns timestamptz language sql stable parallel safe as $$
-    select min(due) from (
-        select ((moment at time zone zone)::date + ahead + due_time) at time zone zone as due
-          from generate_series(0, 8) as ahead
-         where due_weekday is null
-            or extract(isodow from (moment at time zone zone)::date + ahead) = due_weekday + 1
-    ) candidate where due >= moment
+returns timestamptz language plpgsql stable parallel safe as $$
+declare
+    day date := (moment at time zone zone)::date - 1;
+    local timestamp;
+    due timestamptz;
+    earlier timestamptz;
+begin
+    while day + due_time is not null loop
+        if due_weekday is null or extract(isodow from day) = due_weekday + 1 then
+            local := day + due_time;
+            due := local at time zone zone;
+            earlier := (local - ((due - interval '1 day') at time zone zone - (due - interval '1 day') at time zone 'UTC'))
+                       at time zone 'UTC';
+            if earlier < due and earlier at time zone zone = local then
+                due := earlier;
+            end if;
+            if due >= moment then
+                return due;
+            end if;
+        end if;
+        day := day + 1;
+    end loop;
+    return null;
+end
+$$;
+
+-- Replies: one event, several reasons, one message -----------------------------------------------------------------------
+
+-- What may be told narrower: the reasons that a reason has for those who stand nearer to its events, most specific first.
+create table hark.facet (
+    base   text collate "C" not null references hark.reason on delete cascade,
+    rank   smallint not null check (rank between 0 and 9),
+    reason text collate "C" not null references hark.reason on delete cascade check (reason <> base),
+    kind   text collate "C" not null check (kind <> ''),
+    primary key (base, rank),
+    unique (base, reason)
+);
+
+-- The kind of an entity: what stands before its first colon; null where there is none.
+create function hark.kind_of(entity text) returns text language sql immutable parallel safe as $$
+    select nullif(split_part(entity, ':', 1), entity) collate "C"
 $$;
 
 -- Limits -------------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ _BECAUSE = {
 def because(story: Story, why: str, moments: Moments) -> str:
     """What a delivery's note says of this event, with the time where it is known."""
     known = _BECAUSE.get(why)
-    sentence = known.format(reason=story.event.reason) if known else f"its recheck said: {why}"
+    sentence = known.format(reason=story.reason) if known else f"its recheck said: {why}"
     at = _done_at(story.told, why)
     return f"{sentence} at {moments.clock(at)}" if at else sentence
 

@@ -21,7 +21,7 @@ from hark.delivery.states import (
     Transition,
 )
 from hark.doors.explain.answer import Step, What
-from hark.doors.explain.decided import decision
+from hark.doors.explain.decided import counted_as, decision
 from hark.doors.explain.left_out import because
 from hark.doors.explain.moments import Moments
 from hark.doors.explain.story import Carried, Move, Story, Told
@@ -48,15 +48,18 @@ def steps(story: Story, moments: Moments, now: datetime) -> tuple[Step, ...]:
 
 def _fan_out(story: Story, told: Told, moments: Moments) -> Iterator[Step]:
     yield Step(told.created_at, What.MATCHED, _matched(story, told))
+    if counts_as := counted_as(story, told):
+        yield Step(told.created_at, What.COUNTS_AS, counts_as)
     yield Step(told.created_at, What.DECIDED, decision(story, told, moments))
     if story.delivery is not None:
         yield Step(told.created_at, What.BATCHED, _batched(story, story.delivery, moments))
 
 
 def _matched(story: Story, told: Told) -> str:
-    if told.named:
-        return "named as recipient"
     followed = [interest.entity for interest in story.interests if not interest.muted]
+    if story.event.named:
+        nearer = f", and subscribed to {listed(followed)}" if followed and story.narrower else ""
+        return f"named as recipient{nearer}"
     if followed:
         return f"subscribed to {listed(followed)}"
     return f"subscribed then to {listed(story.event.entities, 'or')}, but not any more"

@@ -33,9 +33,12 @@ select entity, muted, since
 
 -- name: told
 select in_app, why::text as why, frequency::text as frequency, own_frequency, named, reach::text as reach,
-       email_delivery, created_at, seen_at, read_at, archived_at
+       email_delivery, created_at, seen_at, read_at, archived_at, as_reason, coalesce(also, '{}') as also
   from hark.notification
  where recipient_id = %(recipient)s and event_id = %(event)s
+
+-- name: narrower
+select reason from hark.facet where base = %(base)s order by rank
 
 -- name: delivery
 select id, channel::text as channel, batch_group, frequency::text as frequency, state::text as state,

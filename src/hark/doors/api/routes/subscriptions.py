@@ -68,7 +68,7 @@ async def subscribe(
         changed = await audience.subscribe(one, _pairs(wishes.subscriptions), visit.now())
         for muted in (True, False):
             if speak := [wish for wish in wishes.subscriptions if wish.muted is muted]:
-                changed += await audience.mute(one, _pairs(speak), muted=muted)
+                changed += await audience.mute(one, _pairs(speak), visit.now(), muted=muted)
         await _note(visit, one, Act.SUBSCRIBE, wishes.subscriptions, changed)
     return Changed(changed=changed)
 
