@@ -6,8 +6,10 @@
     │   ├── FileFaults          every fault of an input file at once, each with its line
     │   ├── SettingFaults       everything wrong with the settings at once, each with where it was set (`hark.config`)
     │   ├── UnknownReason       publish was given a reason that the catalogue does not declare
-    │   └── KeyReused           the same idempotency key, other content
+    │   ├── KeyReused           the same idempotency key, other content
+    │   └── Blocked             a URL that Hark will not call: no http, a user in it, a private address
     ├── Unreachable           something Hark needs does not answer (CLI exit 3)
+    ├── SourceFailed          a feed or recheck of the product broke, or answered what it may not
     ├── RenderingFailed       a template or its data broke; the delivery goes back to PENDING with back-off
     └── Undeliverable         the message can never be handed over as it is (bad address, forged header)
 
@@ -72,8 +74,19 @@ class KeyReused(BadInput):
     """An idempotency key came again with other content than the event it first named."""
 
 
+class Blocked(BadInput):
+    """A URL that Hark does not call: not http or https, a user in it, or an address that is private and not allowed."""
+
+
 class Unreachable(HarkError):
     """Something that Hark needs (a database, a mail server, a file) cannot be reached."""
+
+
+class SourceFailed(HarkError):
+    """A source of the product's (a feed, a recheck) broke, or answered what it may not; nothing of it was taken.
+
+    The text names the field and the kind of fault, never a value: it goes into logs and is read by operators.
+    """
 
 
 class RenderingFailed(HarkError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import time, timedelta
 from enum import StrEnum
 from hashlib import sha256
@@ -60,11 +60,48 @@ class Templates:
 
 
 @dataclass(frozen=True, slots=True)
+class SqlSource:
+    """A query over the product's own tables: one `select`; `file` is its name as written in hark.toml, if it has one."""
+
+    sql: str
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PythonSource:
+    """A callable of the product's, named `package.module:function`."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class UrlSource:
+    """An HTTP endpoint of the product's. The URL may hold a secret, so it is kept out of `repr` and of fingerprints."""
+
+    url: str = field(repr=False)
+
+
+Source = SqlSource | PythonSource | UrlSource
+"""Where an answer comes from: to what is new for whom (a feed), to what may still be said (a recheck)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What is new for whom: its source, how many items a digest lists of it at most, and how far back an item that was
+    already covered is known again (for sources that know times only)."""
+
+    source: Source
+    cap: int = 10
+    overlap: timedelta = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
     """A kind of notification.
 
     `channels` maps each user type that gets this reason to its default channels; `group` names the message that the
-    reason's notifications share with those of other reasons of the same group.
+    reason's notifications share with those of other reasons of the same group. `feed` says where its digests come from
+    (None: from events alone), `recheck` whom to ask at the last moment whether an item may still be said.
     """
 
     name: str
@@ -76,6 +113,8 @@ class Reason:
     category: Category
     templates: Templates
     at_least_once: bool = False
+    feed: Feed | None = None
+    recheck: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +176,25 @@ class Catalogue:
                 "category": reason.category,
                 "templates": asdict(reason.templates),
                 "at_least_once": reason.at_least_once,
+                "feed": _feed(reason.feed) if reason.feed else None,
+                "recheck": _source(reason.recheck) if reason.recheck else None,
                 "calendar": [format_local_time(self.calendar.at), self.calendar.weekday],
             }
         )
+
+
+def _feed(feed: Feed) -> list[object]:
+    return [_source(feed.source), feed.cap, format_duration(feed.overlap)]
+
+
+def _source(source: Source) -> list[str]:
+    match source:
+        case SqlSource(sql):
+            return ["sql", sql]
+        case PythonSource(path):
+            return ["python", path]
+        case UrlSource():
+            return ["url"]
 
 
 def _digest(content: Mapping[str, object]) -> str:
