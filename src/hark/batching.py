@@ -55,6 +55,8 @@ FAN_OUT_ONE = chain(
     end=_SQL["fan_out"],
 )
 CHUNK_AHEAD = _SQL["chunk_ahead"]
+GATHERED = _SQL["gathered"]
+"""What puts messages that are `wanted` into those that gather; digests go the same way."""
 FAN_OUT_BEGUN = chain(
     PICKED_AGAIN,
     MATCHED_IN_RANGE,

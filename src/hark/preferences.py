@@ -17,7 +17,7 @@ reason into `hark.decision`; fan-out and recheck look them up there, a million r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -174,6 +174,7 @@ async def choose(
     if channels is None and frequency is None:
         raise BadInput(f"no choice given for {reason}: name channels, a frequency, or both")
     await _check_reason(database, reason)
+    await note_return(database, [recipient], [reason], now)
     await database.execute(
         _SQL["choose"],
         {
@@ -188,7 +189,17 @@ async def choose(
 
 async def unchoose(database: Database, recipient: str, reason: str, now: datetime) -> None:
     """Forget a recipient's own choice for a reason: the catalogue's defaults hold again."""
+    await note_return(database, [recipient], [reason], now)
     await database.execute(_SQL["unchoose"], {"recipient": recipient, "reason": reason, "now": now})
+
+
+async def note_return(database: Database, recipients: Sequence[str], reasons: Sequence[str], now: datetime) -> None:
+    """Note for each pair of a recipient and a reason with a feed that what was before `now` is no news to them.
+
+    Called before a choice is stored. Only for those who do not get digests of it as things stand: whoever comes back,
+    or chooses a feed for the first time, is not flooded with what was missed.
+    """
+    await database.execute(_SQL["note_return"], {"recipients": recipients, "reasons": reasons, "now": now})
 
 
 async def _check_reason(database: Database, reason: str) -> None:
