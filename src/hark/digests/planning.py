@@ -2,8 +2,8 @@
 
 A walk goes through the recipients of one slot for one reason. One chunk of it is one statement: whoever is due, the
 feed's own query, what is new and not known yet, the gathering messages, the digests, the walk's progress. It happens
-whole or not at all, so a planner that dies loses nothing, and another goes on where it was. A feed in Python or behind a
-URL is asked between two statements, with no transaction open; the second writes nothing if another planner was faster.
+whole or not at all, so a planner that dies loses nothing, and another goes on where it was. A feed in Python or behind
+a URL is asked between two statements, with no transaction open; the second writes nothing if another was faster.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ ANSWER_WAIT = timedelta(minutes=15)
 KEYS_KEPT = 1000
 """How many keys a digest of a feed with an overlap remembers: more than it lists, so that few come again."""
 
+MEMORY = "64MB"
+"""What a chunk may sort in, so that it does not sort on disk."""
+
 _PERIOD = {Frequency.DAILY: timedelta(days=1), Frequency.WEEKLY: timedelta(days=7)}
 _FIRST_WAIT = timedelta(seconds=30)
 _LONGEST_WAIT = timedelta(minutes=30)
@@ -46,6 +49,7 @@ _ITS_OWN = ("08", "40", "53", "55P03", "57P", "58")
 """SQLSTATEs that say something of the server, not of the feed."""
 
 WILLING = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "watermarks"))
+"""From who was walked to their watermarks."""
 _WHO = (_SQL["guard"], _SQL["walked"], *WILLING, _SQL["due"])
 _OUT = (_SQL["news"], _SQL["wanted"], GATHERED, _SQL["written"], _SQL["moved"])
 
@@ -101,6 +105,11 @@ class _Asked:
     since: str
     since_at: datetime
     until: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    recipients: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +209,14 @@ class Planner:
         async with self.database.transaction() as connection:
             await self._be_patient(connection)
             await connection.execute(_SQL["one_at_a_time"].text(schema), {"reason": walk.reason})
+            (ahead,) = await fetch(connection, _SQL["expected"], _Expected, given, schema=schema)
+            given = {**given, "expected": ahead.recipients}
             (chunk,) = await fetch(connection, query, _Chunk, given, schema=schema, prepare=False)
         return chunk
 
     async def _be_patient(self, connection: AsyncConnection[Any]) -> None:
         milliseconds = round(self.asking.timeout.total_seconds() * 1000)
-        await connection.execute(_SQL["patience"].text(), {"milliseconds": milliseconds})
+        await connection.execute(_SQL["patience"].text(), {"milliseconds": milliseconds, "memory": MEMORY})
 
     def _given(self, walk: Walk, reason: Reason) -> dict[str, object]:
         assert reason.feed is not None
@@ -222,6 +233,7 @@ class Planner:
             "missed": walk.missed,
             "reached": walk.reached,
             "chunk": self.chunk,
+            "expected": self.chunk,
             "ago": walk.due_at - _PERIOD[Frequency(walk.frequency)] - self.lead,
             "answered_by": now - ANSWER_WAIT,
             "overlap": reason.feed.overlap,
