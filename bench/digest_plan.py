@@ -39,8 +39,8 @@ PLAN = Question(
     peer_name="a query per user: SELECT what is new for them, INSERT delivery, INSERT digest, COMMIT",
     limit_name="the same feed query for all at once, ranked and capped, and two raw INSERTs of the same rows",
     notes=(
-        "Each follows 3 of 1,000 topics; there are 5,000 posts, about 15 for each, of which 10 are kept. The limit decides "
-        "nothing and remembers nothing: no preferences, no watermarks, no gathering; it commits once, Hark every 5,000 "
+        "Each follows 3 of 1,000 topics; there are 5,000 posts, about 15 for each, of which 10 are kept. The limit "
+        "decides nothing and remembers nothing: no preferences, no watermarks, no gathering; it commits once, Hark every 5,000 "
         "recipients."
     ),
 )
@@ -88,13 +88,13 @@ offered as (
      group by recipient_id
 ),
 opened as (
-    insert into hark.delivery (recipient_id, channel, batch_group, frequency, gathering, at_least_once, due_at, stale_at,
-                               items, created_at, changed_at)
+    insert into hark.delivery (recipient_id, channel, batch_group, frequency, gathering, at_least_once, due_at,
+                               stale_at, items, created_at, changed_at)
     select recipient_id, 'email', '@daily', 'daily', true, false, now(), now(), total, now(), now() from offered
     returning recipient_id, id
 )
-insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, base, missed, items,
-                         keys, total, planned_at)
+insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, base, missed,
+                         items, keys, total, planned_at)
 select recipient_id, 'front_page', '2026-03-03', id, %(since)s, now(), pg_current_snapshot(), now(), 'first', 0, items,
        keys, total, now()
   from offered join opened using (recipient_id)
@@ -115,9 +115,10 @@ values (%s, 'email', '@daily', 'daily', true, false, now(), now(), %s, now(), no
 returning id
 """
 LOOP_DIGEST = """
-insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, base, missed, items,
-                         keys, total, planned_at)
-values (%s, 'front_page', '2026-03-03', %s, %s, now(), pg_current_snapshot(), now(), 'first', 0, %s::text::jsonb, %s, %s, now())
+insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, base, missed,
+                         items, keys, total, planned_at)
+values (%s, 'front_page', '2026-03-03', %s, %s, now(), pg_current_snapshot(), now(), 'first', 0,
+        %s::text::jsonb, %s, %s, now())
 """
 
 

@@ -14,15 +14,27 @@ import pytest
 
 import hark
 from hark.batching import FAN_OUT_BEGUN, FAN_OUT_FRESH
-from hark.catalogue import Category, Channel, Frequency
+from hark.catalogue import Category, Channel, Feed, Frequency, SqlSource
 from hark.delivery.states import TRANSITIONS, Result, State
+from hark.digests.coverage import Base
+from hark.digests.planning import ASK, PLAN_ASKED, plan_by_sql
+from hark.digests.shown import NEXT
 from hark.inbox import ARCHIVE, MARK_ALL_READ, MARK_READ
 from hark.postgres.embedded.programs import find_programs
 from hark.postgres.queries import Queries, Query, UnknownQuery, in_schema
 from hark.preferences import Reach, Why
 from tests.servers import Postgres
 
+A_FEED = Feed(
+    SqlSource(
+        "select recipient_id, '1' as key, 1 as rank, since_at as at, '' as actor, '' as about, '{}' as payload from due"
+    )
+)
 CHAINS = {
+    "planning.ask": ASK,
+    "planning.plan": plan_by_sql(A_FEED),
+    "planning.plan_asked": PLAN_ASKED,
+    "shown.next": NEXT,
     "batching.fan_out_fresh": FAN_OUT_FRESH,
     "batching.fan_out_begun": FAN_OUT_BEGUN,
     "inbox.mark_read": MARK_READ,
@@ -47,7 +59,7 @@ def all_queries() -> dict[str, Query]:
         if not query.part and PREPARABLE.match(query.sql)
     }
     # The ends of chains, and what calls a function that exists only while a replay runs.
-    ends = {"engine.play", "batching.fan_out", "inbox.changed"}
+    ends = {"engine.play", "batching.fan_out", "inbox.changed", "planning.plan", "planning.ask", "shown.next"}
     return {name: query for name, query in whole.items() if name not in ends} | CHAINS
 
 
@@ -105,6 +117,7 @@ def dumped(postgres: Postgres, dsn: str) -> list[str]:
         ("why", Why),
         ("delivery_state", State),
         ("outcome", Result),
+        ("digest_base", Base),
     ],
 )
 def test_enums_are_the_same_in_python_and_in_postgres(type_name: str, enum: type[StrEnum], database: str) -> None:

@@ -61,7 +61,7 @@ class Templates:
 
 @dataclass(frozen=True, slots=True)
 class SqlSource:
-    """A query over the product's own tables: one `select`; `file` is its name as written in hark.toml, if it has one."""
+    """A query over the product's own tables: one `select`; `file` is its name as hark.toml has it, if any."""
 
     sql: str
     file: str | None = None

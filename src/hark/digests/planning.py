@@ -42,7 +42,7 @@ KEYS_KEPT = 1000
 MEMORY = "64MB"
 """What a chunk may sort in, so that it does not sort on disk."""
 
-_PERIOD = {Frequency.DAILY: timedelta(days=1), Frequency.WEEKLY: timedelta(days=7)}
+PERIOD = {Frequency.DAILY: timedelta(days=1), Frequency.WEEKLY: timedelta(days=7)}
 _FIRST_WAIT = timedelta(seconds=30)
 _LONGEST_WAIT = timedelta(minutes=30)
 _ITS_OWN = ("08", "40", "53", "55P03", "57P", "58")
@@ -234,7 +234,7 @@ class Planner:
             "reached": walk.reached,
             "chunk": self.chunk,
             "expected": self.chunk,
-            "ago": walk.due_at - _PERIOD[Frequency(walk.frequency)] - self.lead,
+            "ago": walk.due_at - PERIOD[Frequency(walk.frequency)] - self.lead,
             "answered_by": now - ANSWER_WAIT,
             "overlap": reason.feed.overlap,
             "cap": reason.feed.cap,

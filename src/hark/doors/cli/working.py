@@ -17,6 +17,7 @@ from hark.config import Settings
 from hark.delivery.attempt import Attempted, Sender
 from hark.delivery.backoff import Backoff
 from hark.delivery.handover import Outbound
+from hark.digests import Planned, Planner
 from hark.doors import reports
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
@@ -24,6 +25,7 @@ from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.output import Output
 from hark.doors.cli.session import Session
 from hark.errors import BadInput
+from hark.feeds import Asking
 from hark.postgres.database import Database, is_passing
 from hark.rendering import Renderer
 from hark.worker import Pace, Watch, Worker, worker_name
@@ -46,6 +48,7 @@ class Tally:
 
     events: int = 0
     notifications: int = 0
+    digests: int = 0
     claimed: int = 0
     accepted: int = 0
     canceled: int = 0
@@ -59,6 +62,10 @@ class Tally:
         self.events += done.events - done.begun
         self.notifications += done.notifications
 
+    def planned(self, done: Planned) -> None:
+        """Count a chunk of digests."""
+        self.digests += done.planned
+
     def attempted(self, done: Attempted) -> None:
         """Count a round of attempts."""
         for name in ("claimed", "accepted", "canceled", "deferred", "refused", "unknown", "given_back"):
@@ -66,8 +73,9 @@ class Tally:
 
     def line(self) -> str:
         """For people."""
+        digests = f"{self.digests:,} digests planned; " if self.digests else ""
         return (
-            f"{self.events:,} events fanned out to {self.notifications:,}; of {self.claimed:,} attempts"
+            f"{self.events:,} events fanned out to {self.notifications:,}; {digests}of {self.claimed:,} attempts"
             f" {self.accepted:,} accepted, {self.canceled:,} canceled, {self.deferred:,} deferred,"
             f" {self.refused:,} refused, {self.unknown:,} unknown, {self.given_back:,} given back"
         )
@@ -131,7 +139,19 @@ async def build_worker(
         senders=senders,
         chunk=ChunkSize(events=settings.fanout_events, begun=settings.fanout_chunk),
         pace=Pace(floor=settings.poll_floor, period=settings.poll_period),
-        watch=Watch(tally.fanned_out, tally.attempted),
+        watch=Watch(tally.fanned_out, tally.attempted, tally.planned),
+        planner=_planner(session, settings, clock),
+    )
+
+
+def _planner(session: Session, settings: Settings, clock: Clock) -> Planner:
+    return Planner(
+        session.database,
+        clock,
+        session.need_catalogue(),
+        lead=settings.digest_lead,
+        chunk=settings.digest_chunk,
+        asking=Asking(timeout=settings.feed_timeout),
     )
 
 
