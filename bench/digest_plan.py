@@ -40,8 +40,8 @@ PLAN = Question(
     limit_name="the same feed query for all at once, ranked and capped, and two raw INSERTs of the same rows",
     notes=(
         "Each follows 3 of 1,000 topics; there are 5,000 posts, about 15 for each, of which 10 are kept. The limit "
-        "decides nothing and remembers nothing: no preferences, no watermarks, no gathering; it commits once, Hark every 5,000 "
-        "recipients."
+        "decides nothing and remembers nothing: no preferences, no watermarks, no gathering; it commits once, Hark "
+        "every 5,000 recipients."
     ),
 )
 GROWTH = Question(
