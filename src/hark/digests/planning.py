@@ -207,8 +207,8 @@ class Planner:
     async def _write(self, query: Query, walk: Walk, given: Mapping[str, object]) -> _Chunk:
         schema = self.database.schema
         async with self.database.transaction() as connection:
-            await self._be_patient(connection)
             await connection.execute(_SQL["one_at_a_time"].text(schema), {"reason": walk.reason})
+            await self._be_patient(connection)
             (ahead,) = await fetch(connection, _SQL["expected"], _Expected, given, schema=schema)
             given = {**given, "expected": ahead.recipients}
             (chunk,) = await fetch(connection, query, _Chunk, given, schema=schema, prepare=False)
