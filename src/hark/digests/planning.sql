@@ -64,7 +64,9 @@ classed as materialized (
            hark.channel_choice(p.channels -> %(reason)s) as channel_choice,
            hark.frequency_choice(p.frequencies -> %(reason)s) as frequency_choice
       from walked w
-      left join hark.preference p on p.recipient_id = w.recipient_id
+      left join lateral (
+            select channels, frequencies, since from hark.preference p where p.recipient_id = w.recipient_id limit 1
+           ) p on true
 ),
 willing as (
     select c.recipient_id, c.back
