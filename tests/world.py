@@ -35,6 +35,7 @@ from hark.delivery.backoff import Backoff
 from hark.delivery.claim import next_due
 from hark.delivery.handover import Outcome, Prepared, Verdict
 from hark.delivery.reap import Reaped, reap
+from hark.digests import Planned, Planner
 from hark.guarded.addresses import Allowed
 from hark.guarded.client import Guarded
 from hark.postgres.database import Database, open_database
@@ -272,17 +273,32 @@ class World:
         """One round of attempts of what is due."""
         return await self.sender(**given).attempt_due()
 
+    def planner(self, **given: Any) -> Planner:
+        """What plans digests, by the virtual clock."""
+        return Planner(self.database, self.clock, self.catalogue, **given)
+
+    async def plan(self, **given: Any) -> list[Planned]:
+        """Plan until nothing is due; what each step did."""
+        planner, done = self.planner(**given), []
+        while (step := await planner.step()).more:
+            done.append(step)
+        return done
+
     async def drain(self) -> None:
         """Do all that is due by now."""
-        await Worker(self.database, self.clock, [self.sender()]).drain()
+        await Worker(self.database, self.clock, [self.sender()], planner=self.planner()).drain()
 
     async def run_until(self, end: datetime) -> None:
         """Work, moving the clock from one due moment to the next, up to `end`."""
         await self.drain()
-        while (due := await next_due(self.database, Channel.EMAIL)) is not None and due <= end:
+        while (due := await self._next_due()) is not None and due <= end:
             self.clock.move_to(max(due, self.clock.now()))
             await self.drain()
         self.clock.move_to(end)
+
+    async def _next_due(self) -> datetime | None:
+        moments = [await next_due(self.database, Channel.EMAIL), await self.planner().next_at()]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     async def reap(
         self, *, backoff: Backoff | None = None, answer_wait: timedelta = timedelta(minutes=15), limit: int = 1000

@@ -51,6 +51,8 @@ _DECIDED = (KNOWN_BY_KEY, APPLYING, DECIDED_AS_ANY)
 FAN_OUT_FRESH = chain(PICKED_FRESH, MATCHED, *_DECIDED, *_WRITTEN, PROGRESSED, end=_SQL["fan_out"])
 FAN_OUT_ONE = chain(PICKED_ONE, MATCHED, *_DECIDED, *_WRITTEN, PROGRESSED, end=_SQL["fan_out"])
 CHUNK_AHEAD = _SQL["chunk_ahead"]
+GATHERED = _SQL["gathered"]
+"""What puts messages that are `wanted` into those that gather; digests go the same way."""
 FAN_OUT_BEGUN = chain(
     *(PICKED_AGAIN, MATCHED_IN_RANGE, KNOWN_IN_RANGE, RULES_OF_ONE, DECIDED_AS_ONE),
     *(*_WRITTEN_OF_ONE, PROGRESSED_IN_RANGE),

@@ -191,6 +191,7 @@ async def choose(
         "now": now,
     }
     async with database.transaction() as connection:
+        await _note_return(connection, database.schema, recipient, reason, now)
         await connection.execute(_SQL["choose"].text(database.schema), given)
         if frequency is not None:
             switch = Switch(recipient, reason, frequency, own=True)
@@ -206,8 +207,21 @@ async def unchoose(database: Database, recipient: str, reason: str, now: datetim
     default = Frequency((await _known_reason(database, reason)).frequency)
     async with database.transaction() as connection:
         given = {"recipient": recipient, "reason": reason, "now": now}
+        await _note_return(connection, database.schema, recipient, reason, now)
         await connection.execute(_SQL["unchoose"].text(database.schema), given)
         await move_waiting(connection, database.schema, [Switch(recipient, reason, default, own=False)], now)
+
+
+async def _note_return(
+    connection: AsyncConnection[Any], schema: str, recipient: str, reason: str, now: datetime
+) -> None:
+    """Note, before a choice is stored, that what was before `now` is no news to them.
+
+    Only where the reason has a feed and they do not get digests of it as things stand: whoever comes back, or chooses a
+    feed for the first time, is not flooded with what was missed.
+    """
+    given = {"recipients": [recipient], "reasons": [reason], "now": now}
+    await connection.execute(_SQL["note_return"].text(schema), given)
 
 
 async def _known_reason(database: Database, reason: str) -> _Installed:

@@ -64,6 +64,13 @@ select now(), 'key' || n, 'publish', 'event:1' from generate_series(1, 20000) n;
 update hark.delivery set state = 'SENDING', gathering = false, attempt = 1, worker = 'w', lease_until = now()
  where id <= 500;
 update hark.delivery set state = 'SENT', outcome = 'unknown', lease_until = null where id <= 250;
+update hark.recipient set zone = 'Etc/GMT+' || right(id, 2)::int % 12 where right(id, 1) <> '0';
+insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, missed, items,
+                         keys, total, planned_at)
+select d.recipient_id, 'r', date '2026-11-20' - n, d.id, '10:10:', now(), '10:10:', now(), 0, '[]', '{k}', 1, now()
+  from hark.delivery d, generate_series(1, 3) n;
+insert into hark.walk (slot_id, reason, due_at, period, missed, opened_at, retry_at)
+select id, 'r', timestamptz '2026-11-23 12:00Z', '2026-11-23', 0, now(), timestamptz '2026-11-23 12:00Z' from hark.slot;
 """
 
 BEGUN = {
@@ -93,6 +100,30 @@ SWITCHED = {
     "own": [True] * 200,
     "held_recipients": WHO,
     "held_ids": HELD["ids"],
+    "now": NOW,
+}
+
+SLOT = {
+    "slot": 1,
+    "reason": "r",
+    "frequency": "daily",
+    "zone": "Etc/GMT+3",
+    "digest_at": None,
+    "digest_weekday": None,
+    "due_at": NOW,
+    "period": NOW.date(),
+    "missed": 0,
+    "reached": "user-020000",
+    "chunk": 200,
+    "expected": 200,
+    "ago": NOW - timedelta(days=1),
+    "answered_by": NOW,
+    "overlap": timedelta(days=1),
+    "cap": 10,
+    "keys_kept": 10,
+    "at_least_once": False,
+    "until": None,
+    "until_at": NOW,
     "now": NOW,
 }
 
@@ -157,6 +188,11 @@ HOT: dict[str, dict[str, Any]] = {
     },
     "inbox.unread": {"recipient": "user-000001"},
     "inbox.mark_read": {"recipient": "user-000001", "events": [1], "now": NOW},
+    "planning.taken": {"now": NOW, "reasons": ["r"], "lent_until": NOW},
+    "planning.expected": SLOT,
+    "planning.ask": SLOT,
+    "planning.plan": SLOT,
+    "shown.next": {**SLOT, "recipient": "user-000001"},
     "batching.fan_out_fresh": {"events": 500, "pairs": 100, "now": NOW},
     "batching.chunk_ahead": {"pairs": 20000},
     "batching.fan_out_begun": BEGUN,

@@ -33,6 +33,9 @@ class Settings:
     send_chunk: int = 50
     fanout_events: int = 500
     fanout_chunk: int = 20_000
+    digest_chunk: int = 5_000
+    digest_lead: timedelta = timedelta(minutes=10)
+    feed_timeout: timedelta = timedelta(seconds=30)
     poll_period: timedelta = timedelta(seconds=1)
     poll_floor: timedelta = timedelta(milliseconds=20)
     lease: timedelta = timedelta(seconds=30)
@@ -66,6 +69,9 @@ READ: Mapping[str, Callable[[object], object]] = {
     "send_chunk": kinds.count(1, 1_000),
     "fanout_events": kinds.count(1, 10_000),
     "fanout_chunk": kinds.count(100, 1_000_000),
+    "digest_chunk": kinds.count(10, 100_000),
+    "digest_lead": kinds.duration(timedelta(0), 3600 * _SECOND),
+    "feed_timeout": kinds.duration(_SECOND, 600 * _SECOND),
     "poll_period": kinds.duration(10 * _MILLISECOND, 60 * _SECOND),
     "poll_floor": kinds.duration(_MILLISECOND, 60 * _SECOND),
     "lease": kinds.duration(5 * _SECOND, 3600 * _SECOND),

@@ -52,6 +52,7 @@ class Pipeline:
         waiting_since: when the event was published that is next to be fanned out.
         due: deliveries that may be claimed now; `next_due` is when the first of all that wait is.
         rated_until: when the rate limit has all its credit again; before that it may be what holds up what is due.
+        walks_failing: how many mornings wait for a feed that fails, `feed_fault` what it says.
         not_rendered: deliveries that wait because their words broke; `again`, all that wait for another attempt.
         unanswered: deliveries handed over without an answer yet; `unknown`, those that will not get one any more.
     """
@@ -65,6 +66,8 @@ class Pipeline:
     reasons: int
     preferences: Count
     notifications: Count
+    walks_failing: Count
+    feed_fault: str | None
     gathering: Count
     due: Count
     next_due: datetime | None
@@ -144,6 +147,8 @@ class _Counted:
     reasons: int
     preferences: int
     about_preferences: int
+    walks_failing: int
+    feed_fault: str | None
     gathering: int
     due: int
     next_due: datetime | None
@@ -187,6 +192,8 @@ async def pipeline(database: Database, now: datetime) -> Pipeline:
         reasons=counted.reasons,
         preferences=Count(counted.preferences, counted.about_preferences),
         notifications=Count(counted.notifications, counted.about_notifications),
+        walks_failing=Count(counted.walks_failing),
+        feed_fault=counted.feed_fault,
         gathering=Count(counted.gathering),
         due=Count(counted.due),
         next_due=counted.next_due,
@@ -245,12 +252,18 @@ async def preferences(database: Database, recipient: str) -> list[PreferenceLine
 
 def advice(seen: Pipeline) -> list[str]:
     """What to look at next, the most pressing first; never empty."""
-    return [*_set_aside(seen), *_advice(seen)] or [_quiet(seen)]
+    return [*_set_aside(seen), *_failing(seen), *_advice(seen)] or [_quiet(seen)]
 
 
 def _set_aside(seen: Pipeline) -> Iterator[str]:
     if seen.set_aside.counted:
         yield f"{_are(seen.set_aside, 'event')} set aside, told to nobody: its row in hark.event says why (set_aside)"
+
+
+def _failing(seen: Pipeline) -> Iterator[str]:
+    if seen.walks_failing.counted:
+        mornings = "1 morning" if seen.walks_failing.counted == 1 else f"{seen.walks_failing} mornings"
+        yield f"digests of {mornings} wait for a feed that fails: {seen.feed_fault}"
 
 
 def _advice(seen: Pipeline) -> Iterator[str]:

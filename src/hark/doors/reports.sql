@@ -14,6 +14,8 @@ select
     (select count(*) from hark.reason where not retired) as reasons,
     (select count(*) from (select from hark.preference limit %(bound)s) _) as preferences,
     (select greatest(reltuples, 0)::bigint from pg_class where oid = 'hark.preference'::regclass) as about_preferences,
+    (select count(*) from hark.walk where done_at is null and failures > 0) as walks_failing,
+    (select min(fault) from hark.walk where done_at is null and failures > 0) as feed_fault,
     (select count(*) from (select from hark.delivery where gathering limit %(bound)s) _) as gathering,
     (select count(*) from (select from hark.delivery
                             where state = 'PENDING' and channel = any(%(channels)s::hark.channel[]) and due_at <= %(now)s
@@ -59,7 +61,9 @@ select name from hark.migration
 -- name: idle
 select not exists (select from hark.event where fanned_out_at is null)
    and not exists (select from hark.delivery where state = 'PENDING' and channel = 'email' and due_at <= %(now)s)
-   and not exists (select from hark.delivery where state = 'SENDING') as yes
+   and not exists (select from hark.delivery where state = 'SENDING')
+   and not exists (select from hark.slot where next_due <= %(now)s)
+   and not exists (select from hark.walk where done_at is null and failures = 0 and retry_at <= %(now)s) as yes
 
 -- name: user_types
 select name from hark.user_type order by name

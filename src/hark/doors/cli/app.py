@@ -13,6 +13,7 @@ from hark.doors.cli.frame import HAPPENED, START, WHO, AutoMigrate, Call, Databa
 from hark.doors.cli.output import Output
 from hark.doors.cli.verbs import (
     catalogue,
+    digests,
     happened,
     keys,
     overview,
@@ -52,7 +53,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
     )
     app.callback()(_alone)
-    for verbs in (start, happened, trials, recipients, subscriptions, preferences, catalogue, keys):
+    for verbs in (start, happened, trials, recipients, subscriptions, preferences, digests, catalogue, keys):
         verbs.add_to(app)
     return app
 

@@ -22,6 +22,7 @@ from hark.delivery.cap import Cap
 from hark.delivery.gcra import Gcra
 from hark.delivery.handover import Outbound
 from hark.delivery.limits import Limits, OwnRate
+from hark.digests import Planned, Planner
 from hark.doors import product_sources, reports
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
@@ -58,6 +59,7 @@ class Tally:
 
     events: int = 0
     notifications: int = 0
+    digests: int = 0
     claimed: int = 0
     accepted: int = 0
     canceled: int = 0
@@ -71,6 +73,10 @@ class Tally:
         self.events += done.events - done.begun
         self.notifications += done.notifications
 
+    def planned(self, done: Planned) -> None:
+        """Count a chunk of digests."""
+        self.digests += done.planned
+
     def attempted(self, done: Attempted) -> None:
         """Count a round of attempts."""
         for name in ("claimed", "accepted", "canceled", "deferred", "refused", "unknown", "given_back"):
@@ -78,8 +84,9 @@ class Tally:
 
     def line(self) -> str:
         """For people."""
+        digests = f"{self.digests:,} digests planned; " if self.digests else ""
         return (
-            f"{self.events:,} events fanned out to {self.notifications:,}; of {self.claimed:,} attempts"
+            f"{self.events:,} events fanned out to {self.notifications:,}; {digests}of {self.claimed:,} attempts"
             f" {self.accepted:,} accepted, {self.canceled:,} canceled, {self.deferred:,} deferred,"
             f" {self.refused:,} refused, {self.unknown:,} unknown, {self.given_back:,} given back"
         )
@@ -156,7 +163,19 @@ async def build_worker(
         senders=senders,
         chunk=ChunkSize(events=settings.fanout_events, begun=settings.fanout_chunk),
         pace=Pace(floor=settings.poll_floor, period=settings.poll_period),
-        watch=Watch(tally.fanned_out, tally.attempted),
+        watch=Watch(tally.fanned_out, tally.attempted, tally.planned),
+        planner=_planner(session, settings, clock),
+    )
+
+
+def _planner(session: Session, settings: Settings, clock: Clock) -> Planner:
+    return Planner(
+        session.database,
+        clock,
+        session.need_catalogue(),
+        lead=settings.digest_lead,
+        chunk=settings.digest_chunk,
+        asking=Asking(timeout=settings.feed_timeout),
     )
 
 
