@@ -1,0 +1,97 @@
+"""Hark beside the forum, in one process, on a clock that can be moved; in production it is `hark worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import psycopg
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from examples.forum import posts
+from hark import audience, preferences
+from hark.audience import Recipient
+from hark.catalogue import Catalogue, Channel, load_catalogue
+from hark.channels.maildir import MaildirChannel
+from hark.delivery.attempt import Sender
+from hark.postgres.database import Database, open_database
+from hark.postgres.migrate import migrate
+from hark.rendering import Renderer
+from hark.worker import Worker, worker_name
+
+HERE = Path(__file__).parent
+PEOPLE = {"ada": "Europe/Berlin", "ben": "America/New_York", "cleo": "Asia/Kolkata", "dan": "Pacific/Auckland"}
+
+
+@dataclass(slots=True)
+class MovedClock:
+    """Real time, plus what was skipped."""
+
+    skipped: timedelta = timedelta(0)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.skipped
+
+    def until_morning(self, zone: ZoneInfo) -> timedelta:
+        """How long it is until tomorrow, eight o'clock."""
+        tomorrow = self.now().astimezone(zone).date() + timedelta(days=1)
+        return datetime.combine(tomorrow, time(8), zone) - self.now()
+
+
+@dataclass(frozen=True, slots=True)
+class Forum:
+    """The forum's tables through `engine`, Hark's through `database`, and the worker that does what is due."""
+
+    engine: AsyncEngine
+    database: Database
+    catalogue: Catalogue
+    clock: MovedClock
+    worker: Worker
+    mails: Path
+    _working: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def catch_up(self) -> None:
+        """Do all that is due by the clock."""
+        async with self._working:
+            await self.worker.drain()
+
+    async def work(self) -> None:
+        """Do what is due, for as long as the forum runs."""
+        while True:
+            try:
+                await self.catch_up()
+            except Exception:
+                structlog.get_logger(__name__).exception("the worker tries again")
+            await asyncio.sleep(0.3)
+
+
+@asynccontextmanager
+async def open_forum(dsn: str, mails: Path, clock: MovedClock) -> AsyncIterator[Forum]:
+    """The forum on a fresh database, with Hark's tables, its catalogue and a few people in it."""
+    await migrate(dsn)
+    catalogue = load_catalogue(HERE / "hark.toml", os.environ)
+    engine = create_async_engine("postgresql+psycopg://", async_creator=lambda: psycopg.AsyncConnection.connect(dsn))
+    async with open_database(dsn) as database:
+        channel = MaildirChannel(mails, sender=catalogue.email.sender if catalogue.email else "")
+        renderer = Renderer(catalogue, "forum.example", await database.installation())
+        sender = Sender(database, Channel.EMAIL, channel, renderer, clock, worker_name())
+        await preferences.install(database, catalogue, retire=True)
+        await _populate(engine, database, clock.now())
+        yield Forum(engine, database, catalogue, clock, Worker(database, clock, [sender]), mails)
+        await engine.dispose()
+
+
+async def _populate(engine: AsyncEngine, database: Database, now: datetime) -> None:
+    people = [Recipient(who, "Members", f"{who}@forum.example", True, zone=zone) for who, zone in PEOPLE.items()]
+    await audience.put_recipients(database, people, now)
+    async with AsyncSession(engine) as session, session.begin():
+        await (await session.connection()).exec_driver_sql((HERE / "schema.sql").read_text())
+        post = await posts.write(session, "ada", "Welcome", "Say hello. @ben would reach Ben.", now)
+        await posts.comment(session, "ben", post, None, "Hello everybody!", now)
