@@ -34,18 +34,18 @@ def main(port: int) -> None:
 
 
 def _serve(dsn: str, mails: Path, port: int) -> None:
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_forum(dsn, mails, MovedClock()) as app.state.forum:
-            working = asyncio.create_task(app.state.forum.work())
-            yield
-            working.cancel()
-
-    app.router.lifespan_context = lifespan
     with socket.create_server(("127.0.0.1", port)) as listening:
-        sys.stderr.write(f"The forum is at http://127.0.0.1:{listening.getsockname()[1]} (Ctrl-C ends it)\n")
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
-        uvicorn.Server(config).run(sockets=[listening])
+
+        @contextlib.asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            async with open_forum(dsn, mails, MovedClock()) as app.state.forum:
+                working = asyncio.create_task(app.state.forum.work())
+                sys.stderr.write(f"The forum is at http://127.0.0.1:{listening.getsockname()[1]} (Ctrl-C ends it)\n")
+                yield
+                working.cancel()
+
+        app.router.lifespan_context = lifespan
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)).run(sockets=[listening])
 
 
 main(int(sys.argv[1]) if sys.argv[1:] else 8000)
