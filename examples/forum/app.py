@@ -1,8 +1,5 @@
 """The forum's pages: server-rendered, no JavaScript, no passwords (choose who you are: it is an example)."""
 
-from __future__ import annotations
-
-import email
 import email.policy
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,18 +12,20 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
-from sqlalchemy import func, select, text
+from sqlalchemy import Text, cast, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from examples.forum import posts
 from examples.forum.posts import Comment, Like, Post
 from examples.forum.running import HERE, PEOPLE, Forum
 from hark import audience, inbox, preferences
-from hark.audience import Subscription
 from hark.catalogue import Frequency
 
 SAFE = "default-src 'none'; style-src 'self' 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
-FOLLOWS = text("select entity, muted from hark.subscription where recipient_id = :me and entity = any(:entities)")
+FOLLOWS = text(
+    "select split_part(entity, ':', 1) as kind, muted from hark.subscription"
+    " where recipient_id = :me and entity = any(:entities)"
+)
 CHOSEN = text("select frequencies from hark.preference where recipient_id = :me")
 PAGES = Jinja2Templates(HERE / "templates")
 app = FastAPI(openapi_url=None)
@@ -101,8 +100,8 @@ async def front_page(here: Here) -> Response:
 
 @app.post("/posts")
 async def write(here: Here) -> Response:
-    title, words = here.need("title")[:120], here.need("text")
-    post = await posts.write(here.session, here.me, title, words, here.forum.clock.now())
+    title, now = here.need("title")[:120], here.forum.clock.now()
+    post = await posts.write(here.session, here.me, title, here.need("text"), now)
     return to(f"/posts/{post.id}")
 
 
@@ -110,9 +109,8 @@ async def write(here: Here) -> Response:
 async def show_post(here: Here, number: str) -> Response:
     post = await here.post(number)
     comments = await here.session.scalars(select(Comment).where(Comment.post_id == post.id).order_by(Comment.id))
-    entities = [f"post:{post.id}", f"person:{post.author}"]
-    follows = await here.session.execute(FOLLOWS, {"me": here.me, "entities": entities})
-    heard = {row.entity.partition(":")[0]: not row.muted for row in follows}
+    asked = {"me": here.me, "entities": [f"post:{post.id}", f"person:{post.author}"]}
+    heard = {row.kind: not row.muted for row in await here.session.execute(FOLLOWS, asked)}
     return await here.page("post", post=post, comments=comments.all(), heard=heard)
 
 
@@ -120,12 +118,13 @@ async def show_post(here: Here, number: str) -> Response:
 async def act(here: Here, number: str, what: str) -> Response:
     """What somebody does about a post."""
     post, form, now, hark = await here.post(number), here.form, here.forum.clock.now(), here.forum.database
-    whom = [Subscription(here.me, f"person:{post.author}" if form.get("of") == "author" else f"post:{post.id}")]
+    entity = f"person:{post.author}" if form.get("of") == "author" else f"post:{post.id}"
+    whom = [audience.Subscription(here.me, entity)]
     match what:
         case "comment":
-            answers = form.get("answers", "")
-            found = select(Comment.id).where(Comment.post_id == post.id, Comment.id == int(answers or 0))
-            await posts.comment(here.session, here.me, post, await here.session.scalar(found), here.need("text"), now)
+            named = (Comment.post_id == post.id) & (cast(Comment.id, Text) == form.get("answers"))
+            answered = await here.session.scalar(select(Comment.id).where(named))
+            await posts.comment(here.session, here.me, post, answered, here.need("text"), now)
         case "like":
             await posts.like(here.session, here.me, post, now)
         case "follow":

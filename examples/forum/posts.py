@@ -1,7 +1,5 @@
 """Posts, comments and likes: each is written, and told to Hark as one event, in one transaction."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 
@@ -50,9 +48,7 @@ async def write(session: AsyncSession, me: str, title: str, text: str, now: date
     await session.flush()
     about, said = f"post:{post.id}", {"title": title, "text": text, "path": f"/posts/{post.id}"}
     whom = [f"person:{me}"]
-    await hark.apublish(
-        session, "new_post", entities=whom, actor=me, about=about, payload=said, key=about, occurred_at=now
-    )
+    await hark.apublish(session, "new_post", entities=whom, actor=me, about=about, payload=said, occurred_at=now)
     return post
 
 
@@ -61,17 +57,12 @@ async def comment(session: AsyncSession, me: str, post: Post, answers: int | Non
     written = Comment(post_id=post.id, author=me, text=text, at=now)
     session.add(written)
     await session.flush()
-    about = f"comment:{written.id}"
+    about, path = f"comment:{written.id}", f"/posts/{post.id}#comment-{written.id}"
+    said = {"title": post.title, "text": text, "path": path}
+    named = sorted({name.lower() for name in re.findall(r"(?<![\w@])@(\w{1,20})", text)})
+    of = [f"comment:{answers}", f"post:{post.id}"] if answers else [f"post:{post.id}"]
     await hark.apublish(
-        session,
-        "thread_reply",
-        to=sorted({name.lower() for name in re.findall(r"(?<![\w@])@(\w{1,20})", text)}),
-        entities=[f"comment:{answers}", f"post:{post.id}"] if answers else [f"post:{post.id}"],
-        actor=me,
-        about=about,
-        payload={"title": post.title, "text": text, "path": f"/posts/{post.id}#comment-{written.id}"},
-        key=about,
-        occurred_at=now,
+        session, "thread_reply", to=named, entities=of, actor=me, about=about, payload=said, key=about, occurred_at=now
     )
 
 
@@ -81,7 +72,5 @@ async def like(session: AsyncSession, me: str, post: Post, now: datetime) -> Non
     if await session.scalar(liked) is None or post.author == me:
         return
     about, said = f"post:{post.id}", {"title": post.title, "text": post.text, "path": f"/posts/{post.id}"}
-    key = f"like:{post.id}:{me}"
-    await hark.apublish(
-        session, "post_liked", to=[post.author], actor=me, about=about, payload=said, key=key, occurred_at=now
-    )
+    whom = [post.author]
+    await hark.apublish(session, "post_liked", to=whom, actor=me, about=about, payload=said, occurred_at=now)

@@ -1,7 +1,5 @@
 """Hark beside the forum, in one process, on a clock that can be moved; in production it is `hark worker`."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import AsyncIterator
@@ -17,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from examples.forum import posts
 from hark import audience, preferences
-from hark.audience import Recipient
 from hark.catalogue import Catalogue, Channel, load_catalogue
 from hark.channels.maildir import MaildirChannel
 from hark.delivery.attempt import Sender
@@ -89,8 +86,9 @@ async def open_forum(dsn: str, mails: Path, clock: MovedClock) -> AsyncIterator[
 
 
 async def _populate(engine: AsyncEngine, database: Database, now: datetime) -> None:
-    people = [Recipient(who, "Members", f"{who}@forum.example", True, zone=zone) for who, zone in PEOPLE.items()]
-    await audience.put_recipients(database, people, now)
+    people = PEOPLE.items()
+    known = [audience.Recipient(who, "Members", f"{who}@forum.example", True, zone=zone) for who, zone in people]
+    await audience.put_recipients(database, known, now)
     async with AsyncSession(engine) as session, session.begin():
         await (await session.connection()).exec_driver_sql((HERE / "schema.sql").read_text())
         post = await posts.write(session, "ada", "Welcome", "Say hello. @ben would reach Ben.", now)
