@@ -22,10 +22,7 @@ from hark import audience, inbox, preferences
 from hark.catalogue import Frequency
 
 SAFE = "default-src 'none'; style-src 'self' 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
-FOLLOWS = text(
-    "select split_part(entity, ':', 1) as kind, muted from hark.subscription"
-    " where recipient_id = :me and entity = any(:entities)"
-)
+FOLLOWS = text("select entity, muted from hark.subscription where recipient_id = :me and entity in (:post, :person)")
 CHOSEN = text("select frequencies from hark.preference where recipient_id = :me")
 PAGES = Jinja2Templates(HERE / "templates")
 app = FastAPI(openapi_url=None)
@@ -109,8 +106,8 @@ async def write(here: Here) -> Response:
 async def show_post(here: Here, number: str) -> Response:
     post = await here.post(number)
     comments = await here.session.scalars(select(Comment).where(Comment.post_id == post.id).order_by(Comment.id))
-    asked = {"me": here.me, "entities": [f"post:{post.id}", f"person:{post.author}"]}
-    heard = {row.kind: not row.muted for row in await here.session.execute(FOLLOWS, asked)}
+    asked = {"me": here.me, "post": f"post:{post.id}", "person": f"person:{post.author}"}
+    heard = {row.entity.partition(":")[0]: not row.muted for row in await here.session.execute(FOLLOWS, asked)}
     return await here.page("post", post=post, comments=comments.all(), heard=heard)
 
 

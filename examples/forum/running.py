@@ -86,8 +86,7 @@ async def open_forum(dsn: str, mails: Path, clock: MovedClock) -> AsyncIterator[
 
 
 async def _populate(engine: AsyncEngine, database: Database, now: datetime) -> None:
-    people = PEOPLE.items()
-    known = [audience.Recipient(who, "Members", f"{who}@forum.example", True, zone=zone) for who, zone in people]
+    known = [audience.Recipient(who, "Members", f"{who}@forum.example", True, zone=PEOPLE[who]) for who in PEOPLE]
     await audience.put_recipients(database, known, now)
     async with AsyncSession(engine) as session, session.begin():
         await (await session.connection()).exec_driver_sql((HERE / "schema.sql").read_text())
