@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
-from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 from sqlalchemy import Text, cast, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,12 +20,11 @@ from examples.forum.running import HERE, PEOPLE, Forum
 from hark import audience, inbox, preferences
 from hark.catalogue import Frequency
 
-SAFE = "default-src 'none'; style-src 'self' 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
+SAFE = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
 FOLLOWS = text("select entity, muted from hark.subscription where recipient_id = :me and entity in (:post, :person)")
 CHOSEN = text("select frequencies from hark.preference where recipient_id = :me")
 PAGES = Jinja2Templates(HERE / "templates")
 app = FastAPI(openapi_url=None)
-app.mount("/static", StaticFiles(directory=HERE / "static"))
 
 
 @app.middleware("http")

@@ -18,6 +18,7 @@ from hark import audience, preferences
 from hark.catalogue import Catalogue, Channel, load_catalogue
 from hark.channels.maildir import MaildirChannel
 from hark.delivery.attempt import Sender
+from hark.digests import Planner
 from hark.postgres.database import Database, open_database
 from hark.postgres.migrate import migrate
 from hark.rendering import Renderer
@@ -79,9 +80,10 @@ async def open_forum(dsn: str, mails: Path, clock: MovedClock) -> AsyncIterator[
         channel = MaildirChannel(mails, sender=catalogue.email.sender if catalogue.email else "")
         renderer = Renderer(catalogue, "forum.example", await database.installation())
         sender = Sender(database, Channel.EMAIL, channel, renderer, clock, worker_name())
+        worker = Worker(database, clock, [sender], planner=Planner(database, clock, catalogue))
         await preferences.install(database, catalogue, retire=True)
         await _populate(engine, database, clock.now())
-        yield Forum(engine, database, catalogue, clock, Worker(database, clock, [sender]), mails)
+        yield Forum(engine, database, catalogue, clock, worker, mails)
         await engine.dispose()
 
 
