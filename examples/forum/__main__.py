@@ -30,8 +30,8 @@ def main(port: int) -> None:
 
 
 async def _serve(dsn: str, mails: Path, door: socket.socket) -> None:
-    async with open_forum(dsn, mails, MovedClock()) as app.state.forum:
-        working = asyncio.create_task(app.state.forum.work())
+    async with open_forum(dsn, mails, MovedClock()) as app.state.forum, asyncio.TaskGroup() as tasks:
+        working = tasks.create_task(app.state.forum.work())
         sys.stderr.write(f"The forum is at http://127.0.0.1:{door.getsockname()[1]} (Ctrl-C ends it)\n")
         await uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)).serve([door])
         working.cancel()

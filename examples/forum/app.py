@@ -175,9 +175,8 @@ async def mailbox(here: Here) -> Response:
 @app.post("/clock")
 async def move_clock(here: Here) -> Response:
     """Skip five minutes, or all until tomorrow at eight where they are; what is due by then is done."""
-    forum, morning = here.forum, here.form.get("to") == "morning"
-    forum.clock.skipped += forum.clock.until_morning(ZoneInfo(PEOPLE[here.me])) if morning else timedelta(minutes=5)
-    await forum.catch_up()
+    morning = here.forum.clock.until_morning(ZoneInfo(PEOPLE[here.me]))
+    await here.forum.skip(morning if here.form.get("to") == "morning" else timedelta(minutes=5))
     return to("/mailbox")
 
 

@@ -168,7 +168,6 @@ async def test_a_thread_read_daily_comes_with_the_front_page(street: Street) -> 
     await street.ada.sends("/settings", thread_reply="daily")
     await street.cleo.sends("/posts/1/comment", text="Hello!")
     await street.cleo.writes("News")
-    await street.later(timedelta(minutes=5))
     await street.morning_of(street.ada)
     assert len(await street.ada.mails()) == 1
     page = await street.ada.sees("/mailbox")

@@ -69,8 +69,7 @@ class Street:
 
     async def later(self, by: timedelta) -> None:
         """Time passes, and what is due is done."""
-        self.forum.clock.skipped += by
-        await self.forum.catch_up()
+        await self.forum.skip(by)
 
     async def morning_of(self, who: Somebody, *, but: timedelta = timedelta(0)) -> None:
         """It becomes tomorrow, eight o'clock where they are (or so long before)."""
