@@ -22,6 +22,7 @@ from hark.postgres.database import Database, open_database
 from hark.postgres.migrate import migrate
 from hark.rechecks import Rechecks
 from hark.rendering import Renderer
+from hark.sources import Asking
 from hark.worker import Worker
 
 HERE = Path(__file__).parent
@@ -83,7 +84,7 @@ async def open_forum(dsn: str, mails: Path, clock: MovedClock) -> AsyncIterator[
     async with open_database(dsn) as database:
         channel = MaildirChannel(mails, sender=catalogue.email.sender if catalogue.email else "")
         renderer = Renderer(catalogue, "forum.example", await database.installation())
-        rechecks = Rechecks.of(catalogue)
+        rechecks = Rechecks.of(catalogue, Asking())
         sender = Sender(database, Channel.EMAIL, channel, renderer, clock, "forum", rechecks=rechecks)
         worker = Worker(database, clock, [sender], planner=Planner(database, clock, catalogue))
         await preferences.install(database, catalogue, retire=True)
