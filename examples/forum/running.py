@@ -82,10 +82,9 @@ async def open_forum(dsn: str, mails: Path, clock: MovedClock) -> AsyncIterator[
     catalogue = load_catalogue(HERE / "hark.toml", os.environ)
     engine = create_async_engine("postgresql+psycopg://", async_creator=lambda: psycopg.AsyncConnection.connect(dsn))
     async with open_database(dsn) as database:
-        channel = MaildirChannel(mails, sender=catalogue.email.sender if catalogue.email else "")
+        box = MaildirChannel(mails, sender=catalogue.email.sender if catalogue.email else "")
         renderer = Renderer(catalogue, "forum.example", await database.installation())
-        rechecks = Rechecks.of(catalogue, Asking())
-        sender = Sender(database, Channel.EMAIL, channel, renderer, clock, "forum", rechecks=rechecks)
+        sender = Sender(database, Channel.EMAIL, box, renderer, clock, "1", rechecks=Rechecks.of(catalogue, Asking()))
         worker = Worker(database, clock, [sender], planner=Planner(database, clock, catalogue))
         await preferences.install(database, catalogue, retire=True)
         await _populate(engine, database, clock.now())
