@@ -160,8 +160,10 @@ async def test_what_goes_in_the_last_minutes_goes_out_of_the_message_and_an_edit
     assert await street.ben.mails() == []
     await street.cleo.sends(f"{private}/hide")
     await street.cleo.sends(f"{deleted}/delete")
+    await street.ada.sends("/posts/1/edit", text="In other words.")
     await street.later(timedelta(minutes=6))
     assert await street.ben.mails() == ["New on the forum: Welcome"]
+    assert "In other words." in await street.ben.sees("/mailbox")
 
 
 async def test_a_thread_read_daily_comes_with_the_front_page(street: Street) -> None:

@@ -20,10 +20,10 @@ from hark import inbox
 HERE = "http://forum.example"
 
 
-def from_noon() -> MovedClock:
-    """A clock that shows noon, the day after tomorrow: never near anybody's morning, whenever the test runs."""
+def from_afternoon() -> MovedClock:
+    """A clock that shows the afternoon of the day after tomorrow: not near Ada's or Ben's morning, whenever this runs."""
     now = datetime.now(UTC)
-    return MovedClock(datetime.combine(now.date() + timedelta(days=2), time(12), UTC) - now)
+    return MovedClock(datetime.combine(now.date() + timedelta(days=2), time(15), UTC) - now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Street:
 @asynccontextmanager
 async def open_street(dsn: str, mails: Path) -> AsyncIterator[Street]:
     """The forum as it is after its start: Ada's post, and Ben's comment on it."""
-    async with open_forum(dsn, mails, from_noon()) as forum:
+    async with open_forum(dsn, mails, from_afternoon()) as forum:
         app.state.forum = forum
         await forum.catch_up()
         street = Street(forum)
