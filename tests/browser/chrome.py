@@ -37,7 +37,6 @@ def find_chromium() -> str:
 class Tab:
     """One page of a browser."""
 
-    _process: subprocess.Popen[bytes]
     _commands: int
     _answers: int
     _session: str = ""
@@ -145,7 +144,7 @@ def open_chromium(profile: Path) -> Iterator[Tab]:
     ours_in, theirs_out = os.pipe()
     log = (profile.parent / "chromium.log").open("wb")
     process = subprocess.Popen(
-        ["/bin/sh", "-c", 'exec "$@" 3<&"$IN" 4>&"$OUT"', "sh", program, *_FLAGS, f"--user-data-dir={profile}"],
+        ["bash", "-c", 'exec "$@" 3<&"$IN" 4>&"$OUT"', "bash", program, *_FLAGS, f"--user-data-dir={profile}"],
         env={**os.environ, "IN": str(theirs_in), "OUT": str(theirs_out)},
         pass_fds=(theirs_in, theirs_out),
         stdin=subprocess.DEVNULL,
@@ -154,7 +153,7 @@ def open_chromium(profile: Path) -> Iterator[Tab]:
     )
     os.close(theirs_in)
     os.close(theirs_out)
-    tab = Tab(process, ours_out, ours_in)
+    tab = Tab(ours_out, ours_in)
     try:
         tab.begin()
         yield tab

@@ -21,7 +21,7 @@ HERE = "http://forum.example"
 
 
 def from_afternoon() -> MovedClock:
-    """A clock that shows the afternoon of the day after tomorrow: not near Ada's or Ben's morning, whenever this runs."""
+    """A clock that shows an afternoon, the day after tomorrow: near neither Ada's nor Ben's morning."""
     now = datetime.now(UTC)
     return MovedClock(datetime.combine(now.date() + timedelta(days=2), time(15), UTC) - now)
 
