@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import time, timedelta
 from enum import StrEnum
@@ -165,7 +165,7 @@ class Catalogue:
 
 def _nearness(reason: Reason) -> dict[str, object]:
     """Only what there is: a reason without any of it keeps the fingerprint from before there was such a thing."""
-    said: dict[str, list[object]] = {
+    said: dict[str, Sequence[object]] = {
         "narrower": [[facet.reason, facet.kind] for facet in reason.narrower],
         "auto_subscribe": sorted(reason.auto_subscribe),
     }
