@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.book import Book, Row, this_machine
 
 HERE = Path(__file__).parent
-SCRIPTS = ("fanout", "poll_idle", "poll_due", "claim", "send", "pipeline", "replay")
+SCRIPTS = ("fanout", "poll_idle", "poll_due", "claim", "send", "pipeline", "replay", "backfill_preferences")
 
 
 def main() -> None:

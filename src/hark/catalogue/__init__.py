@@ -4,6 +4,7 @@ model.py           the types that the rest of Hark knows
 reading.py         `load_catalogue`: the file's sections, one function each
 reasons.py         one `[reasons.NAME]`
 template_sources.py  its words: strings and files, checked as Jinja
+backfill_rules.py  `[backfills]`: who must approve, who is told
 mail_settings.py   `[channels.email]`: sender, server, what comes from the environment
 nodes.py           values that know their line, so that faults can name it
 toml_lines.py      TOML with line numbers
@@ -13,6 +14,7 @@ wording.py         how faults show what was written, and did you mean …?
 from __future__ import annotations
 
 from hark.catalogue.model import (
+    Backfills,
     Calendar,
     Catalogue,
     Category,
@@ -27,6 +29,7 @@ from hark.catalogue.reading import load_catalogue
 from hark.catalogue.wording import nearest, no_such
 
 __all__ = [
+    "Backfills",
     "Calendar",
     "Catalogue",
     "Category",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from hark.catalogue.backfill_rules import BACKFILL_KEYS, NOTIFY_KEYS, read_backfills
 from hark.catalogue.mail_settings import EMAIL_KEYS, read_email
 from hark.catalogue.model import Calendar, Catalogue, Channel, Email, Reason, Windows
 from hark.catalogue.nodes import Findings, Node, Table, line_fault
@@ -15,7 +16,7 @@ from hark.catalogue.wording import quoted
 from hark.durations import parse_local_time, parse_weekday
 from hark.errors import CatalogueFaults
 
-FILE_SECTIONS = ("user_types", "batching", "calendar", "reasons", "channels", "settings")
+FILE_SECTIONS = ("user_types", "batching", "calendar", "reasons", "channels", "backfills", "settings")
 CALENDAR_KEYS = ("at", "weekday")
 CHANNEL_SECTIONS = ("email",)
 
@@ -29,6 +30,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "reasons.NAME.templates.KIND": FILE_KEYS,
     "channels": CHANNEL_SECTIONS,
     "channels.email": EMAIL_KEYS,
+    "backfills": BACKFILL_KEYS,
+    "backfills.notify": NOTIFY_KEYS,
 }
 """Every key of the file, by the table that it stands in; user types and settings go by names of their own."""
 
@@ -64,8 +67,9 @@ def _catalogue(findings: Findings, folder: Path, environment: Mapping[str, str])
     reasons = _reasons(file, around)
     calendar = _calendar(file)
     email = _email(file, reasons, findings, environment)
+    backfills = read_backfills(file.get("backfills"), reasons)
     _settings(file)
-    return Catalogue(user_types, reasons, email, calendar)
+    return Catalogue(user_types, reasons, email, calendar, backfills)
 
 
 def _user_types(file: Table) -> dict[str, str]:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hark.backfill.run import Runner
 from hark.batching import ChunkSize, FannedOut
 from hark.catalogue import Catalogue, Channel, Email
 from hark.channels.addresses import parse_mailbox
@@ -132,6 +133,7 @@ async def build_worker(
         chunk=ChunkSize(events=settings.fanout_events, begun=settings.fanout_chunk),
         pace=Pace(floor=settings.poll_floor, period=settings.poll_period),
         watch=Watch(tally.fanned_out, tally.attempted),
+        backfills=Runner(session.database, clock, f"{worker_name()}/backfill", lease=settings.lease),
     )
 
 
