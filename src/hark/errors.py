@@ -19,6 +19,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+FAULTS_SHOWN = 50
+"""How many faults of a file are told one by one; the others are a number."""
+
 
 class HarkError(Exception):
     """The root: catch this to catch whatever Hark raises on purpose."""

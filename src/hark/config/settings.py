@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hark.catalogue.wording import printable
-from hark.config import kinds
+from hark.config import kinds, stores
 from hark.durations import format_duration
 
 _DAY = timedelta(days=1)
@@ -39,6 +39,8 @@ class Settings:
     backoff_base: timedelta = timedelta(seconds=30)
     backoff_cap: timedelta = timedelta(hours=2)
     log_level: str = "info"
+    object_stores: tuple[str, ...] = ()
+    object_endpoints: tuple[str, ...] = ()
 
 
 NAMES = tuple(each.name for each in fields(Settings))
@@ -64,6 +66,8 @@ READ: Mapping[str, Callable[[object], object]] = {
     "backoff_base": kinds.duration(_SECOND, _DAY),
     "backoff_cap": kinds.duration(_SECOND, _DAY),
     "log_level": kinds.log_level,
+    "object_stores": stores.object_stores,
+    "object_endpoints": stores.object_endpoints,
 }
 """How each setting is read from what a flag, a variable or the file says."""
 
@@ -86,6 +90,8 @@ def in_words(name: str, value: object) -> str:
         return _masked(str(value))
     if isinstance(value, timedelta):
         return format_duration(value)
+    if isinstance(value, tuple):
+        return printable(", ".join(value)) or "none"
     return str(value).lower() if isinstance(value, bool) else printable(str(value))
 
 

@@ -67,6 +67,8 @@ TUNING = {
     "backoff_base": ("DURATION", "The wait after the first failed attempt; it doubles."),
     "backoff_cap": ("DURATION", "The longest wait between attempts."),
     "log_level": ("LEVEL", "debug, info, warning or error."),
+    "object_stores": ("PLACES", "From where objects may be read, with commas between."),
+    "object_endpoints": ("SERVERS", "Other servers than the clouds' own: s3=URL."),
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""
 

@@ -17,8 +17,8 @@ from typing import Any, Generic, TypeVar
 from hark.audience import Recipient, Subscription
 from hark.catalogue.wording import no_such, quoted
 from hark.doors.files.cells import Faulty, address_of, attribute, attributes, text, truth
-from hark.doors.files.rows import FAULTS_SHOWN, Kind, read, survey
-from hark.errors import BadInput, Fault, FileFaults
+from hark.doors.files.rows import Kind, read, survey
+from hark.errors import FAULTS_SHOWN, BadInput, Fault, FileFaults
 
 __all__ = ["FAULTS_SHOWN", "Known", "Listing", "check_address", "open_recipients", "open_subscriptions"]
 
