@@ -72,7 +72,7 @@ SEED = """
 insert into hark.recipient (id, user_type, address, confirmed, updated_at)
 select 'user-' || lpad(n::text, 8, '0'), 'Students', 'user' || n || '@school.example', true, now()
   from generate_series(1, {users}) n;
-insert into hark.cohort default values;
+insert into hark.cohort (spec, staged_at) values ('{{}}', now());
 insert into hark.cohort_member select 1, id from hark.recipient;
 """
 FILL = """

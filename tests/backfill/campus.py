@@ -78,7 +78,11 @@ class Campus:
     async def cohort(self, members: Sequence[str] | None = None) -> int:
         """A staged cohort of these, or of all; its id."""
         ids = sorted(members) if members is not None else await self.column("select id from hark.recipient order by id")
-        (cohort,) = await self.column("insert into hark.cohort default values returning id")
+        (cohort,) = await self.column(
+            "insert into hark.cohort (spec, members, staged_at) values ('{}', %s, %s) returning id",
+            len(ids),
+            self.clock.now(),
+        )
         await self.run("insert into hark.cohort_member select %s, id from unnest(%s::text[]) id", cohort, ids)
         return int(cohort)
 

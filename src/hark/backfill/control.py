@@ -24,6 +24,8 @@ class Stand:
 
     id: int
     state: State
+    cohort_id: int
+    undoes: int | None
     created_by: str
     approved_by: str | None
     to_change: int
@@ -40,6 +42,8 @@ class Stand:
 class _Stand:
     id: int
     state: str
+    cohort_id: int
+    undoes: int | None
     created_by: str
     approved_by: str | None
     to_change: int
@@ -62,7 +66,17 @@ async def stand(database: Database, backfill: int) -> Stand:
     if not found:
         raise BadInput(f"there is no backfill {backfill}; hark backfill list shows those there are")
     row = found[0]
-    return Stand(row.id, State(row.state), row.created_by, row.approved_by, row.to_change, row.approval_over, row.hash)
+    return Stand(
+        row.id,
+        State(row.state),
+        row.cohort_id,
+        row.undoes,
+        row.created_by,
+        row.approved_by,
+        row.to_change,
+        row.approval_over,
+        row.hash,
+    )
 
 
 async def approve(database: Database, backfill: int, *, who: str, now: datetime) -> Stand:

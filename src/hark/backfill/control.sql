@@ -1,5 +1,5 @@
 -- name: stand
-select id, state::text as state, created_by, approved_by, to_change, approval_over, hash from hark.backfill where id = %(backfill)s
+select id, state::text as state, cohort_id, undoes, created_by, approved_by, to_change, approval_over, hash from hark.backfill where id = %(backfill)s
 
 -- name: alone
 -- Batches hold it shared: it is had when none is under way, and none begins until this transaction ends.

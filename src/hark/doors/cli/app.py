@@ -9,11 +9,22 @@ import typer
 from typer.core import TyperGroup
 
 from hark.doors.cli.exits import ExitCode
-from hark.doors.cli.frame import HAPPENED, START, WHO, AutoMigrate, Call, DatabaseUrl, DataDir, Json, run_call
+from hark.doors.cli.frame import (
+    BACKFILLS,
+    HAPPENED,
+    START,
+    WHO,
+    AutoMigrate,
+    Call,
+    DatabaseUrl,
+    DataDir,
+    Json,
+    run_call,
+)
 from hark.doors.cli.output import Output
-from hark.doors.cli.verbs import catalogue, happened, overview, recipients, start, subscriptions, trials
+from hark.doors.cli.verbs import backfill, catalogue, happened, overview, recipients, start, subscriptions, trials
 
-_PANELS = (START, HAPPENED, WHO)
+_PANELS = (START, HAPPENED, WHO, BACKFILLS)
 
 
 class _Grouped(TyperGroup):
@@ -42,7 +53,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
     )
     app.callback()(_alone)
-    for verbs in (start, happened, trials, recipients, subscriptions, catalogue):
+    for verbs in (start, happened, trials, recipients, subscriptions, catalogue, backfill):
         verbs.add_to(app)
     return app
 

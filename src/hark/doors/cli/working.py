@@ -74,7 +74,7 @@ class Tally:
         )
 
 
-class _Stop:
+class Stop:
     """Told by a signal to end: what is under way is finished first; told twice, at once."""
 
     def __init__(self, output: Output) -> None:
@@ -83,7 +83,7 @@ class _Stop:
         self._output = output
         self._task = asyncio.current_task()
 
-    def __enter__(self) -> _Stop:
+    def __enter__(self) -> Stop:
         for sign in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(sign, self._told, sign)
         return self
@@ -100,6 +100,12 @@ class _Stop:
         self._output.note("stopping: what is under way is finished first; again: at once")
         self.event.set()
 
+    def end(self, call: Call) -> ExitCode:
+        """How the command ends, once all is finished."""
+        if self.interrupted:
+            call.output.note(f"interrupted; {call.go_on}")
+        return ExitCode.INTERRUPTED if self.interrupted else ExitCode.DONE
+
 
 async def run_worker(call: Call, work: Work) -> ExitCode:
     """Work until told to stop, or until nothing is due."""
@@ -111,13 +117,11 @@ async def run_worker(call: Call, work: Work) -> ExitCode:
         call.session(size=settings.concurrency + _SPARE_CONNECTIONS, install=True) as session,
         _outbound(settings, session.need_catalogue(), work) as outbound,
     ):
-        with _Stop(call.output) as stop:
+        with Stop(call.output) as stop:
             worker = await build_worker(session, settings, outbound, tally, stop.event)
             await _run(worker, stop.event, until_idle=work.until_idle)
     call.output.show(tally, [tally.line()])
-    if stop.interrupted:
-        call.output.note(f"interrupted; {call.go_on}")
-    return ExitCode.INTERRUPTED if stop.interrupted else ExitCode.DONE
+    return stop.end(call)
 
 
 async def build_worker(
