@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ from typing import Any
 
 from hark import preferences
 from hark.backfill import control
+from hark.backfill.cohort import Cohort, Everyone
 from hark.backfill.kinds.preferences import read_preferences
-from hark.backfill.listing import Shown, show
+from hark.backfill.listing import Member, Shown, counts, members, show
 from hark.backfill.plan import create, plan_chunk
 from hark.backfill.request import Notify, Order, Pace
 from hark.backfill.run import Runner
@@ -79,7 +81,8 @@ class Campus:
         """A staged cohort of these, or of all; its id."""
         ids = sorted(members) if members is not None else await self.column("select id from hark.recipient order by id")
         (cohort,) = await self.column(
-            "insert into hark.cohort (spec, members, staged_at) values ('{}', %s, %s) returning id",
+            "insert into hark.cohort (spec, members, staged_at) values (%s::jsonb, %s, %s) returning id",
+            json.dumps(Cohort(Everyone()).as_json()),
             len(ids),
             self.clock.now(),
         )
@@ -162,6 +165,23 @@ class Campus:
         """What everybody has in `channels`."""
         rows = await self.rows("select recipient_id, channels from hark.preference order by recipient_id")
         return dict(rows)
+
+    async def members(self, backfill: int, outcome: str) -> list[Member]:
+        """Who has an outcome in the plan."""
+        return await members(self.database, backfill, outcome)
+
+    async def choose(self, name: str, reason: str, channels: Sequence[str]) -> None:
+        """Somebody chooses for themselves, a little later."""
+        self.clock.advance(timedelta(seconds=1))
+        chosen = [Channel(channel) for channel in channels]
+        await preferences.choose(self.database, name, reason, self.clock.now(), channels=chosen)
+
+    async def counts(self, backfill: int) -> dict[tuple[str, str], int]:
+        """How many users get which outcome for which reason."""
+        found: Counter[tuple[str, str]] = Counter()
+        for count in await counts(self.database, backfill):
+            found[count.subject, count.outcome] += count.users
+        return dict(found)
 
     async def state(self, backfill: int) -> str:
         """Where it is."""

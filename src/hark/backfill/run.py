@@ -51,6 +51,7 @@ class Step(StrEnum):
     SETTLED = "settled"
     COMMITTED = "committed"
     FINISHING = "finishing"
+    TOLD = "told"
     FINISHED = "finished"
 
 
@@ -253,6 +254,7 @@ class Runner:
             ended = await fetch(connection, _SQL["finish"], _Ended, given)
             if ended:
                 await notice.ended(connection, run.id, now)
+                self.passed(Step.TOLD)
         if ended:
             self.passed(Step.FINISHED)
             await notice.call(self.webhook, run.id, ended[0].state)

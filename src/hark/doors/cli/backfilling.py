@@ -14,7 +14,7 @@ from hark.backfill import control, ordering
 from hark.backfill.cohort import FileReach, Staged
 from hark.backfill.listing import Shown, Totals, show, totals
 from hark.backfill.rehearse import rehearse
-from hark.backfill.run import Runner
+from hark.backfill.run import Runner, Stepped
 from hark.backfill.states import State
 from hark.clock import DatabaseClock
 from hark.doors.cli.exits import ExitCode
@@ -23,7 +23,7 @@ from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.output import printable
 from hark.doors.cli.session import Session
 from hark.doors.cli.working import Stop
-from hark.postgres.database import Database
+from hark.postgres.database import Database, is_passing
 from hark.worker import worker_name
 
 _HANDS = 2
@@ -120,12 +120,24 @@ async def _work(at: Bench, backfill: int, doing: str, state: State) -> None:
 
 async def _hand(at: Bench, runner: Runner, backfill: int, state: State) -> None:
     while not at.stop.event.is_set():
-        stepped = await runner.step(backfill)
-        if stepped.over or (state is State.PLANNING and await _is_planned(at, backfill)):
+        stepped = await _step(at, runner, backfill)
+        if stepped.over or (state is State.PLANNING and stepped.did and await _is_planned(at, backfill)):
             return
         if stepped.obstacle is not None:
             wait = (stepped.obstacle.until - at.clock.now()).total_seconds()
             await _pause(at.stop.event, min(max(wait, 0.01), 1.0))
+
+
+async def _step(at: Bench, runner: Runner, backfill: int) -> Stepped:
+    """A database that is away for a while is waited for, as workers do."""
+    try:
+        return await runner.step(backfill)
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        at.call.output.note("Postgres is away; waiting for it")
+        await _pause(at.stop.event, 1.0)
+        return Stepped(did=False)
 
 
 async def _is_planned(at: Bench, backfill: int) -> bool:
@@ -174,13 +186,24 @@ async def _tell(at: Bench, backfill: int, doing: str, over: asyncio.Event) -> No
     pulse, begun = Pulse(), asyncio.get_running_loop().time()
     stand = await control.stand(at.database, backfill)
     total = stand.to_change if doing == "applying" else None
+    seen = await totals(at.database, backfill)
     with at.call.output.progress(printable(doing), total) as told:
         while not over.is_set():
-            seen = await totals(at.database, backfill)
+            seen = await _seen(at, backfill, seen)
             done = seen.to_change - seen.left if doing == "applying" else seen.members
             pulse.note(asyncio.get_running_loop().time() - begun, done)
             told(done, line(seen, pulse)) if doing == "applying" else told(done)
             await _pause(over, _LOOK_S)
+
+
+async def _seen(at: Bench, backfill: int, last: Totals) -> Totals:
+    """How far it is; as far as it was when the database is away."""
+    try:
+        return await totals(at.database, backfill)
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        return last
 
 
 def line(seen: Totals, pulse: Pulse) -> str:
