@@ -13,6 +13,10 @@ import psycopg
 import pytest
 
 import hark
+from hark.backfill.cohort.kept import CohortState
+from hark.backfill.cohort.members import members_query
+from hark.backfill.cohort.spec import Difference, Everyone, Ids, Segment, Union
+from hark.backfill.cohort.staging import MAKE_TABLES
 from hark.backfill.kinds.preferences import JOURNALED, STANDING
 from hark.backfill.spans import EXTENT
 from hark.backfill.states import TRANSITIONS as BACKFILL_TRANSITIONS
@@ -27,7 +31,9 @@ from hark.postgres.queries import Queries, Query, UnknownQuery, in_schema
 from hark.preferences import Reach, Why
 from tests.servers import Postgres
 
+BOB = Ids(("bob",))
 CHAINS = {
+    "staging.members": members_query(Difference(Union((Everyone(), BOB)), Segment("beta")), [BOB])[0],
     "batching.fan_out_fresh": FAN_OUT_FRESH,
     "batching.fan_out_begun": FAN_OUT_BEGUN,
     "inbox.mark_read": MARK_READ,
@@ -73,6 +79,8 @@ def numbered(sql: str) -> str:
 @pytest.mark.parametrize("name", sorted(all_queries()))
 def test_postgres_prepares_every_query(name: str, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
+        if name.startswith("staging."):
+            connection.execute(MAKE_TABLES.sql.encode())
         connection.execute(f"prepare q as {numbered(all_queries()[name].sql)}".encode())
 
 
@@ -113,6 +121,7 @@ def dumped(postgres: Postgres, dsn: str) -> list[str]:
         ("why", Why),
         ("delivery_state", State),
         ("outcome", Result),
+        ("cohort_state", CohortState),
         ("backfill_state", BackfillState),
         ("batch_state", BatchState),
         ("backfill_outcome", Fate),

@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hark.backfill.cohort import parquet
-from hark.backfill.cohort.rows import LONGEST_LINE, Chunk, chunks
+from hark.backfill.cohort.lines import LONGEST_LINE
+from hark.backfill.cohort.rows import Chunk, chunks
 from hark.backfill.cohort.spec import File, Format
 from hark.backfill.cohort.text import texts
 from hark.errors import FileFaults
@@ -269,6 +270,25 @@ def test_tables_are_read_however_they_are_cut(rows: list[list[str]], size: int) 
     assert [name for chunk in found for name in chunk.ids] == [row[0] for row in rows if row[0]]
     assert sum(chunk.blank for chunk in found) == sum(1 for row in rows if not any(row))
     assert sum(len(chunk.bad) for chunk in found) == sum(1 for row in rows if not row[0] and row[1])
+
+
+PARTS = st.sampled_from([b"a", b"bob", b",", b"\n", b"\n\n", b'"', b'""', b"\xc3\xa9", b"\t", b"a,b\n", b'"a",b\n'])
+HEADERS = st.sampled_from([b"id\n", b"id,x\n", b"x,id\n", b"a,id,b\n"])
+
+
+@given(
+    st.lists(PARTS, max_size=60).map(b"".join),
+    st.sampled_from([b"id\n", b"id,x\n", b"x,id\n", b"a,id,b\n"]),
+    st.integers(1, 30),
+)
+def test_however_a_table_is_cut_the_same_comes_of_it(data: bytes, header: bytes, size: int) -> None:
+    def all_of(cut_at: int) -> tuple[list[tuple[int, str]], list[tuple[int, str]], int]:
+        found = read(header + data, Format.CSV, size=cut_at)
+        named = [pair for chunk in found for pair in zip(chunk.lines, chunk.ids, strict=True)]
+        bad_ones = [(each.line, each.what) for chunk in found for each in chunk.bad]
+        return named, bad_ones, sum(chunk.blank for chunk in found)
+
+    assert all_of(size) == all_of(10_000)
 
 
 @given(st.binary(max_size=200), st.integers(0, 220))

@@ -4,7 +4,7 @@ words.py      from the command line's words, or a task's variables, to a spec
 spec.py       the spec: everyone, ids, a file, a segment, and their union and difference; parsing.py: from JSON
 reach.py      from where files may be read
 sources.py    their bytes, with ETag and SHA-256; stores.py: those of S3, Google and Azure
-text.py       bytes to text; rows.py: text to ids; parquet.py: Parquet to ids
+text.py       bytes to text; lines.py: to lines; rows.py: to ids; parquet.py: Parquet to ids
 staging.py    ids through COPY to members, once each; members.py: the statement
 kept.py       a staged cohort: its counts, its faults, whether its sources are unchanged
 segments.py   saved, named sets of users

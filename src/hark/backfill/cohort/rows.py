@@ -9,15 +9,15 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from hark.backfill.cohort.lines import LONGEST_LINE, Batch, Remaining, batches
 from hark.backfill.cohort.spec import DEFAULT_COLUMN, LONGEST_ID, File, Format, id_fault
 from hark.catalogue.wording import no_such, quoted
 from hark.errors import Fault, FileFaults
 
-LONGEST_LINE = 131_072
-"""Characters of a line; what is longer is bad, and is not held in memory."""
 _LONGEST_ROW = 100
 """Lines of one row of CSV: a quotation mark that is not closed by then was left open by mistake."""
 _SEPARATORS = ",;\t"
+_PRINTABLE = bytes(range(32, 127)) + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +44,13 @@ class Chunk:
         return len(self.ids) + len(self.bad) + self.blank
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Whole lines, also as the one text that they were."""
-
-    text: str
-    lines: list[str]
-
-
 def chunks(file: File, url: str, texts: Iterator[str]) -> Iterator[Chunk]:
     """The ids of a file, a block at a time.
 
     Raises:
         FileFaults: it is to be a table, but has no such column.
     """
-    remaining = _Remaining(_batches(texts))
+    remaining = Remaining(batches(texts))
     yield from _blank_ones(remaining)
     first = remaining.first_line()
     if first is None:
@@ -70,75 +62,28 @@ def chunks(file: File, url: str, texts: Iterator[str]) -> Iterator[Chunk]:
 # Lines ----------------------------------------------------------------------------------------------------------------
 
 
-def _batches(texts: Iterator[str]) -> Iterator[_Batch]:
-    """The text in whole lines, whichever way they end. Of a line without end, no more is kept than shows that."""
-    rest = ""
-    held = ""
-    for piece in texts:
-        text = held + piece
-        held = "\r" if text.endswith("\r") else ""
-        ends_alike = text.removesuffix(held).replace("\r\n", "\n").replace("\r", "\n")
-        whole, newline, rest = (rest + ends_alike).rpartition("\n")
-        if newline:
-            yield _Batch(whole, whole.split("\n"))
-        rest = rest[: LONGEST_LINE + 1]
-    if rest or held:
-        yield _Batch(rest, [rest])
-
-
-@dataclass(slots=True)
-class _Remaining:
-    """Batches with the number of the line that each begins on; what was not used of one may be put back."""
-
-    _behind: Iterator[_Batch]
-    _next_line: int = 1
-    _back: tuple[int, _Batch] | None = None
-
-    def take(self) -> tuple[int, _Batch] | None:
-        """The next batch, and its first line's number; None: there is no more."""
-        if self._back is not None:
-            taken, self._back = self._back, None
-            return taken
-        batch = next(self._behind, None)
-        if batch is None:
-            return None
-        line, self._next_line = self._next_line, self._next_line + len(batch.lines)
-        return line, batch
-
-    def put_back(self, line: int, lines: list[str]) -> None:
-        """Let the next `take` give these lines."""
-        if lines:
-            self._back = line, _Batch("\n".join(lines), lines)
-
-    def first_line(self) -> tuple[int, str] | None:
-        """The first line that is not blank of the batch that was put back, with its number."""
-        if self._back is None:
-            return None
-        begun, batch = self._back
-        return next((number, line) for number, line in enumerate(batch.lines, begun) if line)
-
-
-def _blank_ones(remaining: _Remaining) -> Iterator[Chunk]:
+def _blank_ones(remaining: Remaining) -> Iterator[Chunk]:
     """The blocks that have nothing but blank lines; the first one that has more is put back."""
     while (taken := remaining.take()) is not None:
         line, batch = taken
-        if any(batch.lines):
+        if batch.text.strip("\n"):
             remaining.put_back(line, batch.lines)
             return
-        yield Chunk((), (), blank=len(batch.lines))
+        yield Chunk((), (), blank=batch.count)
 
 
-def _lines(remaining: _Remaining) -> Iterator[Chunk]:
+def _lines(remaining: Remaining) -> Iterator[Chunk]:
     while (taken := remaining.take()) is not None:
         line, batch = taken
-        if _is_plain(batch.text) and _is_whole(batch.lines):
-            yield Chunk(range(line, line + len(batch.lines)), batch.lines)
-        else:
-            yield sorted_out(enumerate(batch.lines, line))
+        lines = batch.lines
+        plain = _is_plain(batch.text) and _is_whole(lines)
+        yield Chunk(range(line, line + len(lines)), lines) if plain else sorted_out(enumerate(lines, line))
 
 
 def _is_plain(text: str, between: str = "\n") -> bool:
     """Whether no id out of this text can have anything odd in it, but for its length."""
+    if text.isascii():
+        return not text.encode("ascii").translate(None, _PRINTABLE + between.encode())
     return text.replace("\n", "").replace(between, "").isprintable() and "\ufffd" not in text
 
 
@@ -223,7 +168,7 @@ def _header(line: str, separator: str) -> list[str]:
         return [name.strip() for name in line.split(separator)]
 
 
-def _rows(remaining: _Remaining, table: _Table) -> Iterator[Chunk]:
+def _rows(remaining: Remaining, table: _Table) -> Iterator[Chunk]:
     while (taken := remaining.take()) is not None:
         line, batch = taken
         if line <= table.header_line:
@@ -235,38 +180,40 @@ def _rows(remaining: _Remaining, table: _Table) -> Iterator[Chunk]:
         yield Chunk(range(line, line + len(ids)), ids) if ids else _odd_rows(line, batch, table, remaining)
 
 
-def _plain_column(batch: _Batch, table: _Table) -> list[str] | None:
+def _plain_column(batch: Batch, table: _Table) -> Sequence[str] | None:
     """The ids of a block at once; None: there is anything odd in it, so that each row must be looked at."""
-    if not _is_plain(batch.text, table.separator) or max(map(len, batch.lines)) > LONGEST_LINE:
+    if len(batch.text) > LONGEST_LINE or not _is_plain(batch.text, table.separator):
         return None
-    rows = _quoted(batch, table) if '"' in batch.text else _unquoted(batch, table)
-    if rows is None:
-        return None
-    ids = [row[table.place] for row in rows]
-    return ids if _is_whole(ids) else None
+    ids = _quoted(batch, table) if '"' in batch.text else _unquoted(batch, table)
+    return ids if len(ids) == batch.count and _is_whole(ids) else None
 
 
-def _unquoted(batch: _Batch, table: _Table) -> Sequence[Sequence[str]] | None:
-    separator, more = table.separator, table.columns - 1
-    if any(line.count(separator) != more for line in batch.lines):
-        return None
-    return [line.split(separator) for line in batch.lines]
+def _unquoted(batch: Batch, table: _Table) -> Sequence[str]:
+    """As many as lines, if each line has all its cells; else none.
+
+    All cells are split at once, with each line's end kept in front of the next one's first cell: they are whole rows if
+    these stand where first cells are due.
+    """
+    cells = batch.text.replace("\n", f"{table.separator}\n").split(table.separator)
+    firsts = "".join(cells[:: table.columns]).split("\n")
+    if len(firsts) != batch.count or len(cells) != batch.count * table.columns:
+        return ()
+    return firsts if table.place == 0 else cells[table.place :: table.columns]
 
 
-def _quoted(batch: _Batch, table: _Table) -> Sequence[Sequence[str]] | None:
-    """As many rows as lines: then none goes on past its line, and no quotation mark was left open."""
+def _quoted(batch: Batch, table: _Table) -> Sequence[str]:
+    """As many as lines: then no row goes on past its line, and no quotation mark was left open. Else none."""
     try:
         rows = list(csv.reader(batch.lines, delimiter=table.separator, strict=True))
     except csv.Error:
-        return None
-    whole = len(rows) == len(batch.lines) and all(len(row) == table.columns for row in rows)
-    return rows if whole else None
+        return ()
+    return [row[table.place] for row in rows if len(row) == table.columns] if len(rows) == batch.count else ()
 
 
-def _odd_rows(line: int, batch: _Batch, table: _Table, remaining: _Remaining) -> Chunk:
+def _odd_rows(line: int, batch: Batch, table: _Table, remaining: Remaining) -> Chunk:
     """The rows of a block one by one; a row that goes on past its end takes from the next."""
     chosen = _Chosen()
-    lines = list(batch.lines)
+    lines = batch.lines
     at, end = 0, len(lines)
     while at < end:
         while '"' in lines[at] and len(lines) - at < _LONGEST_ROW and (taken := remaining.take()) is not None:

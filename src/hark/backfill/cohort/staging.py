@@ -32,6 +32,7 @@ from hark.postgres.queries import Queries, Query
 
 _SQL = Queries.beside(__file__)
 
+MAKE_TABLES = _SQL["make_tables"]
 LIST = 1 << 40
 """A place is the number of its list times this, and its line."""
 _MEMORY = "64MB"
@@ -116,7 +117,7 @@ async def stage(
 
 @asynccontextmanager
 async def _tables(connection: Connection) -> AsyncIterator[None]:
-    await connection.execute(_SQL["make_tables"].sql)
+    await connection.execute(MAKE_TABLES.sql)
     try:
         yield
     finally:
