@@ -91,6 +91,16 @@ async def test_an_empty_cohort_means_nobody(campus: Campus) -> None:
     assert await campus.channels() == {"ann": {"reply": []}}
 
 
+async def test_what_cannot_be_planned_has_failed_and_changes_nothing(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": []}})
+    backfill = await campus.ask()
+    await campus.run("update hark.backfill set request = '{}'")
+    assert (await campus.runner().step(backfill)).did
+    assert await campus.rows("select state::text, why from hark.backfill") == [("FAILED", "not planned: KeyError")]
+    with pytest.raises(BadInput, match="cannot be applied"):
+        await started(campus, backfill)
+
+
 # Approval -------------------------------------------------------------------------------------------------------------
 
 

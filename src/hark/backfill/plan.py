@@ -98,6 +98,12 @@ async def plan_chunk(
     return True
 
 
+async def give_up(database: Database, backfill: int, error: Exception, *, who: str, now: datetime) -> None:
+    """It cannot be planned: FAILED, with what kind of error it was. What was planned so far is of no use."""
+    given = {"backfill": backfill, "who": who, "why": f"not planned: {type(error).__name__}", "now": now}
+    await database.execute(_SQL["unplannable"], given)
+
+
 async def _plan_chunk(
     connection: Connection, run: Unplanned, now: datetime, passed: Callable[[PlanStep], None]
 ) -> None:

@@ -21,7 +21,7 @@ from hark.backfill import notice
 from hark.backfill.bisect import Tally, apply_whole_or_in_halves
 from hark.backfill.kind import Batch, Connection
 from hark.backfill.kinds import KINDS
-from hark.backfill.plan import PlanStep, plan_chunk
+from hark.backfill.plan import PlanStep, give_up, plan_chunk
 from hark.backfill.probes import DatabaseProbes, Probes
 from hark.backfill.states import State
 from hark.backfill.steering import Obstacle, Standing, Steering
@@ -124,8 +124,7 @@ class Runner:
             self._steerings.pop(backfill, None)
             return Stepped(did=False, over=True)
         if found[0].state == State.PLANNING:
-            did = await plan_chunk(self.database, backfill, self.clock.now(), self.passed)
-            return Stepped(did, None if did else self._later(Why.OTHERS))
+            return await self._plan(backfill)
         return await self._apply(found[0])
 
     async def step_any(self) -> Stepped:
@@ -138,6 +137,17 @@ class Runner:
             waits.append(stepped.obstacle)
         first = min((wait for wait in waits if wait is not None), key=lambda wait: wait.until, default=None)
         return Stepped(did=False, obstacle=first)
+
+    async def _plan(self, backfill: int) -> Stepped:
+        try:
+            did = await plan_chunk(self.database, backfill, self.clock.now(), self.passed)
+        except Exception as error:
+            if is_passing(error):
+                raise
+            _log.error("backfill_not_planned", backfill=backfill, exc_info=error)
+            await give_up(self.database, backfill, error, who=self.worker, now=self.clock.now())
+            return Stepped(did=True)
+        return Stepped(did, None if did else self._later(Why.OTHERS))
 
     # One batch -------------------------------------------------------------------------------------------------------
 

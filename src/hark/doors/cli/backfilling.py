@@ -72,9 +72,14 @@ async def bench(call: Call, *, install: bool = False) -> AsyncIterator[Bench]:
 async def plan(at: Bench, backfill: int) -> Shown:
     """Plan to the end, and measure what it will cost."""
     await _work(at, backfill, "planning", State.PLANNING)
-    if not at.stop.event.is_set():
+    if not at.stop.event.is_set() and await _is_planned(at, backfill):
         await rehearse(at.database, backfill, at.clock.now())
     return await show(at.database, backfill)
+
+
+def is_good(plan: Shown) -> bool:
+    """Whether it could be planned at all."""
+    return plan.head.state != State.FAILED
 
 
 async def start(at: Bench, backfill: int, who: str, plan_hash: str | None, *, detach: bool) -> ExitCode:

@@ -172,9 +172,9 @@ async def _order(call: Call, words: PreferenceWords, who: str, *, detach: bool) 
         plan = await backfilling.plan(at, ordered.backfill)
         if at.stop.event.is_set():
             return at.stop.end(call)
-        if not ordered.apply:
+        if not ordered.apply or not backfilling.is_good(plan):
             call.output.show(backfilling.Planned(plan, ordered.staged), pages.plan(plan, ordered.staged))
-            return ExitCode.DONE
+            return ExitCode.DONE if backfilling.is_good(plan) else ExitCode.NOT_GOOD
         for line in pages.plan(plan, ordered.staged):
             call.output.note(line)
         code = await backfilling.start(at, ordered.backfill, who, plan.head.hash, detach=detach)
@@ -327,9 +327,9 @@ async def undo(
         plan = await backfilling.plan(at, number)
         if at.stop.event.is_set():
             return at.stop.end(call)
-        if not apply_now:
+        if not apply_now or not backfilling.is_good(plan):
             call.output.show(backfilling.Planned(plan, None), pages.plan(plan, None))
-            return ExitCode.DONE
+            return ExitCode.DONE if backfilling.is_good(plan) else ExitCode.NOT_GOOD
         code = await backfilling.start(at, number, _who(who), plan.head.hash, detach=detach)
         await _say(call, at.database, number)
         return code
