@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,37 +10,24 @@ import typer
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import BACKFILLS, Call, verb
 from hark.doors.cli.output import Column, local
+from hark.doors.cli.verbs import backfill_steering as steering
+from hark.doors.cli.verbs.backfill_words import (
+    LARGEST,
+    Adaptive,
+    Detach,
+    Hours,
+    Id,
+    Rate,
+    Who,
+    names_of,
+    say,
+    who_does_it,
+)
 
 if TYPE_CHECKING:
-    from hark.backfill.control import Stand
     from hark.backfill.failures import FailedBatch, Failure
     from hark.backfill.listing import Line, Member
     from hark.backfill.ordering import PreferenceWords
-    from hark.postgres.database import Database
-
-_LARGEST = 2**63 - 1
-
-Id = Annotated[int, typer.Argument(metavar="BACKFILL", min=1, max=_LARGEST, help="Its number.")]
-Who = Annotated[
-    str | None, typer.Option("--as", metavar="NAME", help="Who does this, for the audit log; else your login.")
-]
-Detach = Annotated[bool, typer.Option("--detach", help="Leave the work to workers; do not wait for it.")]
-Rate = Annotated[
-    float | None, typer.Option("--rate", metavar="N", help="Users a second at most; else as the database bears.")
-]
-Adaptive = Annotated[
-    bool, typer.Option("--adaptive/--not-adaptive", help="Give way to live work and to a slow database.")
-]
-Hours = Annotated[
-    str | None,
-    typer.Option("--window", metavar="HOURS", help="Only then: 20:00-06:00, or 20:00-06:00 Europe/Berlin."),
-]
-
-
-@dataclass(frozen=True, slots=True)
-class _Switch:
-    stopped: bool
-    turned: bool
 
 
 def add_to(app: typer.Typer) -> None:
@@ -53,16 +38,16 @@ def add_to(app: typer.Typer) -> None:
         "preferences": (preferences, first),
         "list": (show_all, "hark backfill list"),
         "show": (show, "hark backfill show 1"),
-        "apply": (apply, "hark backfill apply 1"),
-        "approve": (approve, "hark backfill approve 1 --as olga"),
-        "pause": (pause, "hark backfill pause 1"),
-        "resume": (resume, "hark backfill resume 1 --detach"),
-        "cancel": (cancel, "hark backfill cancel 1"),
-        "speed": (speed, 'hark backfill speed 1 --rate 500 --window "20:00-06:00 Europe/Berlin"'),
+        "apply": (steering.apply, "hark backfill apply 1"),
+        "approve": (steering.approve, "hark backfill approve 1 --as olga"),
+        "pause": (steering.pause, "hark backfill pause 1"),
+        "resume": (steering.resume, "hark backfill resume 1 --detach"),
+        "cancel": (steering.cancel, "hark backfill cancel 1"),
+        "speed": (steering.speed, 'hark backfill speed 1 --rate 500 --window "20:00-06:00 Europe/Berlin"'),
         "verify": (verify, "hark backfill verify 1"),
         "undo": (undo, "hark backfill undo 1"),
         "failures": (failures, "hark backfill failures 1"),
-        "stop-all": (stop_all, "hark backfill stop-all"),
+        "stop-all": (steering.stop_all, "hark backfill stop-all"),
     }
     for name, (function, example) in examples.items():
         verb(group, name, panel=BACKFILLS, example=example)(function)  # type: ignore[arg-type]
@@ -138,8 +123,8 @@ async def preferences(
     )
     words = PreferenceWords(
         reasons=reason or (),
-        channels=_names(channels),
-        user_types=_names(user_types),
+        channels=names_of(channels),
+        user_types=names_of(user_types),
         cohort=cohort,
         create_rows=create_rows,
         batch_size=batch_size,
@@ -148,7 +133,7 @@ async def preferences(
         window=window,
         apply=apply_now,
     )
-    return await _order(call, words, _who(who), detach=detach)
+    return await _order(call, words, who_does_it(who), detach=detach)
 
 
 async def _order(call: Call, words: PreferenceWords, who: str, *, detach: bool) -> ExitCode:
@@ -178,14 +163,14 @@ async def _order(call: Call, words: PreferenceWords, who: str, *, detach: bool) 
         for line in pages.plan(plan, ordered.staged):
             call.output.note(line)
         code = await backfilling.start(at, ordered.backfill, who, plan.head.hash, detach=detach)
-        await _say(call, at.database, ordered.backfill)
+        await say(call, at.database, ordered.backfill)
         return code
 
 
 async def show_all(
     call: Call,
     before: Annotated[
-        int | None, typer.Option("--before", metavar="ID", min=1, max=_LARGEST, help="Only those older than this one.")
+        int | None, typer.Option("--before", metavar="ID", min=1, max=LARGEST, help="Only those older than this one.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
 ) -> None:
@@ -193,7 +178,7 @@ async def show_all(
     from hark.backfill.listing import backfills
 
     async with call.session(size=1) as session:
-        page = await backfills(session.database, before=before or _LARGEST, limit=limit)
+        page = await backfills(session.database, before=before or LARGEST, limit=limit)
     call.output.table(page, _line_columns(), empty="there are no backfills")
 
 
@@ -212,80 +197,10 @@ async def show(
 
     async with call.session(size=1) as session:
         if outcome is None:
-            await _say(call, session.database, backfill)
+            await say(call, session.database, backfill)
             return
         page = await members(session.database, backfill, outcome, after=after, limit=limit)
     call.output.table(page, _member_columns(), empty="no such users")
-
-
-async def apply(
-    call: Call,
-    backfill: Id,
-    plan_hash: Annotated[
-        str | None, typer.Option("--hash", metavar="HASH", help="Of the plan that you looked at; refuse another.")
-    ] = None,
-    detach: Detach = False,
-    who: Who = None,
-) -> ExitCode:
-    """Apply a plan, exactly as it was shown; or take part in one that is being applied."""
-    from hark.doors.cli import backfilling
-
-    async with backfilling.bench(call) as at:
-        code = await backfilling.start(at, backfill, _who(who), plan_hash, detach=detach)
-        await _say(call, at.database, backfill)
-        return code
-
-
-async def approve(call: Call, backfill: Id, who: Who = None) -> None:
-    """Agree to a plan, as a second person."""
-    from hark.backfill import control
-
-    async with call.session(size=1) as session:
-        now = await session.database.now()
-        _say_stand(call, await control.approve(session.database, backfill, who=_who(who), now=now))
-
-
-async def pause(call: Call, backfill: Id, who: Who = None) -> None:
-    """Stop after the batches under way. When this returns, nothing is being written."""
-    from hark.backfill import control
-
-    async with call.session(size=1) as session:
-        now = await session.database.now()
-        _say_stand(call, await control.pause(session.database, backfill, who=_who(who), now=now))
-
-
-async def resume(call: Call, backfill: Id, detach: Detach = False, who: Who = None) -> ExitCode:
-    """Go on where it was paused."""
-    from hark.backfill import control
-    from hark.doors.cli import backfilling
-
-    async with backfilling.bench(call) as at:
-        await control.resume(at.database, backfill, who=_who(who), now=at.clock.now())
-        code = await backfilling.take_part(at, backfill, detach=detach)
-        await _say(call, at.database, backfill)
-        return code
-
-
-async def cancel(call: Call, backfill: Id, who: Who = None) -> None:
-    """Call it off. What was applied stays; hark backfill undo takes it back."""
-    from hark.backfill import control
-
-    async with call.session(size=1) as session:
-        now = await session.database.now()
-        _say_stand(call, await control.cancel(session.database, backfill, who=_who(who), now=now))
-
-
-async def speed(
-    call: Call, backfill: Id, rate: Rate = None, adaptive: Adaptive = True, window: Hours = None, who: Who = None
-) -> None:
-    """Change how fast and when, also while it runs. What is left out has its default again."""
-    from hark.backfill import control
-    from hark.backfill.ordering import read_pace
-
-    pace = read_pace(rate, adaptive=adaptive, window=window)
-    async with call.session(size=1) as session:
-        now = await session.database.now()
-        _say_stand(call, await control.speed(session.database, backfill, pace, who=_who(who), now=now))
 
 
 async def verify(
@@ -303,7 +218,7 @@ async def verify(
     async with call.session(size=2) as session:
         now = await session.database.now()
         with call.output.progress("verifying") as told:
-            seen = await look(session.database, backfill, who=_who(who), now=now, shown=limit, progress=told)
+            seen = await look(session.database, backfill, who=who_does_it(who), now=now, shown=limit, progress=told)
     call.output.show(seen, pages.verified(seen))
     return ExitCode.DONE if seen.good else ExitCode.NOT_GOOD
 
@@ -322,7 +237,7 @@ async def undo(
 
     async with backfilling.bench(call, install=True) as at:
         over = at.session.catalogue.backfills.approval_over if at.session.catalogue else None
-        number = await take_back(at.database, backfill, who=_who(who), now=at.clock.now(), approval_over=over)
+        number = await take_back(at.database, backfill, who=who_does_it(who), now=at.clock.now(), approval_over=over)
         call.go_on = f"hark backfill apply {number} once it is planned; workers plan it by themselves"
         plan = await backfilling.plan(at, number)
         if at.stop.event.is_set():
@@ -330,8 +245,8 @@ async def undo(
         if not apply_now or not backfilling.is_good(plan):
             call.output.show(backfilling.Planned(plan, None), pages.plan(plan, None))
             return ExitCode.DONE if backfilling.is_good(plan) else ExitCode.NOT_GOOD
-        code = await backfilling.start(at, number, _who(who), plan.head.hash, detach=detach)
-        await _say(call, at.database, number)
+        code = await backfilling.start(at, number, who_does_it(who), plan.head.hash, detach=detach)
+        await say(call, at.database, number)
         return code
 
 
@@ -356,54 +271,11 @@ async def failures(
         _note_batches(call, given_up)
         return ExitCode.DONE
     async with backfilling.bench(call) as at:
-        users = await failing.retry_failures(at.database, backfill, who=_who(who), now=at.clock.now())
+        users = await failing.retry_failures(at.database, backfill, who=who_does_it(who), now=at.clock.now())
         call.output.note(f"{users:,} users are applied again")
         code = await backfilling.take_part(at, backfill, detach=detach)
-        await _say(call, at.database, backfill)
+        await say(call, at.database, backfill)
         return code
-
-
-async def stop_all(
-    call: Call,
-    release: Annotated[bool, typer.Option("--release", help="Let them go on.")] = False,
-    who: Who = None,
-) -> None:
-    """Hold all backfills at once. When this returns, none is writing anything."""
-    from hark.backfill import control
-
-    async with call.session(size=2) as session:
-        now = await session.database.now()
-        turned = await control.stop_all(session.database, stopped=not release, who=_who(who), now=now)
-    said = "all backfills may go on" if release else "all backfills are held; hark backfill stop-all --release"
-    call.output.show(_Switch(not release, turned), [said if turned else f"so it was already: {said}"])
-
-
-def _who(name: str | None) -> str:
-    """Whoever is logged in, unless told otherwise."""
-    if name is not None:
-        return name
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
-        return f"uid {os.getuid()}"
-
-
-def _names(text: str | None) -> list[str]:
-    from hark.backfill.request import names
-
-    return list(names(text))
-
-
-async def _say(call: Call, database: Database, backfill: int) -> None:
-    from hark.backfill.listing import show as look
-    from hark.doors.cli import backfill_pages as pages
-
-    seen = await look(database, backfill)
-    call.output.show(seen, pages.shown(seen))
-
-
-def _say_stand(call: Call, stand: Stand) -> None:
-    call.output.show(stand, [f"backfill {stand.id} is {stand.state}"])
 
 
 def _note_batches(call: Call, batches: list[FailedBatch]) -> None:
