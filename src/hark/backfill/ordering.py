@@ -50,12 +50,15 @@ _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreferenceWords:
-    """What somebody says who wants preferences changed. `cohort`: in words, all of the user types unless they say whom."""
+    """What somebody says who wants preferences changed.
+
+    `cohort` is in words, and all of the user types unless they say whom; or it reads a cohort that was said otherwise.
+    """
 
     reasons: Sequence[str] = ()
     channels: Sequence[str] = ()
     user_types: Sequence[str] = ()
-    cohort: CohortWords | Cohort = field(default_factory=CohortWords)
+    cohort: CohortWords | Callable[[], Cohort] = field(default_factory=CohortWords)
     create_rows: bool = False
     batch_size: int | None = None
     rate: float | None = None
@@ -207,9 +210,9 @@ def _with_variables(words: PreferenceWords, environment: Mapping[str, str]) -> P
     )
 
 
-def _cohort(words: CohortWords | Cohort, environment: Mapping[str, str]) -> Cohort:
-    if isinstance(words, Cohort):
-        return words
+def _cohort(words: CohortWords | Callable[[], Cohort], environment: Mapping[str, str]) -> Cohort:
+    if not isinstance(words, CohortWords):
+        return words()
     if words != CohortWords(column=words.column, format=words.format):
         return cohort_of(_somebody(words))
     named = cohort_from_environment(environment)

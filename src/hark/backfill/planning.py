@@ -1,4 +1,4 @@
-"""The way to a plan, a step at a time: its cohort is staged, it is planned chunk by chunk, and what it costs is measured.
+"""The way to a plan, a step at a time: its cohort is staged, it is planned by chunks, and what it costs is measured.
 
 What cannot be planned has FAILED, and says why; a database that is away is not its fault.
 """
