@@ -10,7 +10,7 @@ import pytest
 STAGES = (
     "events.py",
     "audience.py",
-    "preferences.py",
+    "preferences/__init__.py",
     "batching.py",
     "rendering.py",
     "delivery/__init__.py",

@@ -274,7 +274,7 @@ def test_a_faulty_file_tells_all_its_faults_and_brings_nobody(desk: Desk) -> Non
 
 
 def test_a_faulty_catalogue_is_found_out_by_check(desk: Desk) -> None:
-    assert desk.hark("catalogue", "check").out.endswith("no faults; 8 reasons for 6 user types\n")
+    assert desk.hark("catalogue", "check").out.endswith("no faults; 10 reasons for 6 user types\n")
     desk.write("hark.toml", (desk.directory / "hark.toml").read_text().replace('"4m"', '"4 minutes"'))
     ran = desk.hark("catalogue", "check", "hark.toml")
     assert ran.code == ExitCode.NOT_GOOD
@@ -392,3 +392,19 @@ def test_an_interrupted_import_says_how_to_go_on(desk: Desk) -> None:
     assert 0 < desk.ask("select count(*) from hark.recipient") < 50_000
     assert desk.hark("recipients", "import", "many.csv").out == "50,000 recipients written\n"
     assert desk.ask("select count(*) from hark.recipient") == 50_000
+
+
+def test_one_reply_is_to_each_what_they_stand_nearest_to(desk: Desk) -> None:
+    """The sample's own example of `narrower` and `auto_subscribe`."""
+    desk.write("more.csv", "id,user_type\nalice,Students\ndave,Students\n")
+    introduced(desk)
+    desk.hark("recipients", "import", "more.csv")
+    desk.hark("subscribe", "bob", "comment:31")
+    desk.hark("subscribe", "carol", "post:42")
+    reply = ("--entity", "comment:31", "--entity", "post:42", "--actor", "alice", "--about", "comment:77")
+    desk.hark("publish", "thread_reply", "--to", "dave", *reply)
+    desk.hark("worker", "--until-idle", "--maildir", "mails")
+    told = "select string_agg(recipient_id || ' ' || coalesce(as_reason, 'thread_reply'), ', ' order by recipient_id)"
+    assert desk.ask(f"{told} from hark.notification") == "bob comment_reply, carol thread_reply, dave mention"
+    followed = [each["entity"] for each in desk.hark("subscribe", "alice", "--list", "--json").objects]
+    assert followed == ["comment:77", "post:42"]

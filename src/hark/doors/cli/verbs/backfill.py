@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,15 +10,12 @@ from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import BACKFILLS, Call, verb
 from hark.doors.cli.output import Column, local
 from hark.doors.cli.verbs import backfill_steering as steering
+from hark.doors.cli.verbs.backfill_preferences import preferences
 from hark.doors.cli.verbs.backfill_words import (
     LARGEST,
-    Adaptive,
     Detach,
-    Hours,
     Id,
-    Rate,
     Who,
-    names_of,
     say,
     who_does_it,
 )
@@ -27,7 +23,6 @@ from hark.doors.cli.verbs.backfill_words import (
 if TYPE_CHECKING:
     from hark.backfill.failures import FailedBatch, Failure
     from hark.backfill.listing import Line, Member
-    from hark.backfill.ordering import PreferenceWords
 
 
 def add_to(app: typer.Typer) -> None:
@@ -52,119 +47,6 @@ def add_to(app: typer.Typer) -> None:
     for name, (function, example) in examples.items():
         verb(group, name, panel=BACKFILLS, example=example)(function)  # type: ignore[arg-type]
     app.add_typer(group, name="backfill", rich_help_panel=BACKFILLS)
-
-
-async def preferences(
-    call: Call,
-    reason: Annotated[
-        list[str] | None, typer.Option("--reason", metavar="REASON", help="For this reason; repeat it.")
-    ] = None,
-    channels: Annotated[
-        str | None, typer.Option("--channels", metavar="NAMES", help="What to add, in this order: push,in_app.")
-    ] = None,
-    user_types: Annotated[
-        str | None, typer.Option("--user-types", metavar="TYPES", help="Only users of these: Students,Employers.")
-    ] = None,
-    everyone: Annotated[
-        bool, typer.Option("--all", help="All users of the types; so it is when nobody is named.")
-    ] = False,
-    ids: Annotated[list[str] | None, typer.Option("--ids", metavar="IDS", help="These users, with commas.")] = None,
-    file: Annotated[
-        list[str] | None, typer.Option("--file", metavar="FILE", help="Those in a CSV, text or Parquet file.")
-    ] = None,
-    url: Annotated[
-        list[str] | None, typer.Option("--from", metavar="URL", help="Those in an object: s3://bucket/key.")
-    ] = None,
-    segment: Annotated[list[str] | None, typer.Option("--segment", metavar="NAME", help="Those of a segment.")] = None,
-    except_ids: Annotated[list[str] | None, typer.Option("--except-ids", metavar="IDS", help="But not these.")] = None,
-    except_file: Annotated[
-        list[str] | None, typer.Option("--except-file", metavar="FILE", help="But not those in a file or object.")
-    ] = None,
-    except_segment: Annotated[
-        list[str] | None, typer.Option("--except-segment", metavar="NAME", help="But not those of a segment.")
-    ] = None,
-    column: Annotated[
-        str | None, typer.Option("--column", metavar="COLUMN", help="Which column of the files has the ids; else id.")
-    ] = None,
-    file_format: Annotated[
-        str | None, typer.Option("--format", metavar="FORMAT", help="csv, lines or parquet; else as it looks.")
-    ] = None,
-    create_rows: Annotated[
-        bool, typer.Option("--create-rows", help="Also for users who have no preferences at all yet.")
-    ] = False,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", metavar="N", help="Users a transaction; else 500.")
-    ] = None,
-    rate: Rate = None,
-    adaptive: Adaptive = True,
-    window: Hours = None,
-    apply_now: Annotated[bool, typer.Option("--apply", help="Apply the plan at once; else it is only shown.")] = False,
-    detach: Detach = False,
-    who: Who = None,
-) -> ExitCode:
-    """Add channels to what many users chose for some reasons: shown first, then applied.
-
-    Without --apply nothing is changed: what would be is stored as a plan, for hark backfill apply.
-    """
-    from hark.backfill.cohort import CohortWords
-    from hark.backfill.ordering import PreferenceWords
-
-    cohort = CohortWords(
-        everyone=everyone,
-        ids=ids or (),
-        files=file or (),
-        urls=url or (),
-        segments=segment or (),
-        except_ids=except_ids or (),
-        except_files=except_file or (),
-        except_segments=except_segment or (),
-        column=column,
-        format=file_format,
-    )
-    words = PreferenceWords(
-        reasons=reason or (),
-        channels=names_of(channels),
-        user_types=names_of(user_types),
-        cohort=cohort,
-        create_rows=create_rows,
-        batch_size=batch_size,
-        rate=rate,
-        adaptive=adaptive,
-        window=window,
-        apply=apply_now,
-    )
-    return await _order(call, words, who_does_it(who), detach=detach)
-
-
-async def _order(call: Call, words: PreferenceWords, who: str, *, detach: bool) -> ExitCode:
-    from hark.backfill.ordering import order_preferences
-    from hark.doors.cli import backfill_pages as pages
-    from hark.doors.cli import backfilling
-
-    async with backfilling.bench(call, install=True) as at:
-        with call.output.progress("reading the cohort") as told:
-            ordered = await order_preferences(
-                at.database,
-                at.session.need_catalogue(),
-                words,
-                who=who,
-                now=at.clock.now(),
-                reach=at.reach,
-                environment=os.environ,
-                progress=told,
-            )
-        call.go_on = f"hark backfill apply {ordered.backfill} once it is planned; workers plan it by themselves"
-        plan = await backfilling.plan(at, ordered.backfill)
-        if at.stop.event.is_set():
-            return at.stop.end(call)
-        if not ordered.apply or not backfilling.is_good(plan):
-            call.output.show(backfilling.Planned(plan, ordered.staged), pages.plan(plan, ordered.staged))
-            return ExitCode.DONE if backfilling.is_good(plan) else ExitCode.NOT_GOOD
-        for line in pages.plan(plan, ordered.staged):
-            call.output.note(line)
-        code = await backfilling.start(at, ordered.backfill, who, plan.head.hash, detach=detach)
-        await say(call, at.database, ordered.backfill)
-        return code
 
 
 async def show_all(
