@@ -6,13 +6,16 @@ READY  := $(VENV)/.ready
 DEV    := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-15 check bench chaos docs lock clean
+.PHONY: help demo forum test test-15 check bench chaos docs lock clean
 
 help:  ## list what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## events become batched messages, before your eyes; under two minutes, leaves nothing running
 	$(BIN)/hark demo
+
+forum: $(DEV)  ## an example product in your browser: a forum with replies, mutes, a clock to move and tomorrow's digest; PORT=8000
+	$(BIN)/python -m examples.forum $(PORT)
 
 test: $(DEV)  ## all tests, on the Postgres that comes with Hark and on Debian's 15 where it is installed
 	HARK_TEST_POSTGRES=18 $(BIN)/pytest

@@ -14,7 +14,10 @@ from pathlib import Path
 from bench.book import Book, Row, this_machine
 
 HERE = Path(__file__).parent
-SCRIPTS = ("fanout", "poll_idle", "poll_due", "claim", "send", "pipeline", "replay")
+SCRIPTS = (
+    *("fanout", "poll_idle", "poll_due", "claim", "send", "pipeline", "replay"),
+    *("digest_plan", "digest_idle", "cohort_csv"),
+)
 
 
 def main() -> None:

@@ -55,10 +55,18 @@ async def test_the_actor_is_not_told_of_what_they_did(world: World) -> None:
     assert await world.names_told() == Counter(["bob"])
 
 
-async def test_the_actor_is_told_when_named(world: World) -> None:
+async def test_who_names_themselves_in_what_they_wrote_is_not_told_of_it(world: World) -> None:
     await world.know("ann", "bob")
     await world.follow("post:1", "ann", "bob")
     await world.publish(to=["ann"], entities=["post:1"], actor="ann")
+    await world.publish(to=["ann"], entities=["post:2", "post:3"], actor="ann")
+    await world.fan_out()
+    assert await world.names_told() == Counter(["bob"])
+
+
+async def test_an_event_that_only_names_recipients_tells_all_of_them_also_its_actor(world: World) -> None:
+    await world.know("ann", "bob")
+    await world.publish(to=["ann", "bob"], actor="ann")
     await world.fan_out()
     assert await world.names_told() == Counter(["ann", "bob"])
 
@@ -73,30 +81,47 @@ async def test_an_event_without_an_actor_reaches_all_subscribers(world: World) -
 async def test_muted_subscribers_are_not_told_until_they_listen_again(world: World) -> None:
     await world.know("ann", "bob")
     await world.follow("post:1", "ann", "bob")
-    assert await audience.mute(world.database, [Subscription("bob", "post:1")]) == 1
+    assert await audience.mute(world.database, [Subscription("bob", "post:1")], world.clock.now()) == 1
     first = await world.publish(entities=["post:1"])
     await world.fan_out()
-    assert await audience.mute(world.database, [Subscription("bob", "post:1")], muted=False) == 1
+    assert await audience.mute(world.database, [Subscription("bob", "post:1")], world.clock.now(), muted=False) == 1
     second = await world.publish(entities=["post:1"])
     await world.fan_out()
     assert await world.names_told(first) == Counter(["ann"])
     assert await world.names_told(second) == Counter(["ann", "bob"])
 
 
-async def test_who_muted_one_of_two_entities_still_hears_of_the_other(world: World) -> None:
+@pytest.mark.parametrize("size", [ChunkSize(), ChunkSize(events=1, fresh=1, begun=1)])
+async def test_who_muted_one_entity_is_not_told_of_its_events_through_another(world: World, size: ChunkSize) -> None:
+    await world.know("ann", "bob", "eve")
+    await world.follow("post:1", "ann", "bob")
+    await world.follow("post:2", "ann", "bob", "eve")
+    muted = [Subscription("bob", "post:1"), Subscription("eve", "post:1")]
+    assert await audience.mute(world.database, muted, world.clock.now()) == 2
+    both = await world.publish(entities=["post:1", "post:2"])
+    other = await world.publish(entities=["post:2"])
+    await world.fan_out(size)
+    assert await world.names_told(both) == Counter(["ann"])
+    assert await world.names_told(other) == Counter(["ann", "bob", "eve"])
+
+
+async def test_who_mutes_what_they_do_not_follow_follows_it_once_it_may_speak(world: World) -> None:
     await world.know("bob")
-    await world.follow("post:1", "bob")
-    await world.follow("post:2", "bob")
-    await audience.mute(world.database, [Subscription("bob", "post:1")])
-    await world.publish(entities=["post:1", "post:2"])
-    await world.fan_out()
-    assert await world.names_told() == Counter(["bob"])
+    bob = [Subscription("bob", "post:1")]
+    assert await audience.mute(world.database, bob, world.clock.now()) == 1
+    assert await audience.mute(world.database, bob, world.clock.now()) == 0
+    assert await audience.subscribe(world.database, bob, world.clock.now()) == 0
+    (row,) = await audience.subscriptions_of(world.database, "bob")
+    assert (row.entity, row.muted, row.since) == ("post:1", True, world.clock.now())
+    assert await audience.mute(world.database, bob, world.clock.now(), muted=False) == 1
+    (row,) = await audience.subscriptions_of(world.database, "bob")
+    assert not row.muted
 
 
 async def test_who_muted_an_entity_is_told_when_named(world: World) -> None:
     await world.know("bob")
     await world.follow("post:1", "bob")
-    await audience.mute(world.database, [Subscription("bob", "post:1")])
+    await audience.mute(world.database, [Subscription("bob", "post:1")], world.clock.now())
     await world.publish(to=["bob"], entities=["post:1"])
     await world.fan_out()
     assert await world.names_told() == Counter(["bob"])
@@ -143,14 +168,16 @@ async def test_told_are_the_named_and_the_listening_subscribers_but_the_actor(
     await world.know(*PEOPLE)
     for entity, names in followers.items():
         await world.follow(entity, *names)
-    await audience.mute(world.database, [Subscription(*pair) for pair in muted])
+    await audience.mute(world.database, [Subscription(*pair) for pair in muted], world.clock.now())
 
     await world.publish(to=named, entities=list(followers), actor=actor)
     await world.fan_out(ChunkSize(events=1, fresh=sizes[0], begun=sizes[1]))
 
-    listening = {name for entity, names in followers.items() for name in names if (name, entity) not in muted}
-    assert await world.names_told() == Counter(set(named) | (listening - {actor}))
-    assert {row.recipient_id for row in await world.told() if row.named} == set(named)
+    silent = {name for name, entity in muted if entity in followers}
+    listening = {name for names in followers.values() for name in names} - silent
+    author = {actor} if followers else set()
+    assert await world.names_told() == Counter((set(named) | listening) - author)
+    assert {row.recipient_id for row in await world.told() if row.named} == set(named) - author
 
 
 # In chunks -----------------------------------------------------------------------------------------------------------
@@ -331,14 +358,14 @@ async def test_recipients_come_in_pages_in_the_order_of_their_ids(world: World) 
 async def test_subscribing_again_changes_nothing_and_what_is_muted_stays_so(world: World) -> None:
     bob = Subscription("bob", "post:1")
     assert await audience.subscribe(world.database, [bob, bob], world.clock.now()) == 1
-    await audience.mute(world.database, [bob])
+    await audience.mute(world.database, [bob], world.clock.now())
     world.clock.advance(timedelta(days=1))
     assert await audience.subscribe(world.database, [bob], world.clock.now()) == 0
     (row,) = await world.rows("select * from hark.subscription")
     assert (row.muted, row.since) == (True, world.clock.now() - timedelta(days=1))
 
 
-async def test_muting_and_unsubscribing_what_is_not_there_changes_nothing(world: World) -> None:
+async def test_unmuting_and_unsubscribing_what_is_not_there_changes_nothing(world: World) -> None:
     bob = Subscription("bob", "post:1")
-    assert await audience.mute(world.database, [bob]) == 0
+    assert await audience.mute(world.database, [bob], world.clock.now(), muted=False) == 0
     assert await audience.unsubscribe(world.database, [bob]) == 0

@@ -425,12 +425,12 @@ def instant_of(day: date, at: time, zone: ZoneInfo) -> datetime:
     """When a clock on the wall there shows that time.
 
     A time that is skipped goes by the clock as it was before, so it is as much later as was skipped; of a time that
-    comes twice it is the second one.
+    comes twice it is the first one.
     """
     wall = datetime.combine(day, at)
     first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     is_skipped = first.astimezone(zone).replace(tzinfo=None) != wall
-    return first if is_skipped else max(first, second)
+    return first if is_skipped else min(first, second)
 
 
 def due_after(moment: datetime, zone_name: str, at: time, weekday: int | None) -> datetime:

@@ -19,6 +19,7 @@ from hark.durations import (
     parse_local_time,
     parse_rate,
     parse_weekday,
+    rate_in_words,
 )
 from hark.errors import BadInput
 
@@ -130,6 +131,13 @@ class TestRates:
     def test_that_are_none_are_told_how_to_be(self, text: str) -> None:
         with pytest.raises(BadInput, match="is not a rate; write 100/s, 30/m, 2/h or 5/d"):
             parse_rate(text)
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [("100/s", "100 a second"), ("1000/m", "1,000 a minute"), ("2/h", "2 an hour"), ("20/d", "20 a day")],
+    )
+    def test_are_told_in_words(self, text: str, words: str) -> None:
+        assert rate_in_words(parse_rate(text)) == words
 
     def test_of_an_odd_period_cannot_be_written(self) -> None:
         with pytest.raises(ValueError, match="per second, minute, hour or day"):

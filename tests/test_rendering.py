@@ -544,3 +544,57 @@ class TestGuide:
     def test_it_explains_every_variable(self, variable: str) -> None:
         table = self.guide.split("## What a template may name")[1].split("##")[0]
         assert f"`{variable}`" in table
+
+
+def from_feed(number: int, reason: str = "front_page", payload: Mapping[str, object] | None = None) -> Item:
+    """An item of a feed: the smaller its number, the higher it ranks, and the older it is."""
+    at = NOON + timedelta(minutes=number)
+    return Item(reason, None, at, "alice", f"post:{number}", payload or {}, key=f"post/{number}")
+
+
+FRONT_PAGE = reason("front_page", "Your front page", Templates(text="{{ key }}: {{ payload.title }} {{ event_id }}"))
+
+
+class TestFeeds:
+    def test_their_items_are_listed_by_rank_and_events_oldest_first_each_reason_in_its_section(self) -> None:
+        message = said(
+            renderer(FRONT_PAGE, reason()), item(2), item(1), from_feed(1, payload={"title": "Zoë"}), from_feed(2)
+        )
+        assert message.subject == "4 new: 2 Your front page, 2 Apps shared with you"
+        expected = ["Your front page", "post/1: Zoë", "post/2:", "Apps shared with you", "alice: app:42"]
+        places = [message.text.index(words, message.text.index("\n")) for words in expected]
+        assert places == sorted(places)
+        assert message.html is not None
+        assert [message.html.index(f"post/{n}") for n in (1, 2)] == sorted(
+            message.html.index(f"post/{n}") for n in (1, 2)
+        )
+
+    def test_a_message_of_one_feed_speaks_of_what_ranks_first(self) -> None:
+        words = Templates(subject_many="{{ key }} and {{ count - 1 }} more", text="{{ key }}")
+        message = said(renderer(replace(FRONT_PAGE, templates=words)), *[from_feed(n) for n in range(1, 4)])
+        assert message.subject == "post/1 and 2 more"
+        assert message.html is not None
+        assert ">post/1</div>" in message.html
+
+    def test_what_is_beyond_the_cap_is_a_number(self) -> None:
+        rendering = renderer(FRONT_PAGE)
+        given = batch(*[from_feed(n) for n in range(10)], total=50, counts={"front_page": 50})
+        message = rendering.render(given, NOON)
+        assert message.subject == "50 new: Your front page"
+        assert message.text.rstrip().endswith("and 40 more")
+        assert message.html is not None
+        assert "and 40 more" in message.html
+
+    def test_one_item_is_told_by_the_template_for_one(self) -> None:
+        words = Templates(subject="Only {{ key }}", subject_many="Many", text="{{ about }}")
+        message = said(renderer(replace(FRONT_PAGE, templates=words)), from_feed(7))
+        assert message.subject == "Only post/7"
+        assert message.text.startswith("post:7\n")
+
+    @pytest.mark.parametrize(("feeds", "events", "listed"), [(10, 100, 40), (60, 100, 25), (60, 3, 3), (0, 100, 50)])
+    def test_events_make_room_for_feeds_up_to_half_of_the_list(self, feeds: int, events: int, listed: int) -> None:
+        rendering = renderer(FRONT_PAGE, reason(templates=Templates(text="event {{ event_id }}.")))
+        message = said(rendering, *[item(n) for n in range(1, events + 1)], *[from_feed(n) for n in range(feeds)])
+        assert message.text.count("event ") == listed
+        assert message.text.count("post/") == min(feeds, LISTED - listed)
+        assert f"event {events}." in message.text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
@@ -16,15 +16,32 @@ from psycopg.types.json import Jsonb
 from hark import audience, preferences
 from hark.audience import Recipient, Subscription
 from hark.batching import ChunkSize, FannedOut, fan_out_begun, fan_out_fresh
-from hark.catalogue import Calendar, Catalogue, Category, Channel, Frequency, Reason, Templates, Windows
+from hark.catalogue import (
+    Calendar,
+    Catalogue,
+    Category,
+    Channel,
+    Facet,
+    Feed,
+    Frequency,
+    Reason,
+    Source,
+    Templates,
+    Windows,
+)
 from hark.clock import VirtualClock
 from hark.delivery.attempt import Attempted, Sender
 from hark.delivery.backoff import Backoff
 from hark.delivery.claim import next_due
 from hark.delivery.handover import Outcome, Prepared, Verdict
 from hark.delivery.reap import Reaped, reap
+from hark.digests import Planned, Planner
+from hark.guarded.addresses import Allowed
+from hark.guarded.client import Guarded
 from hark.postgres.database import Database, open_database
+from hark.rechecks import Rechecks
 from hark.rendering import Message, Renderer
+from hark.sources import Asking
 from hark.worker import Worker
 from tests.servers import Postgres
 
@@ -32,6 +49,7 @@ DOMAIN = "acme.example"
 MONDAY_NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 COOLDOWN = timedelta(minutes=4)
 MAX_STALE = timedelta(hours=1)
+LOOPBACK = Allowed.parse(["127.0.0.1"])
 EVERYWHERE = (Channel.EMAIL, Channel.IN_APP)
 
 ACCEPTED = Outcome(Verdict.ACCEPTED, "recorder: 250 ok")
@@ -62,6 +80,10 @@ def reason(
     group: str | None = None,
     templates: Templates | None = None,
     at_least_once: bool = False,
+    feed: Feed | None = None,
+    recheck: Source | None = None,
+    narrower: Mapping[str, str] | None = None,
+    auto_subscribe: Sequence[str] = (),
 ) -> Reason:
     """A reason, batched and by e-mail and in app for students unless told otherwise."""
     return Reason(
@@ -74,6 +96,10 @@ def reason(
         category=Category.ACTIVITY,
         templates=templates or Templates(),
         at_least_once=at_least_once,
+        feed=feed,
+        recheck=recheck,
+        narrower=tuple(Facet(name, kind) for name, kind in (narrower or {}).items()),
+        auto_subscribe=tuple(auto_subscribe),
     )
 
 
@@ -153,6 +179,7 @@ class World:
     clock: VirtualClock
     recorder: Recorder
     renderer: Renderer
+    asking: Asking = field(default_factory=lambda: Asking(Guarded(LOOPBACK), timedelta(seconds=20)))
 
     # Given ----------------------------------------------------------------------------------------------------------
 
@@ -239,23 +266,39 @@ class World:
             lease=lease,
             claim_chunk=claim_chunk,
             send_chunk=send_chunk,
+            rechecks=Rechecks.of(self.catalogue, self.asking),
         )
 
     async def attempt(self, **given: Any) -> Attempted:
         """One round of attempts of what is due."""
         return await self.sender(**given).attempt_due()
 
+    def planner(self, **given: Any) -> Planner:
+        """What plans digests, by the virtual clock."""
+        return Planner(self.database, self.clock, self.catalogue, **given)
+
+    async def plan(self, **given: Any) -> list[Planned]:
+        """Plan until nothing is due; what each step did."""
+        planner, done = self.planner(**given), []
+        while (step := await planner.step()).more:
+            done.append(step)
+        return done
+
     async def drain(self) -> None:
         """Do all that is due by now."""
-        await Worker(self.database, self.clock, [self.sender()]).drain()
+        await Worker(self.database, self.clock, [self.sender()], planner=self.planner()).drain()
 
     async def run_until(self, end: datetime) -> None:
         """Work, moving the clock from one due moment to the next, up to `end`."""
         await self.drain()
-        while (due := await next_due(self.database, Channel.EMAIL)) is not None and due <= end:
+        while (due := await self._next_due()) is not None and due <= end:
             self.clock.move_to(max(due, self.clock.now()))
             await self.drain()
         self.clock.move_to(end)
+
+    async def _next_due(self) -> datetime | None:
+        moments = [await next_due(self.database, Channel.EMAIL), await self.planner().next_at()]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     async def reap(
         self, *, backoff: Backoff | None = None, answer_wait: timedelta = timedelta(minutes=15), limit: int = 1000

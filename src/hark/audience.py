@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, time
 
 from psycopg.types.json import Jsonb
 
@@ -26,7 +26,8 @@ class Recipient:
     """A user as Hark knows them.
 
     `confirmed` says that the address is theirs, `opted_in` that they agreed to be written to; `zone` is an IANA name,
-    `attributes` is whatever templates may want to know of them.
+    `attributes` is whatever templates may want to know of them. `digest_at` and `digest_weekday` (from Monday, 0) are
+    when their daily and weekly messages come, by their own clock; None: when the catalogue's calendar says.
     """
 
     id: str
@@ -38,6 +39,8 @@ class Recipient:
     zone: str = "UTC"
     locale: str = "en"
     attributes: Mapping[str, object] = field(default_factory=dict)
+    digest_at: time | None = None
+    digest_weekday: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,15 @@ class Subscription:
 
     recipient: str
     entity: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSubscription:
+    """A subscription as stored: since when, and whether it is muted."""
+
+    entity: str
+    muted: bool
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,13 @@ class KnownRecipient:
     attributes: Mapping[str, object]
     suppressed: str | None
     reach: str
+    digest_at: time | None
+    digest_weekday: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    written: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +102,19 @@ class _Name:
 async def put_recipients(database: Database, recipients: Sequence[Recipient], now: datetime) -> int:
     """Create or replace recipients, all in one statement; of two with the same id the later one holds.
 
+    Whoever's zone or morning is another one now gets what waits for the morning at the new one.
+
     Returns:
         How many recipients were written.
 
     Raises:
-        BadInput: a user type that the catalogue does not declare, or a zone that Postgres does not know; nothing is
-            written then.
+        BadInput: a user type that the catalogue does not declare, a zone that Postgres does not know, or a weekday
+            that is none; nothing is written then.
     """
     await _check(database, recipients)
-    return await database.execute(
+    done = await database.one(
         _SQL["put_recipients"],
+        _Written,
         {
             "ids": [recipient.id for recipient in recipients],
             "user_types": [recipient.user_type for recipient in recipients],
@@ -103,9 +125,12 @@ async def put_recipients(database: Database, recipients: Sequence[Recipient], no
             "zones": [recipient.zone for recipient in recipients],
             "locales": [recipient.locale for recipient in recipients],
             "attributes": [Jsonb(dict(recipient.attributes)) for recipient in recipients],
+            "digest_ats": [recipient.digest_at for recipient in recipients],
+            "digest_weekdays": [recipient.digest_weekday for recipient in recipients],
             "now": now,
         },
     )
+    return done.written
 
 
 async def recipients_after(
@@ -127,9 +152,34 @@ async def unsubscribe(database: Database, subscriptions: Sequence[Subscription])
     return await database.execute(_SQL["unsubscribe"], _pairs(subscriptions))
 
 
-async def mute(database: Database, subscriptions: Sequence[Subscription], *, muted: bool = True) -> int:
-    """Mute subscriptions without removing them (or, `muted=False`, let them speak again); how many changed."""
-    return await database.execute(_SQL["mute"], {**_pairs(subscriptions), "muted": muted})
+async def mute(database: Database, subscriptions: Sequence[Subscription], now: datetime, *, muted: bool = True) -> int:
+    """Mute entities for recipients (or, `muted=False`, let them speak again); how many changed.
+
+    A subscription stays, and is silent; who has none gets one that is muted, and follows the entity once it speaks
+    again. An event that has a muted entity is not told through any of its other entities: only by name.
+    """
+    if not muted:
+        return await database.execute(_SQL["unmute"], _pairs(subscriptions))
+    return await database.execute(_SQL["mute"], {**_pairs(subscriptions), "now": now})
+
+
+async def subscriptions_of(
+    database: Database,
+    recipient: str,
+    after: str = "",
+    *,
+    muted: bool | None = None,
+    kind: str | None = None,
+    limit: int = 500,
+) -> list[KnownSubscription]:
+    """A recipient's subscriptions in the order of their entities, behind `after`: one page.
+
+    Args:
+        muted: only those that are, or are not.
+        kind: only entities of this kind, as `post` of `post:7`.
+    """
+    given = {"recipient": recipient, "after": after, "muted": muted, "kind": kind, "limit": limit}
+    return await database.fetch(_SQL["subscriptions"], KnownSubscription, given)
 
 
 async def _check(database: Database, recipients: Sequence[Recipient]) -> None:
@@ -138,11 +188,13 @@ async def _check(database: Database, recipients: Sequence[Recipient]) -> None:
     bad_types = [
         row.user_type for row in await database.fetch(_SQL["unknown_user_types"], _UserType, {"user_types": types})
     ]
-    if not (bad_zones or bad_types):
+    bad_days = sorted({r.digest_weekday for r in recipients if r.digest_weekday not in (None, *range(7))})  # type: ignore[type-var]
+    if not (bad_zones or bad_types or bad_days):
         return
     known = [row.name for row in await database.fetch(_SQL["user_types"], _Name)]
     faults = [f"no time zone {zone!r}; write an IANA name like Europe/Berlin" for zone in sorted(bad_zones)]
     faults += [f"no user type {name!r}; the catalogue has {', '.join(known) or 'none'}" for name in sorted(bad_types)]
+    faults += [f"no weekday {day}; write 0 (Monday) to 6 (Sunday)" for day in bad_days]
     raise BadInput("\n".join(faults))
 
 

@@ -30,40 +30,40 @@ from hark.events import (
 )
 from hark.postgres.database import Database, is_of_the_data
 from hark.postgres.queries import Queries, chain
-from hark.preferences import DECIDED, KNOWN_BY_KEY, KNOWN_IN_RANGE
+from hark.preferences import (
+    APPLYING,
+    DECIDED_AS_ANY,
+    DECIDED_AS_ONE,
+    KNOWN_BY_KEY,
+    KNOWN_IN_RANGE,
+    RULES_OF_ANY,
+    RULES_OF_ONE,
+)
 
 _SQL = Queries.beside(__file__)
 _log = structlog.get_logger(__name__)
 
 
-FAN_OUT_FRESH = chain(
-    PICKED_FRESH,
-    MATCHED,
-    KNOWN_BY_KEY,
-    DECIDED,
-    *(_SQL[part] for part in ("placed", "wanted", "gathered", "told", "counted")),
-    PROGRESSED,
-    end=_SQL["fan_out"],
-)
-FAN_OUT_ONE = chain(
-    PICKED_ONE,
-    MATCHED,
-    KNOWN_BY_KEY,
-    DECIDED,
-    *(_SQL[part] for part in ("placed", "wanted", "gathered", "told", "counted")),
-    PROGRESSED,
-    end=_SQL["fan_out"],
-)
+_WRITTEN = tuple(_SQL[part] for part in ("placed", "wanted", "gathered", "told", "counted"))
+_WRITTEN_OF_ONE = tuple(_SQL[part] for part in ("placed", "wanted_by_one", "gathered", "told", "counted_by_one"))
+_DECIDED = (KNOWN_BY_KEY, APPLYING, DECIDED_AS_ANY)
+
+FAN_OUT_FRESH = chain(PICKED_FRESH, MATCHED, *_DECIDED, *_WRITTEN, PROGRESSED, end=_SQL["fan_out"])
+FAN_OUT_ONE = chain(PICKED_ONE, MATCHED, *_DECIDED, *_WRITTEN, PROGRESSED, end=_SQL["fan_out"])
 CHUNK_AHEAD = _SQL["chunk_ahead"]
+GATHERED = _SQL["gathered"]
+"""What puts messages that are `wanted` into those that gather; digests go the same way."""
 FAN_OUT_BEGUN = chain(
-    PICKED_AGAIN,
-    MATCHED_IN_RANGE,
-    KNOWN_IN_RANGE,
-    DECIDED,
-    *(_SQL[part] for part in ("placed", "wanted_by_one", "gathered", "told", "counted_by_one")),
-    PROGRESSED_IN_RANGE,
+    *(PICKED_AGAIN, MATCHED_IN_RANGE, KNOWN_IN_RANGE, RULES_OF_ONE, DECIDED_AS_ONE),
+    *(*_WRITTEN_OF_ONE, PROGRESSED_IN_RANGE),
     end=_SQL["fan_out"],
 )
+FAN_OUT_BEGUN_NARROWER = chain(
+    *(PICKED_AGAIN, MATCHED_IN_RANGE, KNOWN_IN_RANGE, RULES_OF_ANY, APPLYING, DECIDED_AS_ANY),
+    *(*_WRITTEN_OF_ONE, PROGRESSED_IN_RANGE),
+    end=_SQL["fan_out"],
+)
+"""The same for an event whose reason has narrower ones. Without them, nothing is paid for those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,7 @@ class Chunk:
     due_time: time
     due_weekday: int
     at_least_once: bool
+    has_narrower: bool
     after: str
     upto: str | None
 
@@ -197,5 +198,6 @@ async def chunk_ahead(database: Database, size: ChunkSize) -> Chunk | None:
 async def fan_out_chunk(database: Database, chunk: Chunk, now: datetime) -> FannedOut:
     """Fan out one chunk; nothing happens when another worker has taken it on in the meantime."""
     # Planned anew each time: what the range holds decides whether reading it or looking each up is the cheaper.
-    rows = await database.fetch(FAN_OUT_BEGUN, FannedOut, {**asdict(chunk), "now": now}, prepare=False)
+    statement = FAN_OUT_BEGUN_NARROWER if chunk.has_narrower else FAN_OUT_BEGUN
+    rows = await database.fetch(statement, FannedOut, {**asdict(chunk), "now": now}, prepare=False)
     return rows[0]

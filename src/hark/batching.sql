@@ -63,9 +63,10 @@ gathered as (
 -- each, which a planner that takes both lists for short would do.)
 told as (
     insert into hark.notification
-           (recipient_id, event_id, in_app, why, frequency, own_frequency, named, reach, email_delivery, created_at)
+           (recipient_id, event_id, in_app, why, frequency, own_frequency, named, reach, email_delivery, created_at,
+            as_reason, also)
     select decided.recipient_id, decided.event_id, decided.in_app, decided.why, decided.frequency, decided.own_frequency,
-           decided.named, decided.reach, g.id, %(now)s
+           decided.named, decided.reach, g.id, %(now)s, decided.as_reason, decided.also
       from decided
       full join gathered g
         on decided.email and g.recipient_id = decided.recipient_id
@@ -96,7 +97,7 @@ counted as (
 -- its reason says of when to tell.
 select e.id as event, e.reason, e.actor, e.recipients, e.entities, e.published_at,
        terms.batch_group, terms.cooldown, terms.max_stale, terms.due_time, terms.due_weekday, terms.at_least_once,
-       e.reached as after,
+       e.reason in (select base from hark.facet) as has_narrower, e.reached as after,
        (select min(share.upto)
           from unnest(e.entities) as about(entity)
          cross join lateral (

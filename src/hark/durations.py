@@ -21,6 +21,7 @@ _UNITS = {
     "d": timedelta(days=1),
 }
 _RATE_UNITS = ("s", "m", "h", "d")
+_A_PERIOD = {"s": "a second", "m": "a minute", "h": "an hour", "d": "a day"}
 _DURATION = re.compile(r"([0-9]{1,18})(ms|s|m|h|d)")
 _RATE = re.compile(r"([1-9][0-9]{0,8})/([smhd])")
 _LOCAL_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -92,6 +93,11 @@ def format_rate(rate: Rate) -> str:
         if _UNITS[unit] == rate.per:
             return f"{rate.count}/{unit}"
     raise ValueError(f"a rate is per second, minute, hour or day, not per {rate.per}")
+
+
+def rate_in_words(rate: Rate) -> str:
+    """A rate for people: `20 a day`, `2 an hour`."""
+    return f"{rate.count:,} {_A_PERIOD[format_rate(rate).partition('/')[2]]}"
 
 
 def parse_local_time(text: str) -> time:

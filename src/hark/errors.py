@@ -6,8 +6,10 @@
     │   ├── FileFaults          every fault of an input file at once, each with its line
     │   ├── SettingFaults       everything wrong with the settings at once, each with where it was set (`hark.config`)
     │   ├── UnknownReason       publish was given a reason that the catalogue does not declare
-    │   └── KeyReused           the same idempotency key, other content
+    │   ├── KeyReused           the same idempotency key, other content
+    │   └── Blocked             a URL that Hark will not call: no http, a user in it, a private address
     ├── Unreachable           something Hark needs does not answer (CLI exit 3)
+    ├── SourceFailed          a feed or recheck of the product broke, or answered what it may not
     ├── RenderingFailed       a template or its data broke; the delivery goes back to PENDING with back-off
     └── Undeliverable         the message can never be handed over as it is (bad address, forged header)
 
@@ -18,6 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+FAULTS_SHOWN = 50
+"""How many faults of a file are told one by one; the others are a number."""
 
 
 class HarkError(Exception):
@@ -72,8 +77,26 @@ class KeyReused(BadInput):
     """An idempotency key came again with other content than the event it first named."""
 
 
+class Blocked(BadInput):
+    """A URL that Hark does not call: not http or https, a user in it, or an address that is private and not allowed."""
+
+
 class Unreachable(HarkError):
     """Something that Hark needs (a database, a mail server, a file) cannot be reached."""
+
+
+class SourceFailed(HarkError):
+    """A source of the product's (a feed, a recheck) broke, or answered what it may not; nothing of it was taken.
+
+    The text names the field and the kind of fault, never a value: it goes into logs and is read by operators.
+
+    Args:
+        of_the_data: whether it may be one item's fault, so that the same question about the others may be answered.
+    """
+
+    def __init__(self, text: str, *, of_the_data: bool = False) -> None:
+        super().__init__(text)
+        self.of_the_data = of_the_data
 
 
 class RenderingFailed(HarkError):

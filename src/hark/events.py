@@ -62,7 +62,9 @@ def publish(
         reason: what kind of thing, as the catalogue names it.
         to: the ids of recipients to tell; at most 10,000.
         entities: what it happened to: their subscribers are told; at most 1,000.
-        actor: who did it; told only if `to` names them.
+        actor: who did it. They are never told of an event that has entities, named or not; one that only names
+            recipients tells all of them (whoever resets a password is told of it). If the reason says so
+            (`auto_subscribe`), they follow what they published about.
         about: the object that it is about, for templates and the inbox.
         payload: what templates may want to know, as JSON can say it.
         key: names this event once and for all: published again with the same content it is the same event.

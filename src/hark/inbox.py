@@ -69,7 +69,7 @@ async def listed(
         limit: the page's size.
         unread: only those not read yet.
         archived: the archived ones too.
-        reason: only those of this reason.
+        reason: only those told as this reason.
     """
     given = {
         "recipient": recipient,

@@ -1,15 +1,15 @@
 -- name: listed
-select n.event_id, e.reason, coalesce(reason.title, e.reason) as title, e.actor, e.about, e.payload, e.occurred_at,
+select n.event_id, coalesce(n.as_reason, e.reason) as reason, coalesce(reason.title, n.as_reason, e.reason) as title, e.actor, e.about, e.payload, e.occurred_at,
        n.seen_at, n.read_at, n.archived_at
   from hark.notification n
   join hark.event e on e.id = n.event_id
-  left join hark.reason on reason.name = e.reason
+  left join hark.reason on reason.name = coalesce(n.as_reason, e.reason)
  where n.recipient_id = %(recipient)s
    and n.in_app
    and n.event_id < %(before)s
    and (%(archived)s or n.archived_at is null)
    and (not %(unread)s or n.read_at is null)
-   and (%(reason)s::text is null or e.reason = %(reason)s)
+   and (%(reason)s::text is null or coalesce(n.as_reason, e.reason) = %(reason)s)
  order by n.event_id desc
  limit %(limit)s
 

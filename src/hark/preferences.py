@@ -31,12 +31,17 @@ from hark.catalogue import Catalogue, Channel, Frequency, Reason
 from hark.errors import BadInput
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries
+from hark.switching import Switch, move_waiting
 
 _SQL = Queries.beside(__file__)
 
 KNOWN_BY_KEY = _SQL["known_by_key"]
 KNOWN_IN_RANGE = _SQL["known_in_range"]
-DECIDED = _SQL["decided"]
+RULES_OF_ONE = _SQL["rules_of_one"]
+RULES_OF_ANY = _SQL["rules_of_any"]
+APPLYING = _SQL["applying"]
+DECIDED_AS_ONE = _SQL["decided_as_one"]
+DECIDED_AS_ANY = _SQL["decided_as_any"]
 
 
 class Reach(StrEnum):
@@ -125,6 +130,7 @@ def _channels(reason: Reason, standing: Standing, why: Why) -> frozenset[Channel
 class _Installed:
     name: str
     fingerprint: str
+    frequency: str
 
 
 async def install(database: Database, catalogue: Catalogue, *, retire: bool = False) -> list[str]:
@@ -153,6 +159,7 @@ async def install(database: Database, catalogue: Catalogue, *, retire: bool = Fa
             await _retire(connection, database.schema, catalogue)
         if changed:
             await _put_reasons(connection, database.schema, catalogue, changed)
+            await _put_facets(connection, database.schema, changed)
             await _put_decisions(connection, database.schema, catalogue, changed)
     return [reason.name for reason in changed]
 
@@ -168,33 +175,60 @@ async def choose(
 ) -> None:
     """Store a recipient's own choice for a reason. None leaves that half as it was.
 
+    With another frequency, what waits for the reason moves to the message of that one, in the same transaction.
+
     Raises:
         BadInput: the database knows no such reason, or neither half is given.
     """
     if channels is None and frequency is None:
         raise BadInput(f"no choice given for {reason}: name channels, a frequency, or both")
-    await _check_reason(database, reason)
-    await database.execute(
-        _SQL["choose"],
-        {
-            "recipient": recipient,
-            "reason": reason,
-            "channels": None if channels is None else Jsonb([str(channel) for channel in channels]),
-            "frequency": frequency,
-            "now": now,
-        },
-    )
+    await _known_reason(database, reason)
+    given = {
+        "recipient": recipient,
+        "reason": reason,
+        "channels": None if channels is None else Jsonb([str(channel) for channel in channels]),
+        "frequency": frequency,
+        "now": now,
+    }
+    async with database.transaction() as connection:
+        await _note_return(connection, database.schema, recipient, reason, now)
+        await connection.execute(_SQL["choose"].text(database.schema), given)
+        if frequency is not None:
+            switch = Switch(recipient, reason, frequency, own=True)
+            await move_waiting(connection, database.schema, [switch], now)
 
 
 async def unchoose(database: Database, recipient: str, reason: str, now: datetime) -> None:
-    """Forget a recipient's own choice for a reason: the catalogue's defaults hold again."""
-    await database.execute(_SQL["unchoose"], {"recipient": recipient, "reason": reason, "now": now})
+    """Forget a recipient's own choice for a reason: the catalogue's defaults hold again, for what waits, too.
+
+    Raises:
+        BadInput: the database knows no such reason.
+    """
+    default = Frequency((await _known_reason(database, reason)).frequency)
+    async with database.transaction() as connection:
+        given = {"recipient": recipient, "reason": reason, "now": now}
+        await _note_return(connection, database.schema, recipient, reason, now)
+        await connection.execute(_SQL["unchoose"].text(database.schema), given)
+        await move_waiting(connection, database.schema, [Switch(recipient, reason, default, own=False)], now)
 
 
-async def _check_reason(database: Database, reason: str) -> None:
-    known = [row.name for row in await database.fetch(_SQL["installed_reasons"], _Installed)]
+async def _note_return(
+    connection: AsyncConnection[Any], schema: str, recipient: str, reason: str, now: datetime
+) -> None:
+    """Note, before a choice is stored, that what was before `now` is no news to them.
+
+    Only where the reason has a feed and they do not get digests of it as things stand: whoever comes back, or chooses a
+    feed for the first time, is not flooded with what was missed.
+    """
+    given = {"recipients": [recipient], "reasons": [reason], "now": now}
+    await connection.execute(_SQL["note_return"].text(schema), given)
+
+
+async def _known_reason(database: Database, reason: str) -> _Installed:
+    known = {row.name: row for row in await database.fetch(_SQL["installed_reasons"], _Installed)}
     if reason not in known:
         raise BadInput(f"no reason {reason!r}; the catalogue has {', '.join(sorted(known)) or 'none'}")
+    return known[reason]
 
 
 def _fingerprint(catalogue: Catalogue, reason: Reason) -> str:
@@ -237,6 +271,21 @@ async def _put_reasons(
             "at_least_once": [reason.at_least_once for reason in reasons],
             "positions": [_position(catalogue, reason) for reason in reasons],
             "fingerprints": [_fingerprint(catalogue, reason) for reason in reasons],
+            "auto_subscribes": [",".join(reason.auto_subscribe) for reason in reasons],
+        },
+    )
+
+
+async def _put_facets(connection: AsyncConnection[Any], schema: str, reasons: list[Reason]) -> None:
+    await connection.execute(_SQL["forget_facets"].text(schema), {"reasons": [reason.name for reason in reasons]})
+    facets = [(reason.name, rank, facet) for reason in reasons for rank, facet in enumerate(reason.narrower)]
+    await connection.execute(
+        _SQL["put_facets"].text(schema),
+        {
+            "bases": [base for base, _, _ in facets],
+            "ranks": [rank for _, rank, _ in facets],
+            "reasons": [facet.reason for _, _, facet in facets],
+            "kinds": [facet.kind for _, _, facet in facets],
         },
     )
 

@@ -5,19 +5,69 @@ choices as not materialized (select * from hark.preference),
 rules as not materialized (select * from hark.decision)
 
 -- part: known_in_range
--- For many matches of one event: its reason's rules, and the recipients and choices of a range of ids, so that the
--- planner can weigh reading the range against looking each of them up.
+-- For many matches of one event: the recipients and choices of a range of ids, so that the planner can weigh reading the
+-- range against looking each of them up.
 who as not materialized (
     select * from hark.recipient where id > %(after)s and (%(upto)s::text is null or id <= %(upto)s)
 ),
 choices as not materialized (
     select * from hark.preference where recipient_id > %(after)s and (%(upto)s::text is null or recipient_id <= %(upto)s)
-),
+)
+
+-- part: rules_of_one
+-- The rules of the one reason that may apply.
 rules as not materialized (
     select * from hark.decision where reason = %(reason)s
 )
 
--- part: decided
+-- part: rules_of_any
+-- The rules of the reasons of which any may apply.
+rules as not materialized (
+    select * from hark.decision
+     where reason = %(reason)s or reason in (select reason from hark.facet where base = %(reason)s)
+)
+
+-- part: applying
+-- A row for each reason that applies to a match: the event's own, and those narrower ones that the recipient is near
+-- enough for, most specific first. An event's own applies to whoever follows one of its entities, and to those it names
+-- if no narrower reason does: a muted mention leaves the thread to those who follow it, and to nobody else. Who muted
+-- one of its entities is reached only by name. When to tell is as the reason says that applies.
+applying as (
+    select event_id, recipient_id, published_at, named, reason, null::text as as_reason, null::text[] as applied, 0 as rank,
+           batch_group, cooldown, max_stale, due_time, due_weekday, at_least_once
+      from matched
+     where not has_narrower
+    union all
+    select m.event_id, m.recipient_id, m.published_at, m.named and coalesce(each.rank <= array_position(near.reasons, near.by_name), true),
+           each.reason, nullif(each.reason, m.reason), near.reasons, each.rank,
+           terms.batch_group, terms.cooldown, terms.max_stale, terms.due_time, terms.due_weekday, terms.at_least_once
+      from matched m
+     cross join lateral (
+        select coalesce(array_agg(hark.kind_of(s.entity)), '{}') as kinds,
+               count(*) > 0 and not bool_or(s.muted) as follows
+          from hark.subscription s
+         where s.recipient_id = m.recipient_id and s.entity = any(m.entities)
+     ) interest
+     cross join lateral (
+        select array_agg(near.reason order by near.rank) as reasons,
+               min(near.reason) filter (where near.kind = 'named') as by_name
+          from (
+            select f.reason, f.rank, f.kind
+              from hark.facet f
+             where f.base = m.reason
+               and (f.kind = 'named' and m.named or interest.follows and f.kind = any(interest.kinds))
+            union all
+            select m.reason, 10, null
+             where interest.follows
+                or m.named and not exists (select from hark.facet f where f.base = m.reason and f.kind = 'named')
+          ) near
+     ) near
+     cross join lateral unnest(near.reasons) with ordinality as each(reason, rank)
+      join hark.reason terms on terms.name = each.reason
+     where m.has_narrower
+)
+
+-- part: decided_as_one
 -- decide() by its truth table: one look-up per match, in the row of the recipient's class.
 -- In one order, so that the statements which write it down find it sorted.
 decided as materialized (
@@ -28,7 +78,9 @@ decided as materialized (
            coalesce(d.own_frequency, false) as own_frequency,
            r.reach,
            coalesce(d.why, case when r.id is null then 'unknown_recipient' else 'unknown_type' end::hark.why) as why,
-           m.batch_group, m.cooldown, m.max_stale, m.due_time, m.due_weekday, m.at_least_once, r.zone
+           m.batch_group, m.cooldown, m.max_stale, coalesce(r.digest_at, m.due_time) as due_time,
+           coalesce(r.digest_weekday, m.due_weekday) as due_weekday, m.at_least_once, r.zone,
+           null::text as as_reason, null::text[] as also
       from matched m
       left join who r on r.id = m.recipient_id
       left join choices p on p.recipient_id = m.recipient_id
@@ -39,11 +91,36 @@ decided as materialized (
      order by m.recipient_id, m.event_id
 )
 
+-- part: decided_as_any
+-- The same for each reason that applies, of which one tells: the most specific by which the recipient is told anything,
+-- or else the most specific, with why not. The others are noted.
+decided as materialized (
+    select distinct on (a.recipient_id, a.event_id)
+           a.event_id, a.recipient_id, a.published_at, a.named,
+           coalesce(d.email, false) as email,
+           coalesce(d.in_app, false) as in_app,
+           d.frequency,
+           coalesce(d.own_frequency, false) as own_frequency,
+           r.reach,
+           coalesce(d.why, case when r.id is null then 'unknown_recipient' else 'unknown_type' end::hark.why) as why,
+           a.batch_group, a.cooldown, a.max_stale, coalesce(r.digest_at, a.due_time) as due_time,
+           coalesce(r.digest_weekday, a.due_weekday) as due_weekday, a.at_least_once, r.zone,
+           a.as_reason, nullif(array_remove(a.applied, a.reason), '{}') as also
+      from applying a
+      left join who r on r.id = a.recipient_id
+      left join choices p on p.recipient_id = a.recipient_id
+      left join rules d
+        on d.reason = a.reason and d.user_type = r.user_type and d.reach = r.reach
+       and d.channel_choice = hark.channel_choice(p.channels -> a.reason)
+       and d.frequency_choice = hark.frequency_choice(p.frequencies -> a.reason)
+     order by a.recipient_id, a.event_id, coalesce(d.email or d.in_app, false) desc, a.rank
+)
+
 -- name: catalogue_lock
 select pg_advisory_xact_lock(hashtext('hark.catalogue'))
 
 -- name: installed_reasons
-select name, fingerprint from hark.reason where not retired
+select name, fingerprint, frequency::text as frequency from hark.reason where not retired
 
 -- name: retire_reasons
 update hark.reason set retired = true where not retired and name <> all(%(kept)s::text[])
@@ -56,16 +133,27 @@ select * from unnest(%(names)s::text[], %(descriptions)s::text[])
 
 -- name: put_reasons
 insert into hark.reason (name, title, frequency, cooldown, max_stale, due_time, due_weekday, batch_group, category,
-                         at_least_once, position, fingerprint)
-select *
+                         at_least_once, position, fingerprint, auto_subscribe)
+select name, title, frequency, cooldown, max_stale, due_time, due_weekday, batch_group, category, at_least_once, position,
+       fingerprint, string_to_array(auto_subscribe, ',')
   from unnest(%(names)s::text[], %(titles)s::text[], %(frequencies)s::hark.frequency[], %(cooldowns)s::interval[],
               %(max_stales)s::interval[], %(due_times)s::time[], %(due_weekdays)s::smallint[], %(groups)s::text[],
-              %(categories)s::hark.category[], %(at_least_once)s::boolean[], %(positions)s::int[], %(fingerprints)s::text[])
+              %(categories)s::hark.category[], %(at_least_once)s::boolean[], %(positions)s::int[], %(fingerprints)s::text[],
+              %(auto_subscribes)s::text[])
+       as given(name, title, frequency, cooldown, max_stale, due_time, due_weekday, batch_group, category, at_least_once,
+                position, fingerprint, auto_subscribe)
     on conflict (name) do update
        set title = excluded.title, frequency = excluded.frequency, cooldown = excluded.cooldown,
            max_stale = excluded.max_stale, due_time = excluded.due_time, due_weekday = excluded.due_weekday,
            batch_group = excluded.batch_group, category = excluded.category, at_least_once = excluded.at_least_once,
-           position = excluded.position, fingerprint = excluded.fingerprint, retired = false
+           position = excluded.position, fingerprint = excluded.fingerprint, auto_subscribe = excluded.auto_subscribe, retired = false
+
+-- name: forget_facets
+delete from hark.facet where base = any(%(reasons)s::text[])
+
+-- name: put_facets
+insert into hark.facet (base, rank, reason, kind)
+select * from unnest(%(bases)s::text[], %(ranks)s::smallint[], %(reasons)s::text[], %(kinds)s::text[])
 
 -- name: forget_decisions
 delete from hark.decision where reason = any(%(reasons)s::text[])
@@ -93,3 +181,20 @@ values (%(recipient)s,
 update hark.preference
    set channels = channels - %(reason)s::text, frequencies = frequencies - %(reason)s::text, updated_at = %(now)s
  where recipient_id = %(recipient)s
+
+-- name: note_return
+-- Whoever is not told of a feed now and chooses to be: their digests begin here (see digests/planning.sql).
+insert into hark.preference as p (recipient_id, since, updated_at)
+select r.id, jsonb_object_agg(given.reason, jsonb_build_object('at', %(now)s::timestamptz, 'snapshot', pg_current_snapshot()::text)), %(now)s
+  from unnest(%(recipients)s::text[], %(reasons)s::text[]) as given(recipient_id, reason)
+  join hark.feed f on f.reason = given.reason
+  join hark.recipient r on r.id = given.recipient_id
+  left join hark.preference own on own.recipient_id = r.id
+  left join hark.decision d
+    on d.reason = given.reason and d.user_type = r.user_type and d.reach = r.reach
+   and d.channel_choice = hark.channel_choice(own.channels -> given.reason)
+   and d.frequency_choice = hark.frequency_choice(own.frequencies -> given.reason)
+ where (d.email and d.frequency in ('daily', 'weekly')) is not true
+ group by r.id
+ order by r.id
+    on conflict (recipient_id) do update set since = p.since || excluded.since

@@ -20,7 +20,7 @@ from hark.templates.locality import language_of, localised, when, zone_of
 from hark.templates.sandbox import Sandbox, fill, html_of, one_line, source_faults, text_of
 
 LISTED = 50
-"""How many items a message lists, the newest; the others are a number."""
+"""How many items a message lists; the others are a number."""
 SUBJECT_LENGTH = 200
 PREHEADER_LENGTH = 120
 
@@ -54,23 +54,26 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One notification of a batch: what happened, as its event says it. `at` is aware; `payload` is not trusted."""
+    """One thing that a batch says: a notification as its event says it, or an item of a feed, which has a `key` instead
+    of an `event_id`. `at` is aware; `payload` is not trusted."""
 
     reason: str
-    event_id: int
+    event_id: int | None
     at: datetime
     actor: str | None
     about: str | None
     payload: Mapping[str, object]
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One claimed delivery after its recheck, with the items that are left.
 
-    `items` may come in any order. When they are only the newest of the delivery's, `total` is how many it holds and
-    `counts` how many of each reason; 0 and empty: all are here. Without `counts`, those of no item are taken to be of
-    the same reasons as the others. `zone` is an IANA name, `locale` a tag such as `de-AT`.
+    Items of events may come in any order, those of feeds come by rank. When they are only some of the delivery's,
+    `total` is how many it holds and `counts` how many of each reason; 0 and empty: all are here. Without `counts`,
+    those of no item are taken to be of the same reasons as the others. `zone` is an IANA name, `locale` a tag such as
+    `de-AT`.
 
     Raises:
         ValueError: no items; the recheck cancels such a delivery.
@@ -144,11 +147,10 @@ class Renderer:
         )
 
     def _entries(self, batch: Batch, at: datetime) -> list[_Entry]:
-        """The newest items in words, oldest first."""
+        """What is listed of the items, in words."""
         zone = zone_of(batch.zone)
         now = localised(at, zone)
-        newest = sorted(batch.items, key=attrgetter("at", "event_id"))[-LISTED:]
-        told = [_told(item, self._wording(item.reason), zone, now) for item in newest]
+        told = [_told(item, self._wording(item.reason), zone, now) for item in _listed(batch.items)]
         shared = {**self._globals, "count": batch.total, "items": told, "recipient": batch.recipient_id}
         return [self._wordings[each["reason"]].entry({**shared, **each}) for each in told]
 
@@ -162,9 +164,9 @@ class Renderer:
         counts = batch.counts or Counter([item.reason for item in batch.items])
         if len(counts) > 1:
             return one_line(self._mixed_subject(batch.total, counts), SUBJECT_LENGTH)
-        newest = entries[-1]
-        template = newest.wording.subject if batch.total == 1 else newest.wording.subject_many
-        return one_line(fill(template, newest.variables), SUBJECT_LENGTH) or newest.wording.title
+        first = _foremost(entries)
+        template = first.wording.subject if batch.total == 1 else first.wording.subject_many
+        return one_line(fill(template, first.variables), SUBJECT_LENGTH) or first.wording.title
 
     def _mixed_subject(self, total: int, counts: Mapping[str, int]) -> str:
         complete = sum(counts.values()) == total
@@ -254,6 +256,23 @@ def _frames() -> tuple[Template, Template]:
     return environment.get_template("message.txt"), environment.get_template("message.html")
 
 
+def _listed(items: Sequence[Item]) -> list[Item]:
+    """The newest of the events, oldest first, and behind them what feeds say, in the order of its rank.
+
+    Feeds are capped already, so it is events that make room; but half of the list is theirs, if they need it.
+    """
+    feeds = [item for item in items if item.event_id is None]
+    events = sorted([item for item in items if item.event_id is not None], key=attrgetter("at", "event_id"))
+    newest = events[-max(LISTED - len(feeds), LISTED // 2) :]
+    return newest + feeds[: LISTED - len(newest)]
+
+
+def _foremost(entries: Sequence[_Entry]) -> _Entry:
+    """The entry that a subject speaks of: of events the newest, of feeds what ranks first."""
+    events = [entry for entry in entries if entry.variables["event_id"] is not None]
+    return events[-1] if events else entries[0]
+
+
 def _told(item: Item, wording: _Wording, zone: tzinfo, now: datetime) -> dict[str, Any]:
     """One item as templates see it."""
     at = localised(item.at, zone)
@@ -262,6 +281,7 @@ def _told(item: Item, wording: _Wording, zone: tzinfo, now: datetime) -> dict[st
         "actor": item.actor,
         "at": at,
         "event_id": item.event_id,
+        "key": item.key,
         "payload": item.payload,
         "reason": item.reason,
         "title": wording.title,
@@ -277,7 +297,7 @@ def _page(batch: Batch, subject: str, entries: list[_Entry], sections: list[_Sec
         "direction": direction,
         "subject": subject,
         "heading": subject if batch.total > 1 else sections[0].title,
-        "preheader": one_line(entries[-1].text, PREHEADER_LENGTH),
+        "preheader": one_line(_foremost(entries).text, PREHEADER_LENGTH),
         "sections": sections,
         "count": batch.total,
         "more": batch.total - len(entries),

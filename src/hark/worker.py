@@ -17,8 +17,8 @@ import structlog
 from hark.batching import ChunkSize, FannedOut, fan_out_begun, fan_out_fresh
 from hark.clock import Clock, DatabaseClock
 from hark.delivery.attempt import Attempted, Sender
-from hark.delivery.claim import next_due
 from hark.delivery.reap import reap
+from hark.digests import Planned, Planner
 from hark.postgres.database import Database, is_passing
 
 _log = structlog.get_logger(__name__)
@@ -115,14 +115,16 @@ class Watch:
 
     fanned_out: Callable[[FannedOut], None] = lambda _done: None
     attempted: Callable[[Attempted], None] = lambda _done: None
+    planned: Callable[[Planned], None] = lambda _done: None
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Fan-out, delivery and reaping, together in one process.
+    """Fan-out, planning of digests, delivery and reaping, together in one process.
 
     Attributes:
         senders: one for each loop of attempts; several of one channel overlap their waits.
+        planner: plans digests; None: nobody does here.
         answer_wait: how long after a hand-over its answer may still come.
     """
 
@@ -134,6 +136,7 @@ class Worker:
     answer_wait: timedelta = timedelta(minutes=15)
     reap_period: timedelta = timedelta(seconds=5)
     watch: Watch = Watch()
+    planner: Planner | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; what is under way is finished first."""
@@ -152,8 +155,10 @@ class Worker:
         ]
         fan_out = Loop("fan-out", self._fan_out(deliveries), self.clock, self.pace)
         slow = Pace(self.reap_period, self.reap_period)
+        plans = [Loop("plan", self._plan(planner), self.clock, self.pace) for planner in self._planners()]
         return [
             fan_out,
+            *plans,
             *deliveries,
             Loop("reap", self._reap, self.clock, slow),
             Loop("clock", self._follow, self.clock, slow),
@@ -175,13 +180,24 @@ class Worker:
         if done.events:
             self.watch.fanned_out(done)
 
+    def _planners(self) -> list[Planner]:
+        return [] if self.planner is None else [self.planner]
+
+    def _plan(self, planner: Planner) -> Callable[[], Awaitable[Progress]]:
+        async def chunk() -> Progress:
+            done = await planner.step()
+            self.watch.planned(done)
+            return Progress(done.more, done.next_at)
+
+        return chunk
+
     def _deliver(self, sender: Sender) -> Callable[[], Awaitable[Progress]]:
         async def chunk() -> Progress:
             done = await sender.attempt_due()
             if done.claimed:
                 self.watch.attempted(done)
                 return Progress(more=True)
-            return Progress(more=False, next_due=await next_due(self.database, sender.channel))
+            return Progress(more=False, next_due=await sender.next_due())
 
         return chunk
 
@@ -204,11 +220,13 @@ class Worker:
         begun = await fan_out_begun(self.database, self.clock.now(), self.chunk)
         self._announce(fresh)
         self._announce(begun)
+        planned = [await planner.step() for planner in self._planners()]
         attempted = [await sender.attempt_due() for sender in self.senders]
         for done in attempted:
             if done.claimed:
                 self.watch.attempted(done)
-        return bool(fresh.events or begun.events or any(done.claimed for done in attempted))
+        more = any(done.more for done in planned) or any(done.claimed for done in attempted)
+        return bool(fresh.events or begun.events or more)
 
 
 def worker_name() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from hark.batching import FAN_OUT_BEGUN, FAN_OUT_FRESH
+from hark.batching import FAN_OUT_BEGUN, FAN_OUT_BEGUN_NARROWER, FAN_OUT_FRESH
 from hark.postgres.database import SESSION
 from hark.postgres.queries import Query
 from tests.architecture.test_sql import all_queries
@@ -17,12 +17,21 @@ from tests.servers import Postgres
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HELD = {"recipients": [f"user-{n:06}" for n in range(1, 201)], "ids": list(range(1, 201)), "attempts": [1] * 200}
+ASKED = {
+    "reason": "r",
+    "numbers": list(range(1, 401)),
+    "recipients": [f"user-{n:06}" for n in range(1, 401)],
+    "deliveries": list(range(1, 401)),
+    "events": [n if n <= 200 else None for n in range(1, 401)],
+    "keys": ["k" if n > 200 else None for n in range(1, 401)],
+}
 
 FILL = """
 insert into hark.user_type values ('Students', '');
 insert into hark.reason values
     ('r', 'R', 'batched', '4m', '1h', '08:00', 0, 'r', 'activity', false, 1, 'f'),
     ('s', 'S', 'batched', '4m', '1h', '08:00', 0, 's', 'activity', false, 2, 'f');
+insert into hark.facet values ('r', 0, 's', 'post');
 insert into hark.decision
 select reason, 'Students', reach, choice, frequency, true, true, 'batched', false, 'default_channels'
   from unnest(array['r', 's']) reason, unnest(enum_range(null::hark.reach)) reach,
@@ -43,16 +52,117 @@ select id, 'email', 'r', 'batched', true, false, timestamptz '2026-11-24' + row_
 insert into hark.notification (recipient_id, event_id, in_app, why, named, email_delivery, created_at)
 select d.recipient_id, n, true, 'default_channels', false, d.id, now() from hark.delivery d, generate_series(1, 3) n;
 insert into hark.inbox select id, 3 from hark.recipient;
+insert into hark.recipient_rate select id, 'email', array_fill(now(), array[20]), 1 from hark.recipient;
+insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, missed, items,
+                         keys, total, planned_at)
+select recipient_id, 'r', '2026-11-24', id, pg_current_snapshot(), now(), pg_current_snapshot(), now(), 0,
+       '[["k", "2026-11-24T12:00:00Z", null, null, {}]]', '{k}', 1, now() from hark.delivery;
+insert into hark.api_key (prefix, name, hash, scopes, created_at)
+select 'prefix' || n, 'key' || n, decode(repeat('00', 32), 'hex'), '{read}', now() from generate_series(1, 20000) n;
+insert into hark.audit (at, who, what, target)
+select now(), 'key' || n, 'publish', 'event:1' from generate_series(1, 20000) n;
 update hark.delivery set state = 'SENDING', gathering = false, attempt = 1, worker = 'w', lease_until = now()
  where id <= 500;
 update hark.delivery set state = 'SENT', outcome = 'unknown', lease_until = null where id <= 250;
+update hark.recipient set zone = 'Etc/GMT+' || right(id, 2)::int % 12 where right(id, 1) <> '0';
+insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, missed, items,
+                         keys, total, planned_at)
+select d.recipient_id, 'r', date '2026-11-20' - n, d.id, '10:10:', now(), '10:10:', now(), 0, '[]', '{k}', 1, now()
+  from hark.delivery d, generate_series(1, 3) n;
+insert into hark.walk (slot_id, reason, due_at, period, missed, opened_at, retry_at)
+select id, 'r', timestamptz '2026-11-23 12:00Z', '2026-11-23', 0, now(), timestamptz '2026-11-23 12:00Z' from hark.slot;
 """
+
+BEGUN = {
+    "event": 20002,
+    "reason": "r",
+    "actor": None,
+    "recipients": [],
+    "entities": ["post:1"],
+    "published_at": NOW,
+    "batch_group": "r",
+    "cooldown": timedelta(minutes=4),
+    "max_stale": None,
+    "due_time": time(8),
+    "due_weekday": 0,
+    "at_least_once": False,
+    "has_narrower": False,
+    "after": "user-020000",
+    "upto": "user-040000",
+    "now": NOW,
+}
+
+WHO = HELD["recipients"]
+SWITCHED = {
+    "recipients": WHO,
+    "reasons": ["r"] * 200,
+    "frequencies": ["daily"] * 200,
+    "own": [True] * 200,
+    "held_recipients": WHO,
+    "held_ids": HELD["ids"],
+    "now": NOW,
+}
+
+SLOT = {
+    "slot": 1,
+    "reason": "r",
+    "frequency": "daily",
+    "zone": "Etc/GMT+3",
+    "digest_at": None,
+    "digest_weekday": None,
+    "due_at": NOW,
+    "period": NOW.date(),
+    "missed": 0,
+    "reached": "user-020000",
+    "chunk": 200,
+    "expected": 200,
+    "ago": NOW - timedelta(days=1),
+    "answered_by": NOW,
+    "overlap": timedelta(days=1),
+    "cap": 10,
+    "keys_kept": 10,
+    "at_least_once": False,
+    "until": None,
+    "until_at": NOW,
+    "now": NOW,
+}
 
 HOT: dict[str, dict[str, Any]] = {
     "claim.claim_due": {"channel": "email", "now": NOW, "lease_until": NOW, "worker": "w", "limit": 200},
+    "claim.claim_within": {
+        "channel": "email",
+        "now": NOW,
+        "lease_until": NOW,
+        "worker": "w",
+        "limit": 200,
+        "burst": 5,
+        "interval_us": 10_417,
+    },
     "claim.next_due": {"channel": "email"},
-    "recheck.recheck": {**HELD, "shown": 50, "noted": 1000},
+    "recheck.recheck": {**HELD, "shown": 50, "noted": 1000, "asked": []},
+    "digested.digested": HELD,
+    "ask.questions": ASKED,
+    "ask.answers": ASKED,
     "settle.mark": {**HELD, "whys": [""] * 200, "left_out": [None] * 200, "now": NOW},
+    "cap.mark_within": {
+        **HELD,
+        "whys": [""] * 200,
+        "left_out": [None] * 200,
+        "counts": [True] * 200,
+        "cap": 20,
+        "per_us": 86_400_000_000,
+        "over": "",
+        "now": NOW,
+    },
+    "cap.uncount": {"recipients": HELD["recipients"], "channel": "email", "at": NOW},
+    "reports.deliveries_newest": {
+        "before": 2**63 - 1,
+        "recipient": None,
+        "state": None,
+        "outcome": None,
+        "since": None,
+        "limit": 50,
+    },
     "settle.settle": {
         **HELD,
         "states": ["SENT"] * 200,
@@ -66,6 +176,8 @@ HOT: dict[str, dict[str, Any]] = {
     },
     "reap.reap_lost": {"now": NOW, "limit": 1000, "max_attempts": 25},
     "reap.reap_unanswered": {"now": NOW, "before": NOW, "limit": 1000, "max_attempts": 25},
+    "keys.by_prefix": {"prefix": "prefix7"},
+    "audit.listed": {"who": "key7", "what": None, "before": 2**62, "limit": 50},
     "inbox.listed": {
         "recipient": "user-000001",
         "before": 2**62,
@@ -76,27 +188,42 @@ HOT: dict[str, dict[str, Any]] = {
     },
     "inbox.unread": {"recipient": "user-000001"},
     "inbox.mark_read": {"recipient": "user-000001", "events": [1], "now": NOW},
+    "planning.taken": {"now": NOW, "reasons": ["r"], "lent_until": NOW},
+    "planning.expected": SLOT,
+    "planning.ask": SLOT,
+    "planning.plan": SLOT,
+    "shown.next": {**SLOT, "recipient": "user-000001"},
     "batching.fan_out_fresh": {"events": 500, "pairs": 100, "now": NOW},
     "batching.chunk_ahead": {"pairs": 20000},
-    "batching.fan_out_begun": {
-        "event": 20002,
-        "reason": "r",
-        "actor": None,
-        "recipients": [],
-        "entities": ["post:1"],
-        "published_at": NOW,
-        "batch_group": "r",
-        "cooldown": timedelta(minutes=4),
-        "max_stale": None,
-        "due_time": time(8),
-        "due_weekday": 0,
-        "at_least_once": False,
-        "after": "user-020000",
-        "upto": "user-040000",
+    "batching.fan_out_begun": BEGUN,
+    "batching.fan_out_begun_narrower": {**BEGUN, "entities": ["post:1", "post:0001"], "has_narrower": True},
+    "audience.put_recipients": {
+        "ids": WHO,
+        "user_types": ["Students"] * 200,
+        "addresses": ["a@b.example"] * 200,
+        "confirmed": [True] * 200,
+        "opted_in": [True] * 200,
+        "active": [True] * 200,
+        "zones": ["Asia/Tokyo"] * 200,
+        "locales": ["en"] * 200,
+        "attributes": ["{}"] * 200,
+        "digest_ats": [None] * 200,
+        "digest_weekdays": [None] * 200,
         "now": NOW,
     },
+    "audience.mute": {"recipients": WHO, "entities": ["post:1"] * 200, "now": NOW},
+    "switching.held": SWITCHED,
+    "switching.held_alone": SWITCHED,
+    "switching.moved": SWITCHED,
+    "switching.given_up": SWITCHED,
+    "reports.preferences": {"recipient": "user-000001"},
+    "audience.subscriptions": {"recipient": "user-000001", "after": "", "muted": None, "kind": None, "limit": 50},
 }
-LARGE = {"event", "recipient", "preference", "subscription", "notification", "inbox", "delivery"}
+LARGE = {
+    *("digest", "event", "recipient", "preference", "subscription", "notification", "inbox", "delivery"),
+    *("recipient_rate", "api_key", "audit"),
+}
+FAN_OUTS = ["batching.fan_out_fresh", "batching.fan_out_begun", "batching.fan_out_begun_narrower"]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +244,7 @@ def test_goes_by_its_index(name: str, filled: psycopg.Connection[Any]) -> None:
     assert scanned & LARGE == set()
 
 
-@pytest.mark.parametrize("name", ["batching.fan_out_fresh", "batching.fan_out_begun", "batching.chunk_ahead"])
+@pytest.mark.parametrize("name", [*FAN_OUTS, "batching.chunk_ahead"])
 def test_lists_are_never_compared_each_with_each_however_short_they_are_taken_for(name: str, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         for setting, value in SESSION.items():
@@ -127,8 +254,9 @@ def test_lists_are_never_compared_each_with_each_however_short_they_are_taken_fo
     assert repeated <= {None, "picked"}
 
 
-def test_the_two_fan_outs_are_what_workers_run() -> None:
-    assert {FAN_OUT_FRESH.sql, FAN_OUT_BEGUN.sql} <= {query.sql for query in all_queries().values()}
+def test_the_fan_outs_are_what_workers_run() -> None:
+    run = {FAN_OUT_FRESH.sql, FAN_OUT_BEGUN.sql, FAN_OUT_BEGUN_NARROWER.sql}
+    assert run <= {query.sql for query in all_queries().values()}
 
 
 def plan(connection: psycopg.Connection[Any], query: Query, given: dict[str, Any]) -> dict[str, Any]:

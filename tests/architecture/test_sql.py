@@ -13,21 +13,44 @@ import psycopg
 import pytest
 
 import hark
-from hark.batching import FAN_OUT_BEGUN, FAN_OUT_FRESH
-from hark.catalogue import Category, Channel, Frequency
+from hark.access.keys import Scope
+from hark.backfill.cohort.kept import CohortState
+from hark.backfill.cohort.members import members_query
+from hark.backfill.cohort.spec import Difference, Everyone, Ids, Segment, Union
+from hark.backfill.cohort.staging import MAKE_TABLES
+from hark.batching import FAN_OUT_BEGUN, FAN_OUT_BEGUN_NARROWER, FAN_OUT_FRESH
+from hark.catalogue import Category, Channel, Feed, Frequency, SqlSource
+from hark.delivery.ask import QUESTIONS, query_of
 from hark.delivery.states import TRANSITIONS, Result, State
+from hark.digests.coverage import Base
+from hark.digests.planning import ASK, PLAN_ASKED, plan_by_sql
+from hark.digests.shown import NEXT
 from hark.inbox import ARCHIVE, MARK_ALL_READ, MARK_READ
 from hark.postgres.embedded.programs import find_programs
 from hark.postgres.queries import Queries, Query, UnknownQuery, in_schema
 from hark.preferences import Reach, Why
 from tests.servers import Postgres
 
+A_FEED = Feed(
+    SqlSource(
+        "select recipient_id, '1' as key, 1 as rank, since_at as at, '' as actor, '' as about, '{}' as payload from due"
+    )
+)
+BOB = Ids(("bob",))
 CHAINS = {
+    "staging.members": members_query(Difference(Union((Everyone(), BOB)), Segment("beta")), [BOB])[0],
+    "planning.ask": ASK,
+    "planning.plan": plan_by_sql(A_FEED),
+    "planning.plan_asked": PLAN_ASKED,
+    "shown.next": NEXT,
     "batching.fan_out_fresh": FAN_OUT_FRESH,
     "batching.fan_out_begun": FAN_OUT_BEGUN,
+    "batching.fan_out_begun_narrower": FAN_OUT_BEGUN_NARROWER,
     "inbox.mark_read": MARK_READ,
     "inbox.mark_all_read": MARK_ALL_READ,
     "inbox.archive": ARCHIVE,
+    "ask.questions": QUESTIONS,
+    "ask.answers": query_of(SqlSource("select n, null as why, null as payload from asked"), "recheck.test"),
 }
 PREPARABLE = re.compile(r"\s*(--.*\n\s*)*(select|insert|update|delete|with|merge|values)\b", re.IGNORECASE)
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
@@ -47,7 +70,10 @@ def all_queries() -> dict[str, Query]:
         if not query.part and PREPARABLE.match(query.sql)
     }
     # The ends of chains, and what calls a function that exists only while a replay runs.
-    ends = {"engine.play", "batching.fan_out", "inbox.changed"}
+    ends = {
+        *("engine.play", "batching.fan_out", "inbox.changed", "ask.questions", "ask.answers"),
+        *("planning.plan", "planning.ask", "shown.next"),
+    }
     return {name: query for name, query in whole.items() if name not in ends} | CHAINS
 
 
@@ -65,6 +91,8 @@ def numbered(sql: str) -> str:
 @pytest.mark.parametrize("name", sorted(all_queries()))
 def test_postgres_prepares_every_query(name: str, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
+        if name.startswith("staging."):
+            connection.execute(MAKE_TABLES.sql.encode())
         connection.execute(f"prepare q as {numbered(all_queries()[name].sql)}".encode())
 
 
@@ -105,6 +133,9 @@ def dumped(postgres: Postgres, dsn: str) -> list[str]:
         ("why", Why),
         ("delivery_state", State),
         ("outcome", Result),
+        ("cohort_state", CohortState),
+        ("scope", Scope),
+        ("digest_base", Base),
     ],
 )
 def test_enums_are_the_same_in_python_and_in_postgres(type_name: str, enum: type[StrEnum], database: str) -> None:

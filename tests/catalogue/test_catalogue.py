@@ -14,7 +14,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hark import rendering
-from hark.catalogue import Calendar, Catalogue, Category, Channel, Frequency, Windows, load_catalogue, nearest
+from hark.catalogue import (
+    Calendar,
+    Catalogue,
+    Category,
+    Channel,
+    Facet,
+    Feed,
+    Frequency,
+    PythonSource,
+    SqlSource,
+    UrlSource,
+    Windows,
+    load_catalogue,
+    nearest,
+)
 from hark.catalogue.mail_settings import mailbox_fault
 from hark.catalogue.reading import KEYS
 from hark.catalogue.template_sources import LARGEST_FILE
@@ -125,6 +139,25 @@ class TestWhatIsRead:
         templates = load(tmp_path, text).reasons["app_shared"].templates
         assert (templates.subject, templates.html, templates.text) == ("Hi", "<b>{{ actor }}</b>", None)
 
+    def test_a_feed_and_a_recheck_name_whom_to_ask(self, tmp_path: Path) -> None:
+        (tmp_path / "page.sql").write_text("-- new\nselect 1")
+        text = (
+            BASE
+            + """batching = "weekly"
+            feed = { sql = "page.sql", cap = 3 }
+            recheck = { url = "https://shop.example/recheck?${TOKEN}" }"""
+        )
+        reason = load(tmp_path, text, TOKEN="hunter2").reasons["app_shared"]
+        assert reason.feed == Feed(SqlSource("-- new\nselect 1", "page.sql"), cap=3, overlap=timedelta(0))
+        assert reason.recheck == UrlSource("https://shop.example/recheck?hunter2")
+        assert "hunter2" not in repr(reason)
+
+    def test_what_knows_only_times_is_overlapped_by_a_day_unless_it_says_otherwise(self, tmp_path: Path) -> None:
+        for more, overlap in (("", timedelta(days=1)), (', overlap = "2h"', timedelta(hours=2))):
+            text = BASE + f'frequency = "never"\nfeed = {{ python = "shop.feeds:front_page"{more} }}'
+            feed = load(tmp_path, text).reasons["app_shared"].feed
+            assert feed == Feed(PythonSource("shop.feeds:front_page"), cap=10, overlap=overlap)
+
     def test_settings_are_left_to_those_who_know_them(self, tmp_path: Path) -> None:
         assert load(tmp_path, f"{BASE}[settings]\nwhatever = 1").reasons.keys() == {"app_shared"}
 
@@ -180,12 +213,26 @@ BATCHING = 'write "immediate", "daily", "weekly" or { cooldown = "4m", max_stale
 CHANNELS = "no such channel; write email, in_app or push"
 MAILBOX = "write Name <local@domain> or local@domain"
 
+DAILY = 'batching = "daily"'
+SOURCES = 'write sql = "feeds/NAME.sql", python = "package.module:function", url = "https://HOST/PATH"'
+
 ADDED = [
     # What line 9 says in reasons.app_shared, the key in it, and what is wrong with it.
     ("titel = 1", "titel", "no such key; did you mean title?"),
     ("xyzzy = 1", "xyzzy", "no such key; there is title, channels, batching, frequency, group, category, templates, "
-     "at_least_once, feed"),
+     "at_least_once, feed, recheck, narrower, auto_subscribe"),
     ('"odd key" = 1', '"odd key"', None),
+    ("narrower = 1", "narrower", "1 is not a table; write [reasons.app_shared.narrower] and its keys below"),
+    ('narrower = { app_shared = "named" }', "narrower.app_shared",
+     "is the reason itself; leave it out: it applies to all others by itself"),
+    ('narrower = { app_shard = "named" }', "narrower.app_shard", "no such reason; there is none"),
+    ('auto_subscribe = "post"', "auto_subscribe", '"post" is not a list; write ["about", "post"]'),
+    ('auto_subscribe = ["post", "post"]', "auto_subscribe", '"post" is listed twice; once is enough'),
+    ('auto_subscribe = ["post:1"]', "auto_subscribe",
+     '"post:1" is no kind of entity; write "about", or what stands before the colon, as "post"; '
+     "write a small letter, then small letters, digits and _"),
+    ("auto_subscribe = [7]", "auto_subscribe",
+     '7 is no kind of entity; write "about", or what stands before the colon, as "post"'),
     ('batching = "often"', "batching", f'"often" is not a way of batching; {BATCHING}'),
     ('batching = "never"', "batching", f'"never" is not a way of batching; {BATCHING}'),
     ('batching = "4 min"', "batching", f'"4 min" is not a way of batching; {BATCHING}'),
@@ -213,7 +260,37 @@ ADDED = [
     ('at_least_once = "yes"', "at_least_once",
      '"yes" is neither true nor false; write true or false, without quotes'),
     ("at_least_once = 1", "at_least_once", "1 is neither true nor false; write true or false, without quotes"),
-    ('feed = { sql = "x.sql" }', "feed", "feeds come with digests and are not in this version; leave it out"),
+    ('feed = { sql = "good.sql" }', "feed",
+     'a feed is told daily or weekly, and this reason is immediate; write batching = "daily"'),
+    (f'feed = "x"\n{DAILY}', "feed", '"x" is not a table; write [reasons.app_shared.feed] and its keys below'),
+    (f"feed = {{}}\n{DAILY}", "feed", f"names no source; {SOURCES}"),
+    (f'feed = {{ sqll = "good.sql" }}\n{DAILY}', "feed.sqll", "no such key; did you mean sql?"),
+    (f'feed = {{ sql = "good.sql", python = "a:b" }}\n{DAILY}', "feed.python",
+     "is a second source beside sql; leave one of them out"),
+    (f'feed = {{ sql = "no.sql" }}\n{DAILY}', "feed.sql", '"no.sql": no such file beside hark.toml'),
+    (f'feed = {{ sql = "../up.txt" }}\n{DAILY}', "feed.sql",
+     '"../up.txt" is outside of the catalogue\'s folder; move it in, beside hark.toml or below'),
+    (f'feed = {{ sql = "huge.txt" }}\n{DAILY}', "feed.sql", '"huge.txt" has more than 256 KiB; is it a query?'),
+    (f'feed = {{ sql = "bad.sql" }}\n{DAILY}', "feed.sql",
+     "line 2 of bad.sql: has a semicolon; it is part of a larger statement, so leave the semicolon out"),
+    (f'feed = {{ python = "shop.feeds" }}\n{DAILY}', "feed.python",
+     '"shop.feeds" names no function; write package.module:function'),
+    (f'feed = {{ url = "ftp://a/b" }}\n{DAILY}', "feed.url",
+     "is not the URL of a web server; write https://HOST/PATH"),
+    (f'feed = {{ url = "https://me:hunter2@a/b" }}\n{DAILY}', "feed.url",
+     "has a user in it; say what the server needs to know in the path or the query"),
+    (f'feed = {{ url = "https://a/${{NO_TOKEN}}" }}\n{DAILY}', "feed.url",
+     "the environment has no NO_TOKEN; set it, or write ${NO_TOKEN:-default}"),
+    (f'feed = {{ python = "a:b", cap = 51 }}\n{DAILY}', "feed.cap",
+     "51 is not a whole number from 1 to 50, without quotes"),
+    (f'feed = {{ python = "a:b", cap = true }}\n{DAILY}', "feed.cap",
+     "true is not a whole number from 1 to 50, without quotes"),
+    (f'feed = {{ python = "a:b", overlap = "1 day" }}\n{DAILY}', "feed.overlap",
+     '"1 day" is not a duration; write 1d'),
+    (f'feed = {{ python = "a:b", overlap = "31d" }}\n{DAILY}', "feed.overlap",
+     '"31d" is longer than 30d; write less'),
+    ("recheck = {}", "recheck", f"names no source; {SOURCES}"),
+    ('recheck = { url = "https://a", cap = 3 }', "recheck.cap", "no such key; there is sql, python, url"),
     ('templates = "x"', "templates", '"x" is not a table; write [reasons.app_shared.templates] and its keys below'),
     ('templates = { body = "x" }', "templates.body", None),
     ("templates = { text = 1 }", "templates.text",
@@ -347,6 +424,8 @@ def folder(tmp_path: Path) -> Path:
     (home / "bad.txt").write_text("\n\n{{ actr }}")
     (home / "odd\\1.txt").write_text("{{ actr }}")
     (home / "a.txt").write_text("{{ actor }}")
+    (home / "good.sql").write_text("select 1")
+    (home / "bad.sql").write_text("select 1\n; drop table x")
     return home
 
 
@@ -495,8 +574,11 @@ class TestFingerprints:
             'group = "x"',
             'category = "transactional"',
             "at_least_once = true",
+            'auto_subscribe = ["post"]',
             'templates = { text = "x" }',
             'templates = { html = "x" }',
+            'recheck = { python = "a:b" }',
+            'recheck = { url = "https://a" }',
             '[batching]\ncooldown = "5m"',
             '[calendar]\nat = "09:00"',
             '[calendar]\nweekday = "friday"',
@@ -514,6 +596,19 @@ class TestFingerprints:
         words.write_text("two")
         assert load(tmp_path, text).reason_fingerprint("app_shared") != before
 
+    def test_of_a_reason_change_with_its_feed_and_the_query_in_its_file(self, tmp_path: Path) -> None:
+        prints = set()
+        for query, more in (
+            ("select 1", ""),
+            ("select 2", ""),
+            ("select 2", ", cap = 3"),
+            ("select 2", ', overlap = "1h"'),
+        ):
+            (tmp_path / "page.sql").write_text(query)
+            text = BASE + f'batching = "daily"\nfeed = {{ sql = "page.sql"{more} }}'
+            prints.add(load(tmp_path, text).reason_fingerprint("app_shared"))
+        assert len(prints) == 4
+
     def test_of_the_whole_change_with_user_types_and_senders_and_not_with_secrets(self, catalogue: Catalogue) -> None:
         assert catalogue.email is not None
         others = [
@@ -530,6 +625,68 @@ class TestFingerprints:
         assert catalogue.reason_fingerprint("app_shared") == (
             "d9e76492fbccae78a63e71e28c140dd78024622d38c85afa58beea713780d893"
         )
+
+
+NEARER = """
+[reasons.mention]
+title = "Mentions"
+channels = { Students = ["in_app"] }
+[reasons.comment_reply]
+title = "Answers"
+channels = { Students = ["in_app"] }
+"""
+
+
+class TestNarrower:
+    def test_is_read_in_its_order(self, tmp_path: Path) -> None:
+        text = (
+            f'{BASE}narrower = {{ mention = "named", comment_reply = "comment" }}\nauto_subscribe = ["about", "post"]'
+        )
+        reason = load(tmp_path, text + NEARER).reasons["app_shared"]
+        assert reason.narrower == (Facet("mention", "named"), Facet("comment_reply", "comment"))
+        assert reason.auto_subscribe == ("about", "post")
+        turned = (
+            f'{BASE}narrower = {{ comment_reply = "comment", mention = "named" }}\nauto_subscribe = ["about", "post"]'
+        )
+        assert load(tmp_path, turned + NEARER).reason_fingerprint("app_shared") != load(
+            tmp_path, text + NEARER
+        ).reason_fingerprint("app_shared")
+
+    @pytest.mark.parametrize(
+        ("narrower", "where", "what"),
+        [
+            ('{ menton = "named" }', "menton", "no such reason; did you mean mention?"),
+            ('{ mention = "Comment" }', "mention", '"Comment" is neither "named" nor a kind of entity; '
+             'write "named", or what stands before the colon of an entity, as "comment"; '
+             "write a small letter, then small letters, digits and _"),
+            ("{ mention = 7 }", "mention", '7 is neither "named" nor a kind of entity; '
+             'write "named", or what stands before the colon of an entity, as "comment"'),
+        ],
+    )  # fmt: skip
+    def test_faults_name_the_reason_and_how_to_mend_it(
+        self, tmp_path: Path, narrower: str, where: str, what: str
+    ) -> None:
+        found = faults(tmp_path, f"{BASE}narrower = {narrower}{NEARER}")
+        assert_shown(found, 9, f"reasons.app_shared.narrower.{where}", what)
+        assert len(found) == 1
+
+    def test_goes_one_level_only_so_that_it_goes_in_no_circle(self, tmp_path: Path) -> None:
+        nested = NEARER.replace('title = "Mentions"', 'title = "Mentions"\nnarrower = { app_shared = "post" }')
+        found = faults(tmp_path, f'{BASE}narrower = {{ mention = "named" }}{nested}')
+        assert [fault.where for fault in found] == [
+            "reasons.app_shared.narrower.mention",
+            "reasons.mention.narrower.app_shared",
+        ]
+        assert found[0].what == (
+            '"mention" has narrower reasons of its own; only one level goes; name them here, too, or leave it out'
+        )
+
+    def test_are_ten_at_most(self, tmp_path: Path) -> None:
+        names = [f"r{number}" for number in range(11)]
+        more = "".join(f'\n[reasons.{name}]\ntitle = "T"\nchannels = {{ Students = ["in_app"] }}' for name in names)
+        listed = ", ".join(f'{name} = "post"' for name in names)
+        found = faults(tmp_path, f"{BASE}narrower = {{ {listed} }}{more}")
+        assert_shown(found, 9, "reasons.app_shared.narrower", "has 11 reasons; write at most 10")
 
 
 class TestTheSample:

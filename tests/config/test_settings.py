@@ -24,9 +24,12 @@ from hark.config import (
 from hark.config.settings import NAMES, READ, SECRETS, in_words
 from hark.delivery.attempt import Sender
 from hark.delivery.backoff import Backoff
+from hark.durations import Rate
 from hark.errors import BadInput, CatalogueFaults
+from hark.guarded.addresses import Allowed
 from hark.worker import Pace
 
+ALLOWED = Allowed.parse(["10.1.0.0/16", "feeds.internal"])
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "settings.md"
 
 
@@ -97,10 +100,14 @@ class TestKinds:
             ("auto_migrate", ["false", "NO", "off", "0"], False),
             ("auto_migrate", ["true", "Yes", "on", "1"], True),
             ("log_level", ["warning", "WARNING"], "warning"),
+            ("rate_limit", ["100/s"], Rate(100, timedelta(seconds=1))),
+            ("worker_rate_limit", ["50/m"], Rate(50, timedelta(minutes=1))),
+            ("recipient_cap", ["20/d"], Rate(20, timedelta(days=1))),
             ("data_dir", ["/srv/hark"], Path("/srv/hark")),
             ("database_url", ["postgresql://u@h/d"], "postgresql://u@h/d"),
             ("database_url", ["host=/run dbname=x"], "host=/run dbname=x"),
             ("smtp_url", ["smtps://u:p@h:465"], "smtps://u:p@h:465"),
+            ("http_allow_private", ["10.1.0.0/16,Feeds.internal", " 10.1.0.0/16 , feeds.internal"], ALLOWED),
         ],
     )
     def test_are_read_from_texts(self, tmp_path: Path, name: str, texts: list[str], value: object) -> None:
@@ -111,6 +118,9 @@ class TestKinds:
         found = load(tmp_path, "claim_chunk = 300\nauto_migrate = false\nlease = '90s'\ndata_dir = 'data'")
         assert (found.claim_chunk, found.auto_migrate, found.lease) == (300, False, timedelta(seconds=90))
         assert found.data_dir == tmp_path / "data"
+
+    def test_a_list_may_be_one_in_toml(self, tmp_path: Path) -> None:
+        assert load(tmp_path, "http_allow_private = ['10.1.0.0/16', 'feeds.internal']").http_allow_private == ALLOWED
 
     def test_home_is_that_of_the_user(self, tmp_path: Path) -> None:
         assert load(tmp_path, "data_dir = '~/hark'").data_dir == Path.home() / "hark"
@@ -131,6 +141,10 @@ class TestKinds:
             ("catalogue", "~nobody-here/x", '"~nobody-here/x" is of a user without a home; write the whole path'),
             ("database_url", "mysql://hunter2", "is not an address of Postgres; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"),
             ("smtp_url", "hunter2", "is not the URL of a mail server; write smtp://HOST:PORT or smtps://HOST:PORT"),
+            ("rate_limit", "100", '"100" is not a rate; write 100/s, 30/m, 2/h or 5/d'),
+            ("worker_rate_limit", "2 per hour", '"2 per hour" is not a rate; write 2/h'),
+            ("recipient_cap", "1001/h", '"1001/h" is more than 1000 at a time; write less, or a shorter period'),
+            ("http_allow_private", "10.0.0.1/8", '"10.0.0.1/8" is not a network; write 10.1.0.0/16 or fd00:1::/64'),
             ("poll_floor", "2s", "2s is more than poll_period, 1s; write less, or more for poll_period"),
             ("backoff_base", "3h", "3h is more than backoff_cap, 2h; write less, or more for backoff_cap"),
             ("send_chunk", "201", "201 is more than claim_chunk, 200; write less, or more for claim_chunk"),
@@ -159,6 +173,9 @@ class TestKinds:
     )  # fmt: skip
     def test_are_refused_with_their_line(self, tmp_path: Path, line: str, what: str) -> None:
         assert refused(tmp_path, line) == [f"hark.toml:2  {what}"]
+
+    def test_a_rate_is_shown_as_it_is_written(self, tmp_path: Path) -> None:
+        assert in_words("rate_limit", load(tmp_path, "rate_limit = '2/h'").rate_limit) == "2/h"
 
     def test_all_at_once(self, tmp_path: Path) -> None:
         found = refused(tmp_path, "lease = 1\nx = 2", flags={"concurrency": 0}, HARK_LOG_LEVEL="loud")
@@ -239,7 +256,7 @@ class TestTheDefaults:
 
 def described() -> dict[str, list[str]]:
     """What the reference says of each setting: the other columns of its row."""
-    found = re.findall(r"^\| `(\w+)` \| (.*) \|$", REFERENCE.read_text(), re.MULTILINE)
+    found = re.findall(r"^\| `([a-z_]+)` \| (.*) \|$", REFERENCE.read_text(), re.MULTILINE)
     return {name: rest.split(" | ") for name, rest in found}
 
 

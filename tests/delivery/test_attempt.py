@@ -295,5 +295,5 @@ async def test_a_worker_that_stalls_past_its_lease_hands_over_nothing(world: Wor
     assert (await world.reap()).lost == 30
     assert (await world.attempt(worker="second")).accepted == 30
 
-    assert await first._mark(ready) == []
+    assert await first._mark(ready, world.clock.now()) == ([], 0)
     assert len(world.recorder.handed_over) == 30

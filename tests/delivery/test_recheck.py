@@ -169,7 +169,11 @@ async def test_whoever_left_the_entity_before_the_send_is_not_mailed_of_it(world
     await world.publish("comment", entities=["post:7"])
     await world.fan_out()
     left = [audience.Subscription("bob", "post:7")]
-    await (audience.mute(world.database, left) if change == "muted" else audience.unsubscribe(world.database, left))
+    await (
+        audience.mute(world.database, left, world.clock.now())
+        if change == "muted"
+        else audience.unsubscribe(world.database, left)
+    )
     world.clock.advance(timedelta(hours=1))
     assert (await world.attempt()).canceled == 1
     assert (await world.delivery()).why == "nothing left to say: 0 of 1 items left: 1 unsubscribed or muted since"

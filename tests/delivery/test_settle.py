@@ -34,6 +34,7 @@ def rechecked(attempt: int = 1, *, at_least_once: bool = False) -> Rechecked:
         recipient_id="bob",
         id=7,
         attempt=attempt,
+        tries=attempt,
         at_least_once=at_least_once,
         address="bob@school.example",
         zone="UTC",

@@ -11,6 +11,7 @@ import typer.main
 
 from hark.delivery.states import TRANSITIONS, Result, State
 from hark.doors.cli.app import build
+from tests.doors.api.page import api_page
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 
@@ -141,7 +142,7 @@ def named(state: State, outcome: Result) -> str:
     return f"`{state}`" if outcome is Result.NONE else f"`{state}` ({outcome})"
 
 
-PAGES = {"cli.md": cli_page, "states.md": states_page}
+PAGES = {"cli.md": cli_page, "states.md": states_page, "api.md": api_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

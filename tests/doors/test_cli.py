@@ -40,6 +40,20 @@ def test_from_an_empty_database_to_a_mail(desk: Desk) -> None:
     assert (line["recipient_id"], line["outcome"], line["items"]) == ("bob", "accepted", 1)
 
 
+def test_a_worker_keeps_to_the_limits_that_are_set(desk: Desk) -> None:
+    introduced(desk)
+    for reason in ("app_shared", "comment_reply", "password_reset", "password_reset"):
+        desk.hark("publish", reason, "--to", "bob")
+    desk.hark("worker", "--until-idle", "--maildir", "mails")
+    desk.ask("update hark.delivery set due_at = now() where state = 'PENDING' returning 1")
+    limits = ("--rate-limit", "10/s", "--worker-rate-limit", "20/s", "--recipient-cap", "1/d")
+    worked = desk.hark("worker", "--until-idle", "--maildir", "mails", *limits, "--json")
+    assert (worked.only["claimed"], worked.only["accepted"], worked.only["given_back"]) == (2, 1, 1)
+    (waits,) = desk.hark("deliveries", "--state", "PENDING", "--json").objects
+    assert waits["why"] == "the cap of 1 a day is reached"
+    assert desk.ask("select tat > now() - interval '1 hour' from hark.rate_limit where name = 'email'")
+
+
 def test_an_event_that_waits_is_explained_in_words(desk: Desk) -> None:
     introduced(desk)
     event = desk.hark("publish", "app_shared", "--to", "bob", "--actor", "alice").out.strip()
@@ -88,6 +102,48 @@ def test_recipients_are_put_and_listed_in_pages(desk: Desk) -> None:
     rest = desk.hark("recipients", "list", "--after", "bob", "--json").objects
     assert [(person["id"], person["reach"]) for person in rest] == [("carol", "ok"), ("dora", "no_address")]
     assert desk.hark("recipients", "list", "--type", "Admins", "--json").only["attributes"] == {"desk": 4}
+
+
+def test_a_morning_of_ones_own_is_put_and_listed(desk: Desk) -> None:
+    desk.hark("recipients", "put", "ada", "--type", "Admins", "--digest-at", "07:30", "--digest-weekday", "friday")
+    assert desk.hark("recipients", "list").out.split()[-2:] == ["07:30", "friday"]
+    person = desk.hark("recipients", "list", "--json").only
+    assert (person["digest_at"], person["digest_weekday"]) == ("07:30:00", 4)
+
+
+def test_preferences_are_shown_set_and_reset(desk: Desk) -> None:
+    introduced(desk)
+    shown = {line["reason"]: line for line in desk.hark("preferences", "show", "bob", "--json").objects}
+    assert shown["app_shared"]["channels"] == ["email", "in_app"]
+    assert (shown["app_shared"]["frequency"], shown["app_shared"]["own_frequency"]) == ("batched", False)
+    assert desk.hark("preferences", "set", "bob", "app_shared", "--channels", "email").out == (
+        "bob: app_shared is as chosen\n"
+    )
+    desk.hark("preferences", "set", "bob", "app_shared", "--frequency", "daily")
+    (line,) = [each for each in desk.hark("preferences", "show", "bob").out.splitlines() if "app_shared" in each]
+    assert "email*" in line
+    assert "daily*" in line
+    assert line.endswith("own channels")
+    desk.hark("preferences", "set", "bob", "app_shared", "--channels", "none")
+    assert desk.ask("select channels -> 'app_shared' from hark.preference") == []
+    desk.hark("preferences", "reset", "bob", "app_shared")
+    assert desk.ask("select (channels, frequencies)::text from hark.preference") == "({},{})"
+
+
+def test_subscriptions_are_listed_and_muted_without_following(desk: Desk) -> None:
+    for entity in ("post:7", "post:8", "comment:1"):
+        desk.hark("subscribe", "bob", entity)
+    assert desk.hark("subscribe", "bob", "post:9", "--mute").out == "1 of 1 muted\n"
+    listed = desk.hark("subscribe", "bob", "--list", "--limit", "2")
+    assert [line.split()[0] for line in listed.out.splitlines()] == ["entity", "comment:1", "post:7"]
+    assert listed.err == "there may be more: add --after post:7\n"
+    rest = desk.hark("subscribe", "bob", "--list", "--after", "post:7", "--json").objects
+    assert [(each["entity"], each["muted"]) for each in rest] == [("post:8", False), ("post:9", True)]
+    assert [each["entity"] for each in desk.hark("subscribe", "bob", "--list", "--muted", "--json").objects] == [
+        "post:9"
+    ]
+    heard = desk.hark("subscribe", "bob", "--list", "--heard", "--kind", "post", "--json").objects
+    assert [each["entity"] for each in heard] == ["post:7", "post:8"]
 
 
 def test_deliveries_come_in_pages(desk: Desk) -> None:
@@ -146,6 +202,15 @@ def test_a_replay_compares_policies_and_draws_them(desk: Desk) -> None:
         (["recipients", "put", "bob", "--type", "Students", "--address", "bob"], "not an e-mail address"),
         (["subscribe", "bob"], "name a user and an entity"),
         (["subscribe", "bob", "post:7", "--mute", "--remove"], "exclude each other"),
+        (["subscribe", "bob", "post:7", "--list"], "a list is of one user's subscriptions"),
+        (["subscribe", "bob", "post:7", "--muted"], "say what to list; add --list"),
+        (["preferences", "show", "bob"], "there is no recipient bob"),
+        (["preferences", "set", "bob", "app_shared"], "nothing chosen; give --channels"),
+        (["preferences", "set", "bob", "app_shred", "--frequency", "daily"], "no reason 'app_shred'"),
+        (["preferences", "set", "bob", "app_shared", "--frequency", "hourly"], "'hourly'"),
+        (["preferences", "set", "bob", "app_shared", "--channels", "mail"], "did you mean email?"),
+        (["preferences", "reset", "bob", "app_shred"], "no reason 'app_shred'"),
+        (["recipients", "put", "bob", "--type", "Students", "--digest-at", "8"], "--digest-at:"),
         (["catalogue", "show", "gone.toml"], "gone.toml is no file"),
         (["replay", "gone.csv"], "gone.csv cannot be read"),
         (["replay", "history.csv", "--policy", "hourly"], "hourly"),

@@ -12,11 +12,12 @@ import pytest
 from hark import audience, inbox
 from hark.audience import Recipient, Subscription
 from hark.batching import ChunkSize, fan_out_begun, fan_out_fresh
-from hark.catalogue import Channel, Frequency
+from hark.catalogue import Channel, Frequency, SqlSource
 from hark.delivery.backoff import Backoff
 from hark.delivery.claim import claim_due
 from hark.delivery.handover import Outcome
 from hark.delivery.states import TRANSITIONS
+from hark.delivery.whole import GONE, UNASKED
 from hark.doors.explain import Explanation, Telling, What, as_lines, explain
 from hark.doors.explain.left_out import _BECAUSE
 from hark.doors.explain.steps import _MOVES
@@ -370,19 +371,21 @@ async def test_their_own_doing(world: World) -> None:
     await world.fan_out()
     told = await story(world, "bob", event)
     assert told.telling is Telling.NOT_MATCHED
-    assert "did it themselves: actors are told only when named, not as subscribers (post:1)" in told.sentence
+    assert "did it themselves: nobody is told of what they did to something, named or not" in told.sentence
 
 
 async def test_muted_too_late_and_not_there_then(world: World) -> None:
     await world.know("bob", "carol", "dora")
     await world.follow("post:1", "bob", "dora")
-    await audience.mute(world.database, [Subscription("bob", "post:1"), Subscription("dora", "post:1")])
+    await audience.mute(
+        world.database, [Subscription("bob", "post:1"), Subscription("dora", "post:1")], world.clock.now()
+    )
     event = await world.publish(entities=["post:1"])
     await world.fan_out()
     world.clock.advance(SHORT)
     await world.follow("post:1", "carol")
-    await audience.mute(world.database, [Subscription("dora", "post:1")], muted=False)
-    assert "muted their subscription to post:1" in (await story(world, "bob", event)).sentence
+    await audience.mute(world.database, [Subscription("dora", "post:1")], world.clock.now(), muted=False)
+    assert "not named, and muted post:1" in (await story(world, "bob", event)).sentence
     assert "subscribed to post:1 only afterwards, at 12:01:00" in (await story(world, "carol", event)).sentence
     assert "was muted or not there when the fan-out came to them" in (await story(world, "dora", event)).sentence
 
@@ -447,4 +450,22 @@ def test_every_arrow_has_words() -> None:
 
 
 def test_every_reason_to_leave_out_has_words() -> None:
-    assert set(_BECAUSE) == {"read", "archived", "unsubscribed", *Why, *Reach} - {Reach.OK}
+    asked = {"deleted", "private", "blocked", "edited", GONE, UNASKED}
+    assert set(_BECAUSE) == {"read", "archived", "unsubscribed", *asked, *Why, *Reach} - {Reach.OK}
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("select n, 'deleted' as why, null as payload from asked", "it had been deleted"),
+        ("select n, 'sold out' as why, null as payload from asked", "its recheck said: sold out"),
+        ("select n, null as why, null as payload from asked where false", "it was not there any more"),
+    ],
+)
+async def test_left_out_because_the_product_said_so(world: World, query: str, words: str) -> None:
+    await world.install(reason("comment", recheck=SqlSource(query)))
+    await world.know("bob")
+    event = await world.publish(to=["bob"])
+    await world.run_until(MONDAY_NOON + MAX_STALE)
+    told = await story(world, "bob", event)
+    assert why(told, What.CANCELED).endswith(f"; this event was left out, for {words}")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+from datetime import time
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,23 @@ def test_csv(tmp_path: Path) -> None:
     assert read(tmp_path, text) == [
         Recipient("bob", "Students", "b@x.example", True, zone="Europe/Berlin", attributes={"team": "Blue"}),
         Recipient("cy", "Career Services"),
+    ]
+
+
+def test_mornings(tmp_path: Path) -> None:
+    text = "id,user_type,digest_at,digest_weekday\nbob,Students,07:30,Friday\ncy,Students,,mon\neve,Students,,\n"
+    assert [(each.digest_at, each.digest_weekday) for each in read(tmp_path, text)] == [
+        (time(7, 30), 4),
+        (None, 0),
+        (None, None),
+    ]
+    assert faults(tmp_path, "id,user_type,digest_at,digest_weekday\nbob,Students,8 am,someday\n") == [
+        (2, "digest_at", '"8 am" is not a time of day; write 08:00'),
+        (
+            2,
+            "digest_weekday",
+            '"someday" is not a weekday; write monday, tuesday, wednesday, thursday, friday, saturday or sunday',
+        ),
     ]
 
 

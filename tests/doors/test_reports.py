@@ -34,7 +34,7 @@ async def test_a_new_database_says_how_to_begin(world: World) -> None:
 async def test_each_stage_is_counted(world: World) -> None:
     await world.know("bob", "carol")
     await world.follow("post:1", "bob", "carol")
-    await audience.mute(world.database, [Subscription("carol", "post:1")])
+    await audience.mute(world.database, [Subscription("carol", "post:1")], world.clock.now())
     await world.choose("carol", "news", channels=[Channel.EMAIL])
     await world.publish(to=["bob"])
     await world.publish(to=["bob", "carol"])

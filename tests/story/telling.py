@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hark import inbox
+from hark import audience, inbox
+from hark.audience import Subscription
 from hark.catalogue import Frequency
 from hark.rendering import LISTED
-from tests.world import ACCEPTED, DEFERRED, World
+from tests.world import ACCEPTED, DEFERRED, World, reason
 
 
 @dataclass(slots=True)
@@ -34,7 +36,32 @@ class Story:
     def given_mail_server_is_back(self) -> None:
         self.world.recorder.answer = lambda _: ACCEPTED
 
+    async def given_forum(self) -> None:
+        """Replies reach those whom they mention, who wrote the comment, and who follow the thread; writers follow."""
+        await self.world.install(
+            reason("comment"),
+            reason("mention", title="Mentions", frequency=Frequency.IMMEDIATE),
+            reason("answer", title="Answers to you"),
+            reason(
+                "thread", title="Threads", narrower={"mention": "named", "answer": "comment"}, auto_subscribe=("about",)
+            ),
+        )
+
     # When
+
+    async def when_replies(self, who: str, *, comment: str, under: str, on: str, mentions: Sequence[str] = ()) -> None:
+        """Someone answers a comment under a post."""
+        await self.world.publish(
+            "thread",
+            to=[name.lower() for name in mentions],
+            entities=[under, on],
+            actor=who.lower(),
+            about=comment,
+        )
+        await self.world.drain()
+
+    async def when_mutes(self, who: str, entity: str) -> None:
+        await audience.mute(self.world.database, [Subscription(who.lower(), entity)], self.world.clock.now())
 
     async def when_comments(self, who: str, on: str, *, times: int = 1, every: timedelta = timedelta(0)) -> None:
         """Someone comments on something; its followers want to know."""

@@ -114,6 +114,71 @@ async def test_who_never_wants_it_never_gets_it_also_when_they_say_so_late(story
     assert await story.then_inbox_shows("Bob") == (0, 0)
 
 
+async def test_who_turns_a_reason_off_keeps_their_subscriptions_and_comes_back_to_no_flood(story: Story) -> None:
+    await story.given_students("Alice", "Bob")
+    await story.given_followers("post:1", "Bob")
+    await story.given_followers("post:2", "Bob")
+    await story.given_choice("Bob", "comment", "never")
+
+    await story.when_comments("Alice", on="post:1", times=20, every=HOUR)
+    await story.when_comments("Alice", on="post:2", times=20, every=HOUR)
+    await story.given_choice("Bob", "comment", "daily")
+    await story.when_time_passes(7 * 24 * HOUR)
+    assert story.then_nobody_has_mail()
+    assert await story.then_inbox_shows("Bob") == (0, 0)
+
+    await story.when_comments("Alice", on="post:2")
+    await story.when_time_passes(24 * HOUR)
+    assert [subject for _, subject in story.then_mails_to("Bob")] == ["Comment"], "and follows both as before"
+
+
+async def test_a_reply_reaches_each_once_as_what_it_is_to_them_and_never_its_author(story: Story) -> None:
+    await story.given_forum()
+    await story.given_students("Alice", "Bob", "Kim", "Pat")
+    await story.given_followers("post:1", "Pat", "Kim", "Bob", "Alice")
+    await story.given_followers("comment:1", "Kim", "Bob")
+
+    await story.when_replies("Alice", comment="comment:2", under="comment:1", on="post:1", mentions=["Bob", "Alice"])
+    await story.when_time_passes(HOUR)
+    assert story.then_mails_to("Bob") == [("Mon 12:00", "Mentions")]
+    assert story.then_mails_to("Kim") == [("Mon 12:04", "Answers to you")]
+    assert story.then_mails_to("Pat") == [("Mon 12:04", "Threads")]
+    assert story.then_mails_to("Alice") == []
+
+    await story.when_replies("Pat", comment="comment:3", under="comment:2", on="post:1")
+    await story.when_time_passes(HOUR)
+    assert story.then_mails_to("Alice") == [("Mon 13:04", "Answers to you")], "who comments follows their comment"
+
+
+async def test_a_muted_thread_is_silent_but_for_being_named(story: Story) -> None:
+    await story.given_forum()
+    await story.given_students("Alice", "Bob", "Kim")
+    await story.given_followers("comment:1", "Bob")
+    await story.when_mutes("Bob", "post:1")
+
+    await story.when_replies("Alice", comment="comment:2", under="comment:1", on="post:1")
+    await story.when_time_passes(HOUR)
+    assert story.then_mails_to("Bob") == []
+
+    await story.when_replies("Alice", comment="comment:4", under="comment:1", on="post:1", mentions=["Bob"])
+    await story.when_time_passes(HOUR)
+    assert story.then_mails_to("Bob") == [("Mon 13:00", "Mentions")]
+
+
+async def test_who_changes_how_often_gets_what_waits_by_their_new_choice_once(story: Story) -> None:
+    await story.given_students("Alice", "Bob")
+    await story.given_followers("post:1", "Bob")
+
+    await story.when_comments("Alice", on="post:1", times=3)
+    await story.given_choice("Bob", "comment", "daily")
+    await story.when_time_passes(HOUR)
+    assert story.then_nobody_has_mail()
+
+    await story.given_choice("Bob", "comment", "immediate")
+    await story.when_time_passes(24 * HOUR)
+    assert story.then_mails_to("Bob") == [("Mon 13:00", "3 new: Comment")]
+
+
 async def test_a_night_without_a_mail_server_loses_nothing_and_doubles_nothing(story: Story) -> None:
     await story.given_students("Alice", "Bob", "Kim")
     await story.given_followers("post:1", "Bob", "Kim")

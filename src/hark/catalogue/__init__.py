@@ -3,7 +3,10 @@
 model.py           the types that the rest of Hark knows
 reading.py         `load_catalogue`: the file's sections, one function each
 reasons.py         one `[reasons.NAME]`
+nearness.py        `narrower` reasons, `auto_subscribe`
 template_sources.py  its words: strings and files, checked as Jinja
+product_sources.py   `feed` and `recheck`: whom of the product to ask
+sql_text.py        whether a query can stand in a larger statement, seen without a database
 mail_settings.py   `[channels.email]`: sender, server, what comes from the environment
 nodes.py           values that know their line, so that faults can name it
 toml_lines.py      TOML with line numbers
@@ -18,9 +21,15 @@ from hark.catalogue.model import (
     Category,
     Channel,
     Email,
+    Facet,
+    Feed,
     Frequency,
+    PythonSource,
     Reason,
+    Source,
+    SqlSource,
     Templates,
+    UrlSource,
     Windows,
 )
 from hark.catalogue.reading import load_catalogue
@@ -32,9 +41,15 @@ __all__ = [
     "Category",
     "Channel",
     "Email",
+    "Facet",
+    "Feed",
     "Frequency",
+    "PythonSource",
     "Reason",
+    "Source",
+    "SqlSource",
     "Templates",
+    "UrlSource",
     "Windows",
     "load_catalogue",
     "nearest",

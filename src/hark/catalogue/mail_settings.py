@@ -55,7 +55,7 @@ def has_password(url: str) -> bool:
 
 
 def _mailbox(node: Node, environment: Mapping[str, str]) -> str:
-    text = _expanded(node, environment)
+    text = expanded(node, environment)
     fault = text and mailbox_fault(text)
     if fault:
         node.fault(f"{quoted(str(node.value))}: {fault}")
@@ -91,7 +91,7 @@ def _smtp(node: Node, environment: Mapping[str, str]) -> str | None:
     if isinstance(node.value, str) and has_password(_written(node.value)):
         node.fault(f"has a password; secrets come from the environment: write {_SMTP_EXAMPLE}")
         return None
-    url = _expanded(node, environment)
+    url = expanded(node, environment)
     fault = url and smtp_fault(url)
     if fault:
         node.fault(fault)
@@ -103,7 +103,7 @@ def _written(text: str) -> str:
     return _VARIABLE.sub(lambda match: match["default"] or "", text)
 
 
-def _expanded(node: Node, environment: Mapping[str, str]) -> str:
+def expanded(node: Node, environment: Mapping[str, str]) -> str:
     """The text with `${NAME}` and `${NAME:-default}` replaced; empty after a fault."""
     text = node.line_of_text(longest=2000)
     try:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import time, timedelta
 from enum import StrEnum
 from hashlib import sha256
 
 from hark.durations import format_duration, format_local_time
+
+USUAL_CAP = 10
+"""How many items of a feed a digest lists, unless the catalogue says otherwise."""
 
 
 class Channel(StrEnum):
@@ -59,12 +62,67 @@ class Templates:
     """One notification as HTML; autoescaped."""
 
 
+NAMED = "named"
+"""The kind of a facet for those whom an event names."""
+
+ABOUT = "about"
+"""The word of `auto_subscribe` for what an event is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """A narrower reason for those who stand nearer to an event: whom it names (`NAMED`), or who follows an entity of
+    this `kind` of it, which is the text before the entity's first colon."""
+
+    reason: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class SqlSource:
+    """A query over the product's own tables: one `select`; `file` is its name as hark.toml has it, if it has one."""
+
+    sql: str
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PythonSource:
+    """A callable of the product's, named `package.module:function`."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class UrlSource:
+    """An HTTP endpoint of the product's. The URL may hold a secret, so it is kept out of `repr` and of fingerprints."""
+
+    url: str = field(repr=False)
+
+
+Source = SqlSource | PythonSource | UrlSource
+"""Where an answer comes from: to what is new for whom (a feed), to what may still be said (a recheck)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What is new for whom: its source, how many items a digest lists of it at most, and how far back an item that was
+    already covered is known again (for sources that know times only)."""
+
+    source: Source
+    cap: int = USUAL_CAP
+    overlap: timedelta = timedelta(days=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """A kind of notification.
 
     `channels` maps each user type that gets this reason to its default channels; `group` names the message that the
-    reason's notifications share with those of other reasons of the same group.
+    reason's notifications share with those of other reasons of the same group. `feed` says where its digests come from
+    (None: from events alone), `recheck` whom to ask at the last moment whether an item may still be said.
+    `narrower` are the reasons that it is told as to those who stand nearer, most specific first; of the entities of the
+    kinds in `auto_subscribe` (and, with `ABOUT`, of what an event is about), who publishes becomes a follower.
     """
 
     name: str
@@ -76,6 +134,10 @@ class Reason:
     category: Category
     templates: Templates
     at_least_once: bool = False
+    feed: Feed | None = None
+    recheck: Source | None = None
+    narrower: tuple[Facet, ...] = ()
+    auto_subscribe: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +199,35 @@ class Catalogue:
                 "category": reason.category,
                 "templates": asdict(reason.templates),
                 "at_least_once": reason.at_least_once,
+                **({"feed": _feed(reason.feed)} if reason.feed else {}),
+                **({"recheck": _source(reason.recheck)} if reason.recheck else {}),
                 "calendar": [format_local_time(self.calendar.at), self.calendar.weekday],
+                **_nearness(reason),
             }
         )
+
+
+def _feed(feed: Feed) -> list[object]:
+    return [_source(feed.source), feed.cap, format_duration(feed.overlap)]
+
+
+def _source(source: Source) -> list[str]:
+    match source:
+        case SqlSource(sql):
+            return ["sql", sql]
+        case PythonSource(path):
+            return ["python", path]
+        case UrlSource():
+            return ["url"]
+
+
+def _nearness(reason: Reason) -> dict[str, object]:
+    """Only what there is: a reason without any of it keeps the fingerprint from before there was such a thing."""
+    said: dict[str, Sequence[object]] = {
+        "narrower": [[facet.reason, facet.kind] for facet in reason.narrower],
+        "auto_subscribe": sorted(reason.auto_subscribe),
+    }
+    return {key: value for key, value in said.items() if value}
 
 
 def _digest(content: Mapping[str, object]) -> str:

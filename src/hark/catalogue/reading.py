@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from hark.catalogue.mail_settings import EMAIL_KEYS, read_email
 from hark.catalogue.model import Calendar, Catalogue, Channel, Email, Reason, Windows
+from hark.catalogue.nearness import siblings
 from hark.catalogue.nodes import Findings, Node, Table, line_fault
+from hark.catalogue.product_sources import FEED_KEYS, SOURCE_KEYS
 from hark.catalogue.reasons import DEFAULT_WINDOWS, REASON_KEYS, WINDOW_KEYS, Surroundings, read_reason, read_windows
 from hark.catalogue.template_sources import FILE_KEYS, TEMPLATE_KEYS
 from hark.catalogue.toml_lines import NotToml, read_file
@@ -27,6 +30,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "reasons.NAME.batching": WINDOW_KEYS,
     "reasons.NAME.templates": TEMPLATE_KEYS,
     "reasons.NAME.templates.KIND": FILE_KEYS,
+    "reasons.NAME.feed": FEED_KEYS,
+    "reasons.NAME.recheck": SOURCE_KEYS,
     "channels": CHANNEL_SECTIONS,
     "channels.email": EMAIL_KEYS,
 }
@@ -41,7 +46,7 @@ def load_catalogue(path: Path, environment: Mapping[str, str]) -> Catalogue:
 
     Args:
         path: the file, as its user named it; template files are looked for beside it.
-        environment: where `${NAME}` in `[channels.…]` comes from: `os.environ`.
+        environment: where `${NAME}` in `[channels.…]` and in the URLs of sources comes from: `os.environ`.
 
     Raises:
         CatalogueFaults: all that is wrong with the file, each with its line and how to mend it.
@@ -60,7 +65,7 @@ def load_catalogue(path: Path, environment: Mapping[str, str]) -> Catalogue:
 def _catalogue(findings: Findings, folder: Path, environment: Mapping[str, str]) -> Catalogue:
     file = findings.root().table(FILE_SECTIONS)
     user_types = _user_types(file)
-    around = Surroundings(user_types or None, _default_windows(file), folder)
+    around = Surroundings(user_types or None, _default_windows(file), folder, environment)
     reasons = _reasons(file, around)
     calendar = _calendar(file)
     email = _email(file, reasons, findings, environment)
@@ -93,6 +98,7 @@ def _reasons(file: Table, around: Surroundings) -> dict[str, Reason]:
     entries = section.entries() if section else []
     if section and not entries and isinstance(section.value, dict):
         section.fault("is empty; write at least one [reasons.NAME]")
+    around = replace(around, siblings=siblings(entries))
     return {entry.name: read_reason(entry, around) for entry in entries}
 
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from hark.catalogue.model import Category, Channel, Frequency, Reason, Templates, Windows
+from hark.catalogue.nearness import Siblings, read_auto_subscribe, read_narrower
 from hark.catalogue.nodes import Node, Table
+from hark.catalogue.product_sources import SOURCE_KEYS, read_feed, read_source
 from hark.catalogue.template_sources import read_templates
 from hark.catalogue.wording import no_such, quoted, shown
 from hark.durations import format_duration, parse_duration
 from hark.errors import BadInput
 
 REASON_KEYS = (
-    *("title", "channels", "batching", "frequency", "group", "category", "templates", "at_least_once", "feed"),
+    *("title", "channels", "batching", "frequency", "group", "category", "templates", "at_least_once"),
+    *("feed", "recheck", "narrower", "auto_subscribe"),
 )
 WINDOW_KEYS = ("cooldown", "max_stale")
+FEED_FREQUENCIES = (Frequency.DAILY, Frequency.WEEKLY, Frequency.NEVER)
 BATCHING_WORDS = (Frequency.IMMEDIATE, Frequency.DAILY, Frequency.WEEKLY)
 LONGEST_TITLE = 200
 LONGEST_WINDOW = timedelta(days=90)
@@ -41,6 +45,8 @@ class Surroundings:
     user_types: Mapping[str, str] | None
     windows: Windows
     folder: Path
+    environment: Mapping[str, str]
+    siblings: Siblings = field(default_factory=Siblings)
 
 
 def read_reason(node: Node, around: Surroundings) -> Reason:
@@ -51,7 +57,9 @@ def read_reason(node: Node, around: Surroundings) -> Reason:
     title = table.need("title", 'title = "What people call it"')
     channels = table.need("channels", 'channels = { USER_TYPE = ["email", "in_app"] }')
     frequency, windows = _how_often(table, around.windows)
-    _refuse_feed(table)
+    feed, recheck = table.get("feed"), table.get("recheck")
+    if feed and frequency not in FEED_FREQUENCIES:
+        feed.fault(f'a feed is told daily or weekly, and this reason is {frequency}; write batching = "daily"')
     return Reason(
         name=node.name,
         title=title.line_of_text(LONGEST_TITLE) if title else "",
@@ -62,6 +70,10 @@ def read_reason(node: Node, around: Surroundings) -> Reason:
         category=_category(table.get("category")),
         templates=_templates(table.get("templates"), around.folder),
         at_least_once=_flag(table.get("at_least_once")),
+        feed=read_feed(feed, around.folder, around.environment) if feed else None,
+        recheck=read_source(recheck.table(SOURCE_KEYS), around.folder, around.environment) if recheck else None,
+        narrower=read_narrower(table.get("narrower"), node.name, around.siblings),
+        auto_subscribe=read_auto_subscribe(table.get("auto_subscribe")),
     )
 
 
@@ -183,9 +195,3 @@ def _templates(node: Node | None, folder: Path) -> Templates:
 
 def _flag(node: Node | None) -> bool:
     return node.flag() if node else False
-
-
-def _refuse_feed(table: Table) -> None:
-    feed = table.get("feed")
-    if feed is not None:
-        feed.fault("feeds come with digests and are not in this version; leave it out")

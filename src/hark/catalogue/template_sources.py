@@ -63,12 +63,12 @@ def _source(node: Node, folder: Path) -> _Source | None:
     named = node.table(FILE_KEYS).need("file", 'file = "templates/NAME.html"')
     if named is None or not (name := named.line_of_text(longest=255)):
         return None
-    text = _read(named, name, folder)
+    text = read_beside(named, name, folder, "template")
     return None if text is None else _Source(text, name)
 
 
-def _read(node: Node, name: str, folder: Path) -> str | None:
-    """The text of a file inside the folder, links followed; None and a fault when there is none."""
+def read_beside(node: Node, name: str, folder: Path, what: str) -> str | None:
+    """The text of a file inside the folder, links followed; None and a fault when there is none. `what` calls it."""
     try:
         home = folder.resolve()
         path = (home / name).resolve()
@@ -77,7 +77,7 @@ def _read(node: Node, name: str, folder: Path) -> str | None:
         elif not path.is_file():
             node.fault(f"{quoted(name)}: {'is no file' if path.exists() else 'no such file'} beside hark.toml")
         elif path.stat().st_size > LARGEST_FILE:
-            node.fault(f"{quoted(name)} has more than {LARGEST_FILE // 1024} KiB; is it a template?")
+            node.fault(f"{quoted(name)} has more than {LARGEST_FILE // 1024} KiB; is it a {what}?")
         else:
             return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:

@@ -2,6 +2,7 @@
 
 settings.py   all of them with their defaults
 kinds.py      how each kind is read and what is refused
+stores.py     where objects may be read from
 sources.py    `load_settings`, `explain_settings`: where each comes from
 """
 

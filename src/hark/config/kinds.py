@@ -8,8 +8,9 @@ from pathlib import Path
 
 from hark.catalogue.mail_settings import smtp_fault
 from hark.catalogue.wording import no_such, shown
-from hark.durations import format_duration, parse_duration
+from hark.durations import Rate, format_duration, format_rate, parse_duration, parse_rate
 from hark.errors import BadInput
+from hark.guarded.addresses import Allowed
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -36,6 +37,18 @@ def duration(low: timedelta, high: timedelta) -> Callable[[object], timedelta]:
         if not low <= duration <= high:
             raise BadInput(f"{shown(_text(value))} is not from {format_duration(low)} to {format_duration(high)}")
         return duration
+
+    return read
+
+
+def rate(most: int) -> Callable[[object], Rate]:
+    """A rate, as `hark.durations` reads it, of at most so many in its period."""
+
+    def read(value: object) -> Rate:
+        rate = value if isinstance(value, Rate) else parse_rate(_text(value))
+        if rate.count > most:
+            raise BadInput(f"{shown(format_rate(rate))} is more than {most} at a time; write less, or a shorter period")
+        return rate
 
     return read
 
@@ -76,12 +89,28 @@ def database_url(value: object) -> str:
     raise BadInput("is not an address of Postgres; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
 
 
+def host(value: object) -> str:
+    """An address of this machine, or a name that stands for one."""
+    name = _text(value).strip()
+    if not name or len(name) > 253 or not name.isprintable() or any(each in name for each in " /@[]"):
+        raise BadInput(f"{shown(value)} is no address of this machine; write 127.0.0.1, 0.0.0.0 or ::1")
+    return name
+
+
 def smtp_url(value: object) -> str:
     """The URL of a mail server; a secret too."""
     url = _text(value).strip()
     if fault := smtp_fault(url):
         raise BadInput(fault)
     return url
+
+
+def allowed_networks(value: object) -> Allowed:
+    """Networks and hosts, as a list or as a text with commas between them."""
+    if isinstance(value, Allowed):
+        return value
+    words = value if isinstance(value, list) else _text(value).split(",")
+    return Allowed.parse([_text(word).strip() for word in words])
 
 
 def _text(value: object) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hark.catalogue.wording import printable
-from hark.config import kinds
-from hark.durations import format_duration
+from hark.config import kinds, stores
+from hark.durations import Rate, format_duration, format_rate
+from hark.guarded.addresses import NOTHING_ALLOWED, Allowed
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
@@ -32,6 +33,9 @@ class Settings:
     send_chunk: int = 50
     fanout_events: int = 500
     fanout_chunk: int = 20_000
+    digest_chunk: int = 5_000
+    digest_lead: timedelta = timedelta(minutes=10)
+    feed_timeout: timedelta = timedelta(seconds=30)
     poll_period: timedelta = timedelta(seconds=1)
     poll_floor: timedelta = timedelta(milliseconds=20)
     lease: timedelta = timedelta(seconds=30)
@@ -39,6 +43,14 @@ class Settings:
     backoff_base: timedelta = timedelta(seconds=30)
     backoff_cap: timedelta = timedelta(hours=2)
     log_level: str = "info"
+    rate_limit: Rate | None = None
+    worker_rate_limit: Rate | None = None
+    recipient_cap: Rate | None = None
+    object_stores: tuple[str, ...] = ()
+    object_endpoints: tuple[str, ...] = ()
+    http_allow_private: Allowed = NOTHING_ALLOWED
+    api_host: str = "127.0.0.1"
+    api_port: int = 8425
 
 
 NAMES = tuple(each.name for each in fields(Settings))
@@ -57,6 +69,9 @@ READ: Mapping[str, Callable[[object], object]] = {
     "send_chunk": kinds.count(1, 1_000),
     "fanout_events": kinds.count(1, 10_000),
     "fanout_chunk": kinds.count(100, 1_000_000),
+    "digest_chunk": kinds.count(10, 100_000),
+    "digest_lead": kinds.duration(timedelta(0), 3600 * _SECOND),
+    "feed_timeout": kinds.duration(_SECOND, 600 * _SECOND),
     "poll_period": kinds.duration(10 * _MILLISECOND, 60 * _SECOND),
     "poll_floor": kinds.duration(_MILLISECOND, 60 * _SECOND),
     "lease": kinds.duration(5 * _SECOND, 3600 * _SECOND),
@@ -64,6 +79,14 @@ READ: Mapping[str, Callable[[object], object]] = {
     "backoff_base": kinds.duration(_SECOND, _DAY),
     "backoff_cap": kinds.duration(_SECOND, _DAY),
     "log_level": kinds.log_level,
+    "rate_limit": kinds.rate(1_000_000),
+    "worker_rate_limit": kinds.rate(1_000_000),
+    "recipient_cap": kinds.rate(1_000),
+    "object_stores": stores.object_stores,
+    "object_endpoints": stores.object_endpoints,
+    "http_allow_private": kinds.allowed_networks,
+    "api_host": kinds.host,
+    "api_port": kinds.count(0, 65_535),
 }
 """How each setting is read from what a flag, a variable or the file says."""
 
@@ -86,6 +109,10 @@ def in_words(name: str, value: object) -> str:
         return _masked(str(value))
     if isinstance(value, timedelta):
         return format_duration(value)
+    if isinstance(value, Rate):
+        return format_rate(value)
+    if isinstance(value, tuple):
+        return printable(", ".join(value)) or "none"
     return str(value).lower() if isinstance(value, bool) else printable(str(value))
 
 

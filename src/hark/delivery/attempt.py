@@ -1,7 +1,7 @@
 """One attempt is six steps, in this order and no other:
 
 claim      PENDING → SENDING, leased and numbered
-recheck    what is still to be said; nothing: CANCELED
+recheck    what is still to be said; nothing: CANCELED; it cannot be found out: PENDING with back-off
 render     into words and the channel's own form; broken: PENDING with back-off
 mark       SENDING → SENT (unknown), committed
 hand over  to the provider, with no transaction open
@@ -13,23 +13,27 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import structlog
 
 from hark.catalogue import Channel
 from hark.clock import Clock
+from hark.delivery.ask import ask
 from hark.delivery.backoff import Backoff
-from hark.delivery.claim import Claimed, claim_due
+from hark.delivery.cap import mark_within, uncount
+from hark.delivery.claim import Claimed, claim_due, next_due
 from hark.delivery.handover import Outbound, Outcome, Prepared, Verdict
 from hark.delivery.lease import held
+from hark.delivery.limits import Limits
 from hark.delivery.recheck import Rechecked, recheck
 from hark.delivery.settle import Settlement, Withdrawal, after_failure, after_outcome, mark, settle, withdraw
 from hark.delivery.states import Result, State
 from hark.errors import RenderingFailed, Undeliverable
 from hark.postgres.database import Database, is_passing
+from hark.rechecks import Rechecks
 from hark.rendering import Renderer
 
 _log = structlog.get_logger(__name__)
@@ -98,7 +102,9 @@ class Sender:
         lease: how long a claim holds unless it is renewed; longer than recheck and rendering of one chunk ever take.
         claim_chunk: how many deliveries are claimed at once.
         send_chunk: how many are marked and handed over at once: what a crash can leave `unknown`.
+        rechecks: whom of the product to ask whether an item may still be said.
         passed: told of each step done, with how many deliveries it was about.
+        limits: how many may go in a while, in all and to one recipient.
         stopping: whether to hand over nothing more; what is held and not marked yet is given back.
     """
 
@@ -112,6 +118,8 @@ class Sender:
     lease: timedelta = timedelta(seconds=30)
     claim_chunk: int = 200
     send_chunk: int = 50
+    limits: Limits = Limits()
+    rechecks: Rechecks = field(default_factory=Rechecks)
     passed: Callable[[Step, int], None] = _ignore
     stopping: Callable[[], bool] = _never
 
@@ -133,27 +141,42 @@ class Sender:
                 result += await self._send(waiting.popleft())
         return result
 
+    async def next_due(self) -> datetime | None:
+        """When something may be attempted next: it is due, and the rates let it; None when nothing waits."""
+        due = await next_due(self.database, self.channel)
+        return max(due, await self.limits.next_free(self.database, self.channel)) if due else None
+
     async def _send(self, chunk: Sequence[_Ready]) -> Attempted:
         if self.stopping():
             return await self._give_back(chunk)
-        marked = await self._mark(chunk)
+        marked_at = self.clock.now()
+        marked, held_back = await self._mark(chunk, marked_at)
         outcomes = await self._hand_over(marked)
-        return await self._settle(marked, outcomes)
+        result = await self._settle(marked, outcomes)
+        await self._uncount(marked, outcomes, marked_at)
+        return result + Attempted(given_back=held_back)
 
     async def _claim(self) -> list[Claimed]:
-        claimed = await claim_due(
+        own = self.limits.own
+        claimed = await (own.claim(self._claim_up_to, self.claim_chunk) if own else self._claim_up_to(self.claim_chunk))
+        self.passed(Step.CLAIM, len(claimed))
+        return claimed
+
+    async def _claim_up_to(self, limit: int) -> list[Claimed]:
+        return await claim_due(
             self.database,
             self.channel,
             self.clock.now(),
             worker=self.worker,
             lease=self.lease,
-            limit=self.claim_chunk,
+            limit=limit,
+            rate=self.limits.shared,
         )
-        self.passed(Step.CLAIM, len(claimed))
-        return claimed
 
     async def _recheck(self, claimed: Sequence[Claimed]) -> list[Rechecked]:
-        rechecked = await recheck(self.database, claimed)
+        found = await recheck(self.database, claimed, self.rechecks.sources)
+        async with held(self.database, self.clock, lambda: found, self.lease):
+            rechecked = await ask(self.database, found, self.rechecks)
         self.passed(Step.RECHECK, len(rechecked))
         return rechecked
 
@@ -170,6 +193,8 @@ class Sender:
         return ready, withdrawals
 
     def _draft(self, delivery: Rechecked) -> _Ready | Withdrawal:
+        if delivery.unchecked:
+            return after_failure(delivery, delivery.unchecked, self.clock.now(), self.backoff)
         if delivery.total == 0:
             return Withdrawal(delivery, State.CANCELED, f"nothing left to say: {delivery.sentence()}")
         try:
@@ -195,16 +220,36 @@ class Sender:
             [Withdrawal(ready.delivery, State.PENDING, "its worker stopped", now) for ready in chunk]
         )
 
-    async def _mark(self, chunk: Sequence[_Ready]) -> list[_Ready]:
+    async def _mark(self, chunk: Sequence[_Ready], now: datetime) -> tuple[list[_Ready], int]:
+        """Those that may be handed over, and how many others were held back by their recipients' cap."""
+        deliveries, cap = [ready.delivery for ready in chunk], self.limits.cap
         try:
-            ours = await mark(self.database, [ready.delivery for ready in chunk], self.clock.now())
+            ours, held_back = (
+                await mark_within(self.database, deliveries, cap, now)
+                if cap
+                else (await mark(self.database, deliveries, now), 0)
+            )
         except Exception as error:
             if is_passing(error):
                 await self._take_back(chunk)
             raise
         marked = [ready for ready in chunk if ready.delivery.id in ours]
         self.passed(Step.MARK, len(marked))
-        return marked
+        return marked, held_back
+
+    async def _uncount(self, marked: Sequence[_Ready], outcomes: Sequence[Outcome], marked_at: datetime) -> None:
+        """What was certainly not taken leaves its place under the cap to another."""
+        if self.limits.cap is None:
+            return
+        untaken = [
+            ready.delivery
+            for ready, outcome in zip(marked, outcomes, strict=True)
+            if outcome.verdict in (Verdict.DEFERRED, Verdict.REFUSED)
+        ]
+        try:
+            await uncount(self.database, self.channel, untaken, self.limits.cap, marked_at)
+        except Exception as error:  # it then counts until its period is over: rather one too few than one too many
+            _log.warning("not_uncounted", deliveries=len(untaken), error=type(error).__name__)
 
     async def _take_back(self, chunk: Sequence[_Ready]) -> None:
         """Undo a mark that may have been committed, or not: nothing was handed over.

@@ -9,10 +9,10 @@ with lost as (
        for update skip locked
 )
 update hark.delivery d
-   set state = case when d.attempt >= %(max_attempts)s then 'CANCELED' else 'PENDING' end::hark.delivery_state,
+   set state = case when d.attempt - d.held_back >= %(max_attempts)s then 'CANCELED' else 'PENDING' end::hark.delivery_state,
        lease_until = null, due_at = %(now)s, changed_at = %(now)s,
        why = 'the lease of worker ' || d.worker || ' ran out' ||
-             case when d.attempt >= %(max_attempts)s then '; attempts used up (' || d.attempt || ')' else '' end
+             case when d.attempt - d.held_back >= %(max_attempts)s then '; attempts used up (' || d.attempt - d.held_back || ')' else '' end
   from lost
  where d.recipient_id = lost.recipient_id and d.id = lost.id
 returning d.id
@@ -22,7 +22,7 @@ returning d.id
 with unanswered as (
     select recipient_id, id
       from hark.delivery
-     where outcome = 'unknown' and changed_at < %(before)s and at_least_once and attempt < %(max_attempts)s
+     where outcome = 'unknown' and changed_at < %(before)s and at_least_once and attempt - held_back < %(max_attempts)s
      order by changed_at
      limit %(limit)s
        for update skip locked

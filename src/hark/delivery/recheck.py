@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
@@ -20,7 +20,7 @@ _SQL = Queries.beside(__file__)
 _LONGEST_WHOLE = 4000
 
 NOTED = 1000
-"""Of how many left-out notifications a delivery notes each one."""
+"""Of how many left-out items a delivery notes each one, and how many of a reason are asked about."""
 
 _IN_WORDS = {
     "read": "read in app",
@@ -38,20 +38,33 @@ _IN_WORDS = {
     "unconfirmed": "with an unconfirmed address",
     "not_opted_in": "not opted in any more",
     "suppressed": "with an address that its provider refused",
+    "deleted": "deleted since",
+    "private": "made private since",
+    "blocked": "from someone blocked since",
+    "edited": "edited away since",
+    "gone": "not there any more",
+    "unasked": "beyond what is asked about",
 }
+
+_WORDS_FOR = 10
+"""For how many different whys a sentence has words; what products say may be of many kinds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """A held delivery with what is left of it: `total` notifications, so many of each reason (`counts`).
+    """A held delivery with what is left of it: `total` items, so many of each reason (`counts`).
 
-    `items` are the newest of them, oldest first, as JSON: a payload that Python cannot read must not stop the others.
-    `dropped` counts what is not said any more by why, `left_out` says it of each such event, the newest thousand.
+    `items` are the newest of the events, oldest first, as JSON: a payload that Python cannot read must not stop the
+    others. `tries` are the attempts that count: those that ended at the recipient's cap do not. `dropped` counts what
+    is not said any more by why, `left_out` says it of each (by the event's id, or by `reason/key` for an item of a
+    feed), the newest thousand. `listed` stands for `items` once feeds were added and rechecks asked
+    (`hark.delivery.ask`); `unchecked` says why that could not be done, and then nothing may be sent.
     """
 
     recipient_id: str
     id: int
     attempt: int
+    tries: int
     at_least_once: bool
     address: str
     zone: str
@@ -61,6 +74,9 @@ class Rechecked:
     counts: Mapping[str, int]
     dropped: Mapping[str, int]
     left_out: Mapping[str, str] | None
+    frequency: str = ""
+    listed: Sequence[Item] | None = None
+    unchecked: str = ""
 
     def batch(self) -> Batch:
         """The delivery as rendering takes it.
@@ -74,22 +90,36 @@ class Rechecked:
             address=self.address,
             zone=self.zone,
             locale=self.locale,
-            items=[_item(*fields) for fields in _read(self.items)],
+            items=self.events() if self.listed is None else self.listed,
             total=self.total,
             counts=self.counts,
         )
+
+    def events(self) -> list[Item]:
+        """The loaded notifications, oldest first.
+
+        Raises:
+            RenderingFailed: as of `batch`.
+        """
+        return [_item(*fields) for fields in read(self.items)]
 
     def sentence(self) -> str:
         """What the recheck found, for people: `13 of 14 items left: 1 read in app`."""
         if not self.dropped:
             return "its one item is still wanted" if self.total == 1 else f"all {self.total} items are still wanted"
         by_count = sorted(self.dropped.items(), key=itemgetter(1), reverse=True)
-        words = ", ".join(f"{count} {_IN_WORDS.get(why, why)}" for why, count in by_count)
+        words = ", ".join(f"{count} {_IN_WORDS.get(why, why)}" for why, count in by_count[:_WORDS_FOR])
+        if others := sum(count for _, count in by_count[_WORDS_FOR:]):
+            words += f", {others} for other reasons"
         return f"{self.total} of {self.total + sum(self.dropped.values())} items left: {words}"
 
 
-async def recheck(database: Database, held: Sequence[Claimed]) -> list[Rechecked]:
-    """What each held delivery still has to say; one that is no longer this worker's is left out."""
+async def recheck(database: Database, held: Sequence[Claimed], asked: Collection[str] = ()) -> list[Rechecked]:
+    """What each held delivery still has to say of events; one that is no longer this worker's is left out.
+
+    Args:
+        asked: the reasons that have a recheck of the product's: of them more is loaded, to be asked about.
+    """
     return await database.fetch(
         _SQL["recheck"],
         Rechecked,
@@ -99,6 +129,7 @@ async def recheck(database: Database, held: Sequence[Claimed]) -> list[Rechecked
             "attempts": [claimed.attempt for claimed in held],
             "shown": LISTED,
             "noted": NOTED,
+            "asked": list(asked),
         },
     )
 
@@ -108,7 +139,12 @@ def _whole(digits: str) -> int | float:
     return int(digits) if len(digits) < _LONGEST_WHOLE else float(digits)
 
 
-def _read(items: str) -> list[list[Any]]:
+def read(items: str) -> list[list[Any]]:
+    """Items as the database writes them, each a list of its fields.
+
+    Raises:
+        RenderingFailed: a payload cannot be read here.
+    """
     try:
         return cast(list[list[Any]], json.loads(items, parse_int=_whole))
     except (ValueError, RecursionError) as error:

@@ -46,10 +46,10 @@ class _Moved:
 
 
 def after_failure(delivery: Rechecked, why: str, now: datetime, backoff: Backoff) -> Withdrawal:
-    """What becomes of a delivery that could not be rendered this time."""
-    if backoff.used_up(delivery.attempt):
-        return Withdrawal(delivery, State.CANCELED, f"attempts used up ({delivery.attempt}): {why}")
-    return Withdrawal(delivery, State.PENDING, why, now + backoff.wait(delivery.attempt, delivery.id))
+    """What becomes of a delivery that could not be rechecked or rendered this time."""
+    if backoff.used_up(delivery.tries):
+        return Withdrawal(delivery, State.CANCELED, f"attempts used up ({delivery.tries}): {why}")
+    return Withdrawal(delivery, State.PENDING, why, now + backoff.wait(delivery.tries, delivery.id))
 
 
 def after_outcome(delivery: Rechecked, outcome: Outcome, now: datetime, backoff: Backoff) -> Settlement:
@@ -60,7 +60,7 @@ def after_outcome(delivery: Rechecked, outcome: Outcome, now: datetime, backoff:
         return Settlement(
             delivery, State.CANCELED, Result.REFUSED, outcome.response or "refused", bad_address=outcome.bad_address
         )
-    if outcome.verdict is Verdict.UNKNOWN and (not delivery.at_least_once or backoff.used_up(delivery.attempt)):
+    if outcome.verdict is Verdict.UNKNOWN and (not delivery.at_least_once or backoff.used_up(delivery.tries)):
         return Settlement(delivery, State.SENT, Result.UNKNOWN, outcome.response)
     return _again(delivery, outcome.response, now, backoff)
 
@@ -73,11 +73,11 @@ async def withdraw(database: Database, withdrawals: Sequence[Withdrawal], now: d
         _SQL["withdraw"],
         _Moved,
         {
-            **_held([given.delivery for given in withdrawals]),
+            **arrays([given.delivery for given in withdrawals]),
             "states": [given.state for given in withdrawals],
             "due_ats": [given.due_at for given in withdrawals],
             "whys": [given.why for given in withdrawals],
-            "left_out": _left_out([given.delivery for given in withdrawals]),
+            "left_out": left_out_notes([given.delivery for given in withdrawals]),
             "now": now,
         },
     )
@@ -90,9 +90,9 @@ async def mark(database: Database, deliveries: Sequence[Rechecked], now: datetim
         _SQL["mark"],
         _Moved,
         {
-            **_held(deliveries),
+            **arrays(deliveries),
             "whys": [delivery.sentence() for delivery in deliveries],
-            "left_out": _left_out(deliveries),
+            "left_out": left_out_notes(deliveries),
             "now": now,
         },
     )
@@ -108,7 +108,7 @@ async def settle(database: Database, settlements: Sequence[Settlement], now: dat
         _SQL["settle"],
         _Moved,
         {
-            **_held([given.delivery for given in settlements]),
+            **arrays([given.delivery for given in settlements]),
             "states": [given.state for given in settlements],
             "outcomes": [given.outcome for given in settlements],
             "due_ats": [given.due_at for given in settlements],
@@ -123,12 +123,13 @@ async def settle(database: Database, settlements: Sequence[Settlement], now: dat
 
 
 def _again(delivery: Rechecked, why: str, now: datetime, backoff: Backoff) -> Settlement:
-    if backoff.used_up(delivery.attempt):
-        return Settlement(delivery, State.CANCELED, Result.REFUSED, f"attempts used up ({delivery.attempt}): {why}")
-    return Settlement(delivery, State.PENDING, Result.NONE, why, now + backoff.wait(delivery.attempt, delivery.id))
+    if backoff.used_up(delivery.tries):
+        return Settlement(delivery, State.CANCELED, Result.REFUSED, f"attempts used up ({delivery.tries}): {why}")
+    return Settlement(delivery, State.PENDING, Result.NONE, why, now + backoff.wait(delivery.tries, delivery.id))
 
 
-def _held(deliveries: Sequence[Rechecked]) -> dict[str, Sequence[object]]:
+def arrays(deliveries: Sequence[Rechecked]) -> dict[str, Sequence[object]]:
+    """Held deliveries as the statements take them."""
     return {
         "recipients": [delivery.recipient_id for delivery in deliveries],
         "ids": [delivery.id for delivery in deliveries],
@@ -136,5 +137,6 @@ def _held(deliveries: Sequence[Rechecked]) -> dict[str, Sequence[object]]:
     }
 
 
-def _left_out(deliveries: Sequence[Rechecked]) -> list[Jsonb | None]:
+def left_out_notes(deliveries: Sequence[Rechecked]) -> list[Jsonb | None]:
+    """What each delivery notes of what the recheck left out."""
     return [Jsonb(dict(delivery.left_out)) if delivery.left_out else None for delivery in deliveries]

@@ -54,7 +54,7 @@ GIVEN_BACK = Transition(
     Result.NONE,
     State.PENDING,
     Result.NONE,
-    "The lease ran out, or rendering failed for now; nothing was handed over.",
+    "The lease ran out, rendering failed for now, or its recipient's cap is reached; nothing was handed over.",
 )
 MARKED = Transition(
     State.SENDING,

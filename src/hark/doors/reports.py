@@ -51,6 +51,8 @@ class Pipeline:
     Attributes:
         waiting_since: when the event was published that is next to be fanned out.
         due: deliveries that may be claimed now; `next_due` is when the first of all that wait is.
+        rated_until: when the rate limit has all its credit again; before that it may be what holds up what is due.
+        walks_failing: how many mornings wait for a feed that fails, `feed_fault` what it says.
         not_rendered: deliveries that wait because their words broke; `again`, all that wait for another attempt.
         unanswered: deliveries handed over without an answer yet; `unknown`, those that will not get one any more.
     """
@@ -64,9 +66,12 @@ class Pipeline:
     reasons: int
     preferences: Count
     notifications: Count
+    walks_failing: Count
+    feed_fault: str | None
     gathering: Count
     due: Count
     next_due: datetime | None
+    rated_until: datetime | None
     sending: Count
     leases_over: Count
     set_aside: Count
@@ -94,6 +99,19 @@ class DeliveryLine:
     why: str
     created_at: datetime
     changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceLine:
+    """How a recipient is told for one reason, by which rule, and which halves of that they chose themselves."""
+
+    reason: str
+    title: str
+    channels: list[str]
+    own_channels: bool
+    frequency: str | None
+    own_frequency: bool
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +147,12 @@ class _Counted:
     reasons: int
     preferences: int
     about_preferences: int
+    walks_failing: int
+    feed_fault: str | None
     gathering: int
     due: int
     next_due: datetime | None
+    rated_until: datetime | None
     sending: int
     leases_over: int
     set_aside: int
@@ -171,9 +192,12 @@ async def pipeline(database: Database, now: datetime) -> Pipeline:
         reasons=counted.reasons,
         preferences=Count(counted.preferences, counted.about_preferences),
         notifications=Count(counted.notifications, counted.about_notifications),
+        walks_failing=Count(counted.walks_failing),
+        feed_fault=counted.feed_fault,
         gathering=Count(counted.gathering),
         due=Count(counted.due),
         next_due=counted.next_due,
+        rated_until=counted.rated_until,
         sending=Count(counted.sending),
         leases_over=Count(counted.leases_over),
         set_aside=Count(counted.set_aside),
@@ -221,14 +245,25 @@ async def deliveries(
     return await database.fetch(_SQL["deliveries_newest"], DeliveryLine, given, prepare=False)
 
 
+async def preferences(database: Database, recipient: str) -> list[PreferenceLine]:
+    """What holds for a recipient, reason by reason as the catalogue orders them; empty: nobody of that id is known."""
+    return await database.fetch(_SQL["preferences"], PreferenceLine, {"recipient": recipient})
+
+
 def advice(seen: Pipeline) -> list[str]:
     """What to look at next, the most pressing first; never empty."""
-    return [*_set_aside(seen), *_advice(seen)] or [_quiet(seen)]
+    return [*_set_aside(seen), *_failing(seen), *_advice(seen)] or [_quiet(seen)]
 
 
 def _set_aside(seen: Pipeline) -> Iterator[str]:
     if seen.set_aside.counted:
         yield f"{_are(seen.set_aside, 'event')} set aside, told to nobody: its row in hark.event says why (set_aside)"
+
+
+def _failing(seen: Pipeline) -> Iterator[str]:
+    if seen.walks_failing.counted:
+        mornings = "1 morning" if seen.walks_failing.counted == 1 else f"{seen.walks_failing} mornings"
+        yield f"digests of {mornings} wait for a feed that fails: {seen.feed_fault}"
 
 
 def _advice(seen: Pipeline) -> Iterator[str]:
@@ -241,7 +276,9 @@ def _advice(seen: Pipeline) -> Iterator[str]:
     if seen.waiting_since is not None and seen.at - seen.waiting_since > _PATIENCE:
         yield f"{_are(seen.events_waiting, 'event')} not fanned out yet: does a worker run? (hark worker)"
     if seen.next_due is not None and seen.at - seen.next_due > _PATIENCE:
-        yield f"{_are(seen.due, 'message')} due and unclaimed: does a worker run? (hark worker)"
+        limited = seen.rated_until is not None and seen.rated_until > seen.at
+        question = "the rate limit lets no more go at once" if limited else "does a worker run? (hark worker)"
+        yield f"{_are(seen.due, 'message')} due and unclaimed: {question}"
     if seen.leases_over.counted:
         yield f"{_are(seen.leases_over, 'message')} held by a worker whose lease ran out; any worker takes over"
     if seen.not_rendered.counted:

@@ -14,11 +14,14 @@ select
     (select count(*) from hark.reason where not retired) as reasons,
     (select count(*) from (select from hark.preference limit %(bound)s) _) as preferences,
     (select greatest(reltuples, 0)::bigint from pg_class where oid = 'hark.preference'::regclass) as about_preferences,
+    (select count(*) from hark.walk where done_at is null and failures > 0) as walks_failing,
+    (select min(fault) from hark.walk where done_at is null and failures > 0) as feed_fault,
     (select count(*) from (select from hark.delivery where gathering limit %(bound)s) _) as gathering,
     (select count(*) from (select from hark.delivery
                             where state = 'PENDING' and channel = any(%(channels)s::hark.channel[]) and due_at <= %(now)s
                             limit %(bound)s) _) as due,
     (select min(due_at) from hark.delivery where state = 'PENDING' and channel = 'email') as next_due,
+    (select tat from hark.rate_limit where name = 'email') as rated_until,
     (select count(*) from (select from hark.delivery where state = 'SENDING' limit %(bound)s) _) as sending,
     (select count(*) from (select from hark.delivery where state = 'SENDING' and lease_until < %(now)s
                             limit %(bound)s) _) as leases_over,
@@ -28,8 +31,8 @@ select
     (select count(*) filter (where why like 'rendering failed%%')
        from (select why from hark.delivery where state = 'PENDING' and channel = 'email'
               order by due_at limit %(bound)s) _) as not_rendered,
-    (select count(*) filter (where attempt > 0)
-       from (select attempt from hark.delivery where state = 'PENDING' and channel = 'email'
+    (select count(*) filter (where attempt > held_back)
+       from (select attempt, held_back from hark.delivery where state = 'PENDING' and channel = 'email'
               order by due_at limit %(bound)s) _) as again,
     (select count(*) from (select from hark.delivery limit %(bound)s) _) as deliveries,
     (select greatest(reltuples, 0)::bigint from pg_class where oid = 'hark.delivery'::regclass) as about_deliveries,
@@ -58,10 +61,29 @@ select name from hark.migration
 -- name: idle
 select not exists (select from hark.event where fanned_out_at is null)
    and not exists (select from hark.delivery where state = 'PENDING' and channel = 'email' and due_at <= %(now)s)
-   and not exists (select from hark.delivery where state = 'SENDING') as yes
+   and not exists (select from hark.delivery where state = 'SENDING')
+   and not exists (select from hark.slot where next_due <= %(now)s)
+   and not exists (select from hark.walk where done_at is null and failures = 0 and retry_at <= %(now)s) as yes
 
 -- name: user_types
 select name from hark.user_type order by name
+
+-- name: preferences
+-- What holds for one recipient: their class's decision for each reason, and which half of it they chose.
+select reason.name as reason, reason.title,
+       array_remove(array[case when d.email then 'email' end, case when d.in_app then 'in_app' end], null) as channels,
+       coalesce(p.channels ? reason.name, false) as own_channels,
+       d.frequency::text as frequency, coalesce(d.own_frequency, false) as own_frequency,
+       coalesce(d.why::text, 'unknown_type') as why
+  from hark.recipient r
+ cross join hark.reason
+  left join hark.preference p on p.recipient_id = r.id
+  left join hark.decision d
+    on d.reason = reason.name and d.user_type = r.user_type and d.reach = r.reach
+   and d.channel_choice = hark.channel_choice(p.channels -> reason.name)
+   and d.frequency_choice = hark.frequency_choice(p.frequencies -> reason.name)
+ where r.id = %(recipient)s and not reason.retired
+ order by reason.position
 
 -- name: zones
 select name from pg_timezone_names

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
@@ -45,6 +45,21 @@ class _Installation:
     id: str
 
 
+class Pool(Protocol):
+    """Where connections come from."""
+
+    timeout: float
+    """How long to wait for one, in seconds."""
+
+    def connection(self) -> AbstractAsyncContextManager[AsyncConnection[tuple[Any, ...]]]:
+        """One of them, for the time of a block."""
+        ...
+
+    async def close(self) -> None:
+        """Close all of them."""
+        ...
+
+
 @dataclass(slots=True)
 class Database:
     """Where Hark keeps everything: one Postgres database, one schema.
@@ -52,7 +67,7 @@ class Database:
     Every query runs in its own short transaction (autocommit) unless it is given a connection from `transaction()`.
     """
 
-    pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]
+    pool: Pool
     schema: str = SCHEMA
     _closed: bool = field(default=False, repr=False)
 
@@ -108,9 +123,33 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
+    @asynccontextmanager
+    async def as_one(self) -> AsyncIterator[Database]:
+        """This database with one transaction open around the block: whatever runs on it stands or falls together.
+
+        For calls one after the other, not at the same time: they share one connection.
+        """
+        async with self.transaction() as connection:
+            yield Database(_OneConnection(connection), self.schema)
+
     async def close(self) -> None:
         """Close all connections."""
         await self.pool.close()
+
+
+@dataclass(slots=True)
+class _OneConnection:
+    """A pool of the one connection that has a transaction open."""
+
+    only: AsyncConnection[tuple[Any, ...]]
+    timeout: float = 0.0
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
+        yield self.only
+
+    async def close(self) -> None:
+        """It is the transaction's, which closes it."""
 
 
 def is_passing(error: BaseException) -> bool:
@@ -135,12 +174,12 @@ async def fetch(
     prepare: bool | None = None,
 ) -> list[T]:
     """All rows of a query on a connection of the caller's, each as a `row`."""
-    async with connection.cursor(row_factory=_rows_of(row)) as cursor:
+    async with connection.cursor(row_factory=rows_of(row)) as cursor:
         await cursor.execute(query.text(schema), params, prepare=prepare)
         return await cursor.fetchall()
 
 
-def _rows_of(row: type[T]) -> BaseRowFactory[T]:
+def rows_of(row: type[T]) -> BaseRowFactory[T]:
     """psycopg's `class_row`, but by place where the columns are the fields in their order: in a third of the time."""
     names = [each.name for each in fields(row)]  # type: ignore[arg-type]
 

@@ -36,7 +36,8 @@ create table hark.reason (
     at_least_once boolean not null,
     position    integer not null,
     fingerprint text not null,
-    retired     boolean not null default false
+    retired     boolean not null default false,
+    auto_subscribe text[] collate "C" not null default '{}'
 );
 
 -- What preferences.decide() answers for each class of recipients: its truth table, so that fan-out joins instead of asking.
@@ -87,12 +88,14 @@ create table hark.subscription (
     primary key (recipient_id, entity)
 );
 create index subscription_entity on hark.subscription (entity, recipient_id) where not muted;
+create index subscription_muted on hark.subscription (entity, recipient_id) where muted;
 
 create table hark.preference (
     recipient_id text collate "C" primary key,
     channels     jsonb not null default '{}' check (jsonb_typeof(channels) = 'object'),
     frequencies  jsonb not null default '{}' check (jsonb_typeof(frequencies) = 'object'),
-    updated_at   timestamptz not null
+    updated_at   timestamptz not null,
+    since        jsonb not null default '{}' check (jsonb_typeof(since) = 'object')
 );
 
 -- -1: no choice of their own; -2: a choice that cannot be read; else 1 email + 2 in_app + 4 push.
@@ -146,6 +149,8 @@ create table hark.notification (
     seen_at        timestamptz,
     read_at        timestamptz,
     archived_at    timestamptz,
+    as_reason      text collate "C",
+    also           text[] collate "C",
     primary key (recipient_id, event_id)
 );
 
@@ -180,6 +185,7 @@ create table hark.delivery (
     left_out     jsonb,
     created_at   timestamptz not null,
     changed_at   timestamptz not null,
+    held_back    integer not null default 0 check (held_back between 0 and attempt),
     primary key (recipient_id, id),
     constraint gathers_only_untouched check (not gathering or (state = 'PENDING' and attempt = 0)),
     constraint lease_while_sending check ((state = 'SENDING') = (lease_until is not null)),
@@ -194,6 +200,7 @@ create unique index delivery_gathering on hark.delivery (recipient_id, channel, 
 create index delivery_due on hark.delivery (channel, due_at) where state = 'PENDING';
 create index delivery_lease on hark.delivery (lease_until) where state = 'SENDING';
 create index delivery_unknown on hark.delivery (changed_at) where outcome = 'unknown';
+create index delivery_newest on hark.delivery (id);
 
 create table hark.delivery_transition (
     from_state   hark.delivery_state not null,
@@ -206,7 +213,7 @@ create table hark.delivery_transition (
 insert into hark.delivery_transition values
     ('PENDING', 'none',    'SENDING',  'none',     'Claimed when due: row locks and the guard give it to one worker, with a lease and the next attempt number.'),
     ('SENDING', 'none',    'CANCELED', 'none',     'Recheck found nothing left to say, or its attempts are used up; nothing was handed over.'),
-    ('SENDING', 'none',    'PENDING',  'none',     'The lease ran out, or rendering failed for now; nothing was handed over.'),
+    ('SENDING', 'none',    'PENDING',  'none',     'The lease ran out, rendering failed for now, or its recipient''s cap is reached; nothing was handed over.'),
     ('SENDING', 'none',    'SENT',     'unknown',  'Committed just before the hand-over; from here on never again by itself.'),
     ('SENT',    'unknown', 'SENT',     'accepted', 'The provider said yes.'),
     ('SENT',    'unknown', 'PENDING',  'none',     'The provider certainly did not take it, and may later; or the reason asks for at least once.'),
@@ -273,8 +280,10 @@ create function hark.publish(
 declare
     event_id bigint;
     same boolean;
+    follows text[];
 begin
-    if not exists (select from hark.reason r where r.name = publish.reason and not r.retired) then
+    select r.auto_subscribe into follows from hark.reason r where r.name = publish.reason and not r.retired;
+    if not found then
         raise exception 'hark: the catalogue has no reason "%"', reason
             using errcode = 'HK001',
                   hint = 'Known reasons: ' || coalesce((select string_agg(r.name, ', ' order by r.name)
@@ -325,6 +334,17 @@ begin
     on conflict (key) where key is not null do nothing
     returning id into event_id;
     if event_id is not null then
+        if actor is not null and follows <> '{}' then
+            insert into hark.subscription (recipient_id, entity, since)
+            select publish.actor, given.entity, publish.published_at
+              from (select unnest(publish.entities) as entity, false as is_about
+                    union all
+                    select publish.about, true where publish.about ~ '^[a-z][a-z0-9_]*:.' and length(publish.about) <= 255) given
+             where hark.kind_of(given.entity) = any(follows) or given.is_about and 'about' = any(follows)
+             group by given.entity
+             order by given.entity collate "C"
+                on conflict do nothing;
+        end if;
         return event_id;
     end if;
 
@@ -343,13 +363,260 @@ begin
 end
 $$;
 
--- The next moment at or after `moment` that is `due_time` in `zone` (on `due_weekday`, 0 = Monday, unless null).
+-- The next moment at or after `moment` that is `due_time` in `zone` (on `due_weekday`, 0 = Monday, unless null). Of a time
+-- that comes twice where clocks go back it is the first; one that they skip comes as much later as they skip, which may
+-- be on the next day: so it begins with yesterday. (Postgres takes the second of two: `earlier` is what it would be by
+-- the clocks of the day before.)
 create function hark.next_local(moment timestamptz, zone text, due_time time, due_weekday smallint)
-returns timestamptz language sql stable parallel safe as $$
-    select min(due) from (
-        select ((moment at time zone zone)::date + ahead + due_time) at time zone zone as due
-          from generate_series(0, 8) as ahead
-         where due_weekday is null
-            or extract(isodow from (moment at time zone zone)::date + ahead) = due_weekday + 1
-    ) candidate where due >= moment
+returns timestamptz language plpgsql stable parallel safe as $$
+declare
+    day date := (moment at time zone zone)::date - 1;
+    local timestamp;
+    due timestamptz;
+    earlier timestamptz;
+begin
+    while day + due_time is not null loop
+        if due_weekday is null or extract(isodow from day) = due_weekday + 1 then
+            local := day + due_time;
+            due := local at time zone zone;
+            earlier := (local - ((due - interval '1 day') at time zone zone - (due - interval '1 day') at time zone 'UTC'))
+                       at time zone 'UTC';
+            if earlier < due and earlier at time zone zone = local then
+                due := earlier;
+            end if;
+            if due >= moment then
+                return due;
+            end if;
+        end if;
+        day := day + 1;
+    end loop;
+    return null;
+end
 $$;
+
+-- Replies: one event, several reasons, one message -----------------------------------------------------------------------
+
+-- What may be told narrower: the reasons that a reason has for those who stand nearer to its events, most specific first.
+create table hark.facet (
+    base   text collate "C" not null references hark.reason on delete cascade,
+    rank   smallint not null check (rank between 0 and 9),
+    reason text collate "C" not null references hark.reason on delete cascade check (reason <> base),
+    kind   text collate "C" not null check (kind <> ''),
+    primary key (base, rank),
+    unique (base, reason)
+);
+
+-- The kind of an entity: what stands before its first colon; null where there is none.
+create function hark.kind_of(entity text) returns text language sql immutable parallel safe as $$
+    select nullif(split_part(entity, ':', 1), entity) collate "C"
+$$;
+
+-- Limits -------------------------------------------------------------------------------------------------------------
+
+-- GCRA, one row a channel, shared by all workers: `tat` is the moment from which on the channel has all its credit again.
+create table hark.rate_limit (
+    name text collate "C" primary key,
+    tat  timestamptz not null default '1970-01-01 00:00+00'
+);
+insert into hark.rate_limit (name) values ('email'), ('push');
+
+-- When a recipient was written to, as far back as the cap looks, oldest first; `granted`: how many of them the newest
+-- statement let go. Written only where a cap is set.
+create table hark.recipient_rate (
+    recipient_id text collate "C" not null,
+    channel      hark.channel not null,
+    recent       timestamptz[] not null,
+    granted      integer not null check (granted >= 0),
+    primary key (recipient_id, channel)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+
+-- Cohorts ----------------------------------------------------------------------------------------------------------
+
+create table hark.segment (
+    name       text collate "C" primary key check (length(name) between 1 and 255),
+    version    bigint not null default 1,
+    created_at timestamptz not null,
+    changed_at timestamptz not null
+);
+
+create table hark.segment_member (
+    recipient_id text collate "C" not null,
+    segment      text collate "C" not null,
+    primary key (recipient_id, segment)
+);
+create index segment_member_segment on hark.segment_member (segment, recipient_id);
+
+create type hark.cohort_state as enum ('STAGED', 'FORGOTTEN');
+
+create table hark.cohort (
+    id          bigint generated always as identity primary key,
+    spec        jsonb not null,
+    user_types  text[] collate "C",
+    state       hark.cohort_state not null default 'STAGED',
+    members     bigint not null default 0,
+    rows        bigint not null default 0,
+    duplicates  bigint not null default 0,
+    unknown     bigint not null default 0,
+    other_types bigint not null default 0,
+    excluded    bigint not null default 0,
+    bad         bigint not null default 0,
+    blank       bigint not null default 0,
+    objects     jsonb not null default '[]',
+    staged_at   timestamptz not null
+);
+
+-- By cohort first, against the rule for tables about people: it is written whole, read in order by the batches of its one
+-- backfill, and forgotten whole. No foreign key, which would cost a look-up for each of millions of rows.
+create table hark.cohort_member (
+    cohort_id    bigint not null,
+    recipient_id text collate "C" not null,
+    primary key (cohort_id, recipient_id)
+);
+
+create table hark.cohort_fault (
+    cohort_id bigint not null,
+    list      smallint not null,
+    line      bigint not null,
+    what      text not null,
+    text      text not null,
+    primary key (cohort_id, list, line)
+);
+
+-- Digests -------------------------------------------------------------------------------------------------------------
+
+create type hark.digest_base as enum ('first', 'returned', 'rebased');
+
+-- Which reasons have feeds, as the last planner's catalogue says.
+create table hark.feed (
+    reason  text collate "C" primary key,
+    cap     integer not null check (cap > 0),
+    overlap interval not null check (overlap >= interval '0')
+);
+
+-- The distinct mornings of all recipients: what planners poll instead of them. Null: when the catalogue's calendar says.
+create table hark.slot (
+    id             bigint generated always as identity primary key,
+    frequency      hark.frequency not null check (frequency in ('daily', 'weekly')),
+    zone           text not null,
+    digest_at      time,
+    digest_weekday smallint,
+    next_due       timestamptz not null default '-infinity',
+    due_time       time,
+    due_weekday    smallint,
+    unique nulls not distinct (frequency, zone, digest_at, digest_weekday)
+);
+create index slot_due on hark.slot (next_due);
+
+-- One reason's way through the recipients of a slot, for its latest morning: where it is, and what stands in its way.
+create table hark.walk (
+    slot_id   bigint not null references hark.slot,
+    reason    text collate "C" not null,
+    due_at    timestamptz not null,
+    period    date not null,
+    missed    integer not null check (missed >= 0),
+    reached   text collate "C" not null default '',
+    asked     bigint not null default 0,
+    planned   bigint not null default 0,
+    opened_at timestamptz not null,
+    retry_at  timestamptz not null,
+    done_at   timestamptz,
+    failures  integer not null default 0,
+    fault     text,
+    primary key (slot_id, reason)
+) with (fillfactor = 70);
+create index walk_open on hark.walk (retry_at) where done_at is null;
+
+-- What was committed at some moment, so that a first digest can begin one period ago. Coverage never goes back behind
+-- the newest `base`: the install, or a rebase.
+create table hark.moment (
+    at       timestamptz primary key,
+    snapshot pg_snapshot not null,
+    base     boolean not null default false
+);
+insert into hark.moment values ('epoch', pg_current_snapshot(), true);
+
+-- A recipient's digest of one reason in one local period: what was committed behind `since`, up to `until`.
+create table hark.digest (
+    recipient_id text collate "C" not null,
+    reason       text collate "C" not null,
+    period       date not null,
+    delivery_id  bigint not null,
+    since        pg_snapshot not null,
+    since_at     timestamptz not null,
+    until        pg_snapshot not null,
+    until_at     timestamptz not null,
+    base         hark.digest_base,
+    missed       integer not null,
+    items        jsonb not null check (jsonb_typeof(items) = 'array'),
+    keys         text[] collate "C" not null check (cardinality(keys) > 0 and array_position(keys, null) is null),
+    total        bigint not null check (total > 0),
+    planned_at   timestamptz not null,
+    primary key (recipient_id, reason, period)
+);
+create index digest_delivery on hark.digest (recipient_id, delivery_id);
+
+create index recipient_morning on hark.recipient
+    (zone, (coalesce(digest_at, time '24:00')), (coalesce(digest_weekday, -1::smallint)), id);
+
+-- The last moment at or before `moment` that is `due_time` in `zone` (on `due_weekday`, 0 = Monday, unless null).
+create function hark.last_local(moment timestamptz, zone text, due_time time, due_weekday smallint)
+returns timestamptz language sql stable parallel safe as $$
+    select max(due) from (
+        select ((moment at time zone zone)::date - back + due_time) at time zone zone as due
+          from generate_series(-1, 8) as back
+         where due_weekday is null
+            or extract(isodow from (moment at time zone zone)::date - back) = due_weekday + 1
+    ) candidate where due <= moment
+$$;
+
+-- Whoever writes recipients, their mornings are known.
+create function hark.mornings_noted() returns trigger language plpgsql
+    security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into hark.slot (frequency, zone, digest_at, digest_weekday)
+    select frequency, zone, digest_at, digest_weekday
+      from (select distinct zone, digest_at, digest_weekday from now_is) morning,
+           unnest(array['daily', 'weekly']::hark.frequency[]) as frequency
+     where not exists (
+               select from hark.slot s
+                where s.frequency = frequency.frequency and s.zone = morning.zone
+                  and s.digest_at is not distinct from morning.digest_at
+                  and s.digest_weekday is not distinct from morning.digest_weekday)
+     order by 1, 2, 3, 4
+        on conflict do nothing;
+    return null;
+end
+$$;
+create trigger mornings_noted_of_new after insert on hark.recipient
+    referencing new table as now_is for each statement execute function hark.mornings_noted();
+create trigger mornings_noted_of_changed after update on hark.recipient
+    referencing new table as now_is for each statement execute function hark.mornings_noted();
+
+-- Who may come in by HTTP, and what they changed -----------------------------------------------------------------------
+
+create type hark.scope as enum ('publish', 'subscribe', 'read', 'backfill', 'audit');
+
+-- Of a key only its SHA-256 is kept: it is 256 random bits, which nobody can guess back. A name has one key that is neither
+-- revoked nor replaced; one that was replaced still opens until `expires_at`.
+create table hark.api_key (
+    prefix       text collate "C" primary key,
+    name         text collate "C" not null check (length(name) between 1 and 100),
+    hash         bytea not null check (octet_length(hash) = 32),
+    scopes       hark.scope[] not null check (cardinality(scopes) > 0),
+    created_at   timestamptz not null,
+    expires_at   timestamptz,
+    replaced_at  timestamptz check (replaced_at is null or expires_at is not null),
+    revoked_at   timestamptz,
+    last_used_at timestamptz
+);
+create unique index api_key_name on hark.api_key (name) where revoked_at is null and replaced_at is null;
+
+create table hark.audit (
+    id     bigint generated always as identity primary key,
+    at     timestamptz not null,
+    who    text collate "C" not null,
+    what   text collate "C" not null,
+    target text not null,
+    detail jsonb not null default '{}' check (jsonb_typeof(detail) = 'object')
+);
+create index audit_who on hark.audit (who, id);

@@ -11,7 +11,18 @@ from typer.core import TyperGroup
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import HAPPENED, START, WHO, AutoMigrate, Call, DatabaseUrl, DataDir, Json, run_call
 from hark.doors.cli.output import Output
-from hark.doors.cli.verbs import catalogue, happened, overview, recipients, start, subscriptions, trials
+from hark.doors.cli.verbs import (
+    catalogue,
+    digests,
+    happened,
+    keys,
+    overview,
+    preferences,
+    recipients,
+    start,
+    subscriptions,
+    trials,
+)
 
 _PANELS = (START, HAPPENED, WHO)
 
@@ -42,7 +53,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
     )
     app.callback()(_alone)
-    for verbs in (start, happened, trials, recipients, subscriptions, catalogue):
+    for verbs in (start, happened, trials, recipients, subscriptions, preferences, digests, catalogue, keys):
         verbs.add_to(app)
     return app
 

@@ -11,12 +11,12 @@ from hark.catalogue import Catalogue, load_catalogue
 from hark.channels.smtp import Timeouts, parse_server
 from hark.channels.smtp.opening import NotOpened, open_session
 from hark.config import InForce, Settings, explain_settings, unknown_variables
-from hark.doors import reports
+from hark.doors import product_sources, reports
 from hark.doors.cli.exits import ExitCode, as_harks_own
 from hark.doors.cli.frame import Call
 from hark.doors.cli.session import server
 from hark.errors import BadInput, HarkError
-from hark.postgres.database import open_database
+from hark.postgres.database import Database, open_database
 from hark.postgres.migrate import migrations
 
 _PATIENCE = Timeouts(connect=5, command=5)
@@ -46,7 +46,7 @@ async def examine(call: Call) -> ExitCode:
     """Look at everything that Hark needs, and say what was found."""
     settings = explain_settings(call.flags, os.environ, Path.cwd())
     catalogue, first = _catalogue(call.settings)
-    checks = [*_variables(), first, *await _database(call), await _mail_server(call.settings, catalogue)]
+    checks = [*_variables(), first, *await _database(call, catalogue), await _mail_server(call.settings, catalogue)]
     todo = [check.todo for check in checks if check.todo]
     good = all(check.good for check in checks)
     call.output.show(Findings(good, settings, checks, todo), _lines(settings, checks, todo))
@@ -71,10 +71,10 @@ def _catalogue(settings: Settings) -> tuple[Catalogue | None, Check]:
     return catalogue, Check("catalogue", True, found)
 
 
-async def _database(call: Call) -> list[Check]:
+async def _database(call: Call, catalogue: Catalogue | None) -> list[Check]:
     try:
         with server(call.settings, call.output) as dsn:
-            return await _tables(dsn)
+            return await _tables(dsn, catalogue)
     except HarkError as error:
         return [Check("database", False, str(error), "start Postgres, or set HARK_DATABASE_URL to one that runs")]
     except Exception as error:
@@ -84,7 +84,7 @@ async def _database(call: Call) -> list[Check]:
         return [Check("database", False, str(told), "")]
 
 
-async def _tables(dsn: str) -> list[Check]:
+async def _tables(dsn: str, catalogue: Catalogue | None) -> list[Check]:
     async with open_database(dsn, size=1) as database:
         async with database.connection() as connection:
             version = connection.info.server_version
@@ -93,7 +93,18 @@ async def _tables(dsn: str) -> list[Check]:
         if missing:
             return [reached, Check("tables", False, f"missing: {', '.join(sorted(missing))}", "hark migrate")]
         seen = await reports.pipeline(database, await database.now())
-    return [reached, Check("tables", True, "up to date"), Check("pipeline", True, *reports.advice(seen)[:1])]
+        asked = await _sources(database, catalogue) if catalogue else []
+    return [reached, Check("tables", True, "up to date"), *asked, Check("pipeline", True, *reports.advice(seen)[:1])]
+
+
+async def _sources(database: Database, catalogue: Catalogue) -> list[Check]:
+    if not product_sources.has_sources(catalogue):
+        return []
+    callables = product_sources.callable_faults(catalogue)
+    faults = [*callables, *await product_sources.query_faults(database, catalogue)]
+    if faults:
+        return [Check("sources", False, "\n".join(product_sources.lines(faults)), "mend them: hark catalogue check")]
+    return [Check("sources", True, "feeds and rechecks can be asked")]
 
 
 async def _mail_server(settings: Settings, catalogue: Catalogue | None) -> Check:

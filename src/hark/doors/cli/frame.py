@@ -60,6 +60,9 @@ TUNING = {
     "send_chunk": ("N", "How many are handed over at once."),
     "fanout_events": ("N", "How many new events one fan-out takes on."),
     "fanout_chunk": ("N", "How many recipients of a large event at once."),
+    "digest_chunk": ("N", "How many recipients' digests are planned at once."),
+    "digest_lead": ("DURATION", "How long before a morning its digests are planned."),
+    "feed_timeout": ("DURATION", "How long a feed may take to answer."),
     "poll_period": ("DURATION", "The longest sleep of an idle loop."),
     "poll_floor": ("DURATION", "The shortest sleep of an idle loop."),
     "lease": ("DURATION", "How long a claim holds."),
@@ -67,13 +70,27 @@ TUNING = {
     "backoff_base": ("DURATION", "The wait after the first failed attempt; it doubles."),
     "backoff_cap": ("DURATION", "The longest wait between attempts."),
     "log_level": ("LEVEL", "debug, info, warning or error."),
+    "rate_limit": ("RATE", "How many attempts in a while, by all workers together."),
+    "worker_rate_limit": ("RATE", "How many attempts in a while, by this process."),
+    "recipient_cap": ("RATE", "How many messages in a while to one recipient."),
+    "object_stores": ("PLACES", "From where objects may be read, with commas between."),
+    "object_endpoints": ("SERVERS", "Other servers than the clouds' own: s3=URL."),
+    "http_allow_private": ("LIST", "Private networks and hosts that may be called."),
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""
 
-_TUNING_FLAGS = {
-    name: Annotated[str | None, typer.Option(f"--{name.replace('_', '-')}", metavar=metavar, help=said)]
-    for name, (metavar, said) in TUNING.items()
+SERVING = {
+    "api_host": ("ADDRESS", "Where the HTTP API listens."),
+    "api_port": ("PORT", "On which port; 0: any that is free."),
 }
+"""The settings that only `hark serve` has beside those."""
+
+
+def _flags(settings: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    return {
+        name: Annotated[str | None, typer.Option(f"--{name.replace('_', '-')}", metavar=metavar, help=said)]
+        for name, (metavar, said) in settings.items()
+    }
 
 
 @dataclass(slots=True)
@@ -114,16 +131,16 @@ class Call:
 
 
 def verb(
-    app: typer.Typer, name: str, *, panel: str, example: str, tuning: bool = False
+    app: typer.Typer, name: str, *, panel: str, example: str, tuning: bool = False, serving: bool = False
 ) -> Callable[[Callable[Concatenate[Call, P], Awaitable[ExitCode | None]]], None]:
     """Make an async function a verb: the common options are added to its own, and it is given the `Call` first.
 
     Args:
         panel: the group of verbs that the help lists it in.
         example: a command line that works, for the help; a test runs it.
-        tuning: whether to add a flag for each setting in `TUNING`, too.
+        tuning: whether to add a flag for each setting in `TUNING`, too; `serving`: for each in `SERVING`.
     """
-    settings = {**_SETTINGS, **(_TUNING_FLAGS if tuning else {})}
+    settings = {**_SETTINGS, **(_flags(TUNING) if tuning else {}), **(_flags(SERVING) if serving else {})}
 
     def register(function: Callable[Concatenate[Call, P], Awaitable[ExitCode | None]]) -> None:
         command = _with_common_options(function, settings)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from hark.errors import BadInput
+
+T = TypeVar("T")
 
 
 def json_object(text: str, name: str) -> dict[str, Any]:
@@ -50,6 +53,18 @@ def since(text: str, now: datetime) -> datetime:
         return moment(text, "--since")
     except OverflowError:
         raise BadInput(f"--since: {_quoted(text)} ago was before the calendar began") from None
+
+
+def parsed(text: str | None, parse: Callable[[str], T], name: str) -> T | None:
+    """An option as `parse` reads it, if it is given.
+
+    Raises:
+        BadInput: it cannot be read; names the option.
+    """
+    try:
+        return None if text is None else parse(text)
+    except BadInput as refusal:
+        raise BadInput(f"{name}: {refusal}") from None
 
 
 def _quoted(text: str) -> str:

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from hark.batching import ChunkSize, FannedOut
 from hark.catalogue import Catalogue, Channel, Email
 from hark.channels.addresses import parse_mailbox
@@ -16,19 +18,30 @@ from hark.clock import Clock, DatabaseClock
 from hark.config import Settings
 from hark.delivery.attempt import Attempted, Sender
 from hark.delivery.backoff import Backoff
+from hark.delivery.cap import Cap
+from hark.delivery.gcra import Gcra
 from hark.delivery.handover import Outbound
-from hark.doors import reports
+from hark.delivery.limits import Limits, OwnRate
+from hark.digests import Planned, Planner
+from hark.doors import product_sources, reports
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
 from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.output import Output
 from hark.doors.cli.session import Session
-from hark.errors import BadInput
+from hark.errors import BadInput, CatalogueFaults
+from hark.guarded.client import Guarded
 from hark.postgres.database import Database, is_passing
+from hark.rechecks import Rechecks
 from hark.rendering import Renderer
+from hark.sources import Asking
 from hark.worker import Pace, Watch, Worker, worker_name
 
-_SPARE_CONNECTIONS = 4
+_log = structlog.get_logger(__name__)
+
+SPARE_CONNECTIONS = 4
+"""For whatever a worker does beside its attempts."""
+
 _LOOK_S = 0.1
 
 
@@ -46,6 +59,7 @@ class Tally:
 
     events: int = 0
     notifications: int = 0
+    digests: int = 0
     claimed: int = 0
     accepted: int = 0
     canceled: int = 0
@@ -59,6 +73,10 @@ class Tally:
         self.events += done.events - done.begun
         self.notifications += done.notifications
 
+    def planned(self, done: Planned) -> None:
+        """Count a chunk of digests."""
+        self.digests += done.planned
+
     def attempted(self, done: Attempted) -> None:
         """Count a round of attempts."""
         for name in ("claimed", "accepted", "canceled", "deferred", "refused", "unknown", "given_back"):
@@ -66,14 +84,15 @@ class Tally:
 
     def line(self) -> str:
         """For people."""
+        digests = f"{self.digests:,} digests planned; " if self.digests else ""
         return (
-            f"{self.events:,} events fanned out to {self.notifications:,}; of {self.claimed:,} attempts"
+            f"{self.events:,} events fanned out to {self.notifications:,}; {digests}of {self.claimed:,} attempts"
             f" {self.accepted:,} accepted, {self.canceled:,} canceled, {self.deferred:,} deferred,"
             f" {self.refused:,} refused, {self.unknown:,} unknown, {self.given_back:,} given back"
         )
 
 
-class _Stop:
+class Stop:
     """Told by a signal to end: what is under way is finished first; told twice, at once."""
 
     def __init__(self, output: Output) -> None:
@@ -82,7 +101,7 @@ class _Stop:
         self._output = output
         self._task = asyncio.current_task()
 
-    def __enter__(self) -> _Stop:
+    def __enter__(self) -> Stop:
         for sign in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(sign, self._told, sign)
         return self
@@ -99,6 +118,12 @@ class _Stop:
         self._output.note("stopping: what is under way is finished first; again: at once")
         self.event.set()
 
+    def end(self, call: Call) -> ExitCode:
+        """How the command ends, once all is finished."""
+        if self.interrupted:
+            call.output.note(f"interrupted; {call.go_on}")
+        return ExitCode.INTERRUPTED if self.interrupted else ExitCode.DONE
+
 
 async def run_worker(call: Call, work: Work) -> ExitCode:
     """Work until told to stop, or until nothing is due."""
@@ -107,41 +132,80 @@ async def run_worker(call: Call, work: Work) -> ExitCode:
     call.go_on = "another worker, or this one started again, goes on where it was"
     tally = Tally()
     async with (
-        call.session(size=settings.concurrency + _SPARE_CONNECTIONS, install=True) as session,
-        _outbound(settings, session.need_catalogue(), work) as outbound,
+        call.session(size=settings.concurrency + SPARE_CONNECTIONS, install=True) as session,
+        open_outbound(settings, session.need_catalogue(), work) as outbound,
     ):
-        with _Stop(call.output) as stop:
+        with Stop(call.output) as stop:
             worker = await build_worker(session, settings, outbound, tally, stop.event)
-            await _run(worker, stop.event, until_idle=work.until_idle)
+            try:
+                await _run(worker, stop.event, until_idle=work.until_idle)
+            finally:
+                await worker.senders[0].rechecks.asking.client.close()
     call.output.show(tally, [tally.line()])
-    if stop.interrupted:
-        call.output.note(f"interrupted; {call.go_on}")
-    return ExitCode.INTERRUPTED if stop.interrupted else ExitCode.DONE
+    return stop.end(call)
 
 
 async def build_worker(
-    session: Session, settings: Settings, outbound: Outbound, tally: Tally, stopping: asyncio.Event
+    session: Session,
+    settings: Settings,
+    outbound: Outbound,
+    tally: Tally,
+    stopping: asyncio.Event,
+    clock: Clock | None = None,
 ) -> Worker:
-    """A worker as the settings want it."""
-    clock = await DatabaseClock.start(session.database)
-    senders = await _senders(session, settings, outbound, clock, stopping)
+    """A worker as the settings want it; `clock`: the one that the process has already."""
+    clock = clock or await DatabaseClock.start(session.database)
+    rechecks = Rechecks.of(await _askable(session, settings), Asking(Guarded(settings.http_allow_private)))
+    senders = await _senders(session, settings, outbound, clock, rechecks, stopping)
     return Worker(
         database=session.database,
         clock=clock,
         senders=senders,
         chunk=ChunkSize(events=settings.fanout_events, begun=settings.fanout_chunk),
         pace=Pace(floor=settings.poll_floor, period=settings.poll_period),
-        watch=Watch(tally.fanned_out, tally.attempted),
+        watch=Watch(tally.fanned_out, tally.attempted, tally.planned),
+        planner=_planner(session, settings, clock),
     )
 
 
+def _planner(session: Session, settings: Settings, clock: Clock) -> Planner:
+    return Planner(
+        session.database,
+        clock,
+        session.need_catalogue(),
+        lead=settings.digest_lead,
+        chunk=settings.digest_chunk,
+        asking=Asking(timeout=settings.feed_timeout),
+    )
+
+
+async def _askable(session: Session, settings: Settings) -> Catalogue:
+    """The catalogue, its callables imported. What is wrong with a query is said, and stops nothing else.
+
+    Raises:
+        CatalogueFaults: callables that cannot be imported.
+    """
+    catalogue = session.need_catalogue()
+    if faults := product_sources.callable_faults(catalogue):
+        raise CatalogueFaults(str(settings.catalogue), faults)
+    for fault in await product_sources.query_faults(session.database, catalogue):
+        _log.warning("query_cannot_run", where=fault.where, what=fault.what)
+    return catalogue
+
+
 async def _senders(
-    session: Session, settings: Settings, outbound: Outbound, clock: Clock, stopping: asyncio.Event
+    session: Session,
+    settings: Settings,
+    outbound: Outbound,
+    clock: Clock,
+    rechecks: Rechecks,
+    stopping: asyncio.Event,
 ) -> list[Sender]:
     catalogue = session.need_catalogue()
     domain = parse_mailbox(_email(catalogue).sender, "from").address.rpartition("@")[2]
     renderer = Renderer(catalogue, domain, await session.database.installation())
     backoff = Backoff(settings.backoff_base, settings.backoff_cap, settings.max_attempts)
+    limits = _limits(settings, catalogue, clock)
     return [
         Sender(
             database=session.database,
@@ -154,10 +218,21 @@ async def _senders(
             lease=settings.lease,
             claim_chunk=settings.claim_chunk,
             send_chunk=settings.send_chunk,
+            limits=limits,
+            rechecks=rechecks,
             stopping=stopping.is_set,
         )
         for number in range(1, settings.concurrency + 1)
     ]
+
+
+def _limits(settings: Settings, catalogue: Catalogue, clock: Clock) -> Limits:
+    own, shared, cap = settings.worker_rate_limit, settings.rate_limit, settings.recipient_cap
+    return Limits(
+        own=OwnRate(Gcra.of(own), clock) if own else None,
+        shared=Gcra.of(shared) if shared else None,
+        cap=Cap.of(cap, catalogue) if cap else None,
+    )
 
 
 async def _run(worker: Worker, stopping: asyncio.Event, *, until_idle: bool) -> None:
@@ -179,7 +254,8 @@ async def _stop_when_idle(database: Database, clock: Clock, stopping: asyncio.Ev
 
 
 @asynccontextmanager
-async def _outbound(settings: Settings, catalogue: Catalogue, work: Work) -> AsyncIterator[Outbound]:
+async def open_outbound(settings: Settings, catalogue: Catalogue, work: Work) -> AsyncIterator[Outbound]:
+    """Where e-mail goes, for the time of a block."""
     outbound = _maildir(catalogue, work.maildir) if work.maildir else _smtp(settings, catalogue)
     try:
         yield outbound

@@ -50,6 +50,8 @@ def explanation_of(story: Story, now: datetime, zone: tzinfo | None = UTC) -> Ex
         telling=stands,
         sentence=headline(story, stands, moments, now),
         steps=steps(story, moments, now),
+        as_reason=story.told.as_reason if story.told else None,
+        also=tuple(story.told.also) if story.told else (),
     )
 
 

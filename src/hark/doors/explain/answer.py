@@ -40,6 +40,7 @@ class What(StrEnum):
     MATCHED = "matched"
     NOT_MATCHED = "not matched"
     FANNING_OUT = "fanning out"
+    COUNTS_AS = "counts as"
     DECIDED = "decided"
     BATCHED = "batched"
     SEEN = "seen"
@@ -67,7 +68,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a recipient was, or was not, told of an event; `steps` in the order of their times."""
+    """Why a recipient was, or was not, told of an event; `steps` in the order of their times.
+
+    `as_reason` is the narrower reason that it counted as for them (None: the event's own), `also` what else applied.
+    """
 
     recipient: str
     event: int
@@ -77,3 +81,5 @@ class Explanation:
     telling: Telling
     sentence: str
     steps: tuple[Step, ...]
+    as_reason: str | None = None
+    also: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ def decision(story: Story, told: Told, moments: Moments) -> str:
 
 def refusal(story: Story, told: Told, moments: Moments) -> str:
     """The rule that kept them from being told at all."""
-    who, reason = story.recipient, story.event.reason
+    who, reason = story.recipient, story.reason
     user_type = story.person.user_type if story.person else "their user type"
     sentences = {
         Why.UNKNOWN_RECIPIENT: f"no recipient {who} was known",
@@ -42,6 +42,24 @@ def refusal(story: Story, told: Told, moments: Moments) -> str:
     )
 
 
+def counted_as(story: Story, told: Told) -> str | None:
+    """Which of the reasons that applied it is for them, why that one, and which were the others; None: only its own."""
+    if told.as_reason is None and not told.also:
+        return None
+    applied = [name for name in (*story.narrower, story.event.reason) if name == story.reason or name in told.also]
+    passed_over = applied[: applied.index(story.reason)] if story.reason in applied else []
+    also = f"; also: {', '.join(told.also)}" if told.also else ""
+    return f"{story.reason}{_why_that_one(told, passed_over)}{also}"
+
+
+def _why_that_one(told: Told, passed_over: list[str]) -> str:
+    if not told.also:
+        return ""
+    if passed_over:
+        return f", for they would not be told by {' or '.join(passed_over)}"
+    return ", the most specific" if _channels(told) else ", the most specific, for none tells them"
+
+
 def _channels(told: Told) -> list[str]:
     return ["email"] * (told.email_delivery is not None) + ["in_app"] * told.in_app
 
@@ -50,17 +68,15 @@ def _whose(story: Story, rule: Why, moments: Moments) -> str:
     if rule is Why.OWN_CHANNELS:
         return _own_choice(story, moments)
     user_type = story.person.user_type if story.person else "their user type"
-    return (
-        f"{user_type}' default for {story.event.reason}" if user_type.endswith("s") else _default_of(user_type, story)
-    )
+    return f"{user_type}' default for {story.reason}" if user_type.endswith("s") else _default_of(user_type, story)
 
 
 def _default_of(user_type: str, story: Story) -> str:
-    return f"the default of {user_type} for {story.event.reason}"
+    return f"the default of {user_type} for {story.reason}"
 
 
 def _frequency(story: Story, told: Told, moments: Moments) -> str:
-    whose = _own_choice(story, moments) if told.own_frequency else f"the default of {story.event.reason}"
+    whose = _own_choice(story, moments) if told.own_frequency else f"the default of {story.reason}"
     return f"frequency {told.frequency} ({whose})"
 
 

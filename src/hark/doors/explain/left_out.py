@@ -23,12 +23,19 @@ _BECAUSE = {
     "unconfirmed": "their address was not confirmed any more",
     "not_opted_in": "they had withdrawn their consent",
     "suppressed": "their address had been refused by its provider",
+    "deleted": "it had been deleted",
+    "private": "it had been made private",
+    "blocked": "it was from someone whom they had blocked",
+    "edited": "it had been edited away",
+    "gone": "it was not there any more",
+    "unasked": "{reason} had more items than are asked about",
 }
 
 
 def because(story: Story, why: str, moments: Moments) -> str:
     """What a delivery's note says of this event, with the time where it is known."""
-    sentence = _BECAUSE.get(why, why).format(reason=story.event.reason)
+    known = _BECAUSE.get(why)
+    sentence = known.format(reason=story.reason) if known else f"its recheck said: {why}"
     at = _done_at(story.told, why)
     return f"{sentence} at {moments.clock(at)}" if at else sentence
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from operator import attrgetter
 
 from hark.catalogue import Frequency
+from hark.delivery.cap import CAP_REACHED
 from hark.delivery.states import (
     ACCEPTED,
     CLAIMED,
@@ -20,7 +21,7 @@ from hark.delivery.states import (
     Transition,
 )
 from hark.doors.explain.answer import Step, What
-from hark.doors.explain.decided import decision
+from hark.doors.explain.decided import counted_as, decision
 from hark.doors.explain.left_out import because
 from hark.doors.explain.moments import Moments
 from hark.doors.explain.story import Carried, Move, Story, Told
@@ -47,15 +48,18 @@ def steps(story: Story, moments: Moments, now: datetime) -> tuple[Step, ...]:
 
 def _fan_out(story: Story, told: Told, moments: Moments) -> Iterator[Step]:
     yield Step(told.created_at, What.MATCHED, _matched(story, told))
+    if counts_as := counted_as(story, told):
+        yield Step(told.created_at, What.COUNTS_AS, counts_as)
     yield Step(told.created_at, What.DECIDED, decision(story, told, moments))
     if story.delivery is not None:
         yield Step(told.created_at, What.BATCHED, _batched(story, story.delivery, moments))
 
 
 def _matched(story: Story, told: Told) -> str:
-    if told.named:
-        return "named as recipient"
     followed = [interest.entity for interest in story.interests if not interest.muted]
+    if story.event.named:
+        nearer = f", and subscribed to {listed(followed)}" if followed and story.narrower else ""
+        return f"named as recipient{nearer}"
     if followed:
         return f"subscribed to {listed(followed)}"
     return f"subscribed then to {listed(story.event.entities, 'or')}, but not any more"
@@ -184,10 +188,10 @@ def _waiting(story: Story, delivery: Carried, moments: Moments, now: datetime) -
 def why_waiting(story: Story, delivery: Carried, moments: Moments, now: datetime) -> str:
     """Until when a delivery waits, and what for."""
     if delivery.due_at <= now:
-        return (
-            f"due since {moments.clock(delivery.due_at)}, and no worker has claimed it; is one running? (hark worker)"
-        )
+        return f"due since {moments.clock(delivery.due_at)}, {_unclaimed(delivery, now)}"
     until = f"until {moments.clock(delivery.due_at)}"
+    if delivery.why.startswith(CAP_REACHED):
+        return f"{until}: {delivery.why}"
     if delivery.attempt:
         return f"{until} for attempt {delivery.attempt + 1}"
     if delivery.frequency != Frequency.BATCHED:
@@ -195,6 +199,12 @@ def why_waiting(story: Story, delivery: Carried, moments: Moments, now: datetime
     if delivery.due_at == delivery.stale_at:
         return f"{until}: however much comes, the oldest event of the batch waits no longer"
     return f"{until}: more may come to share the message ({_cooldown(story)})"
+
+
+def _unclaimed(delivery: Carried, now: datetime) -> str:
+    if delivery.rated_until is not None and delivery.rated_until > now:
+        return "and what is due goes no faster than the rate limit lets it"
+    return "and no worker has claimed it; is one running? (hark worker)"
 
 
 def _held(delivery: Carried, moments: Moments, now: datetime) -> str:

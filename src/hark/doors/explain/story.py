@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any, TypeVar
@@ -71,7 +71,7 @@ class Interest:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The notification that the fan-out wrote."""
+    """The notification that the fan-out wrote; as which reason (None: the event's own), and which others applied."""
 
     in_app: bool
     why: str
@@ -84,11 +84,18 @@ class Told:
     seen_at: datetime | None
     read_at: datetime | None
     archived_at: datetime | None
+    as_reason: str | None = None
+    also: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Narrower:
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """The delivery that carries the notification."""
+    """The delivery that carries the notification; `rated_until`: when its channel's rate limit has all its credit."""
 
     id: int
     channel: str
@@ -101,13 +108,14 @@ class Carried:
     stale_at: datetime
     items: int
     moved_on: int
-    last_event: int
+    last_event: int | None
     attempt: int
     lease_until: datetime | None
     worker: str | None
     why: str
     left_out: Mapping[str, str] | None
     changed_at: datetime
+    rated_until: datetime | None
 
     def left_out_because(self, event: int) -> str | None:
         """Why the newest recheck left an event's notification out; None: it did not, as far as was noted."""
@@ -135,7 +143,8 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All of it. What is None or empty is not there."""
+    """All of it. What is None or empty is not there. `narrower`: the reasons that the event's own has for those who
+    stand nearer, most specific first."""
 
     recipient: str
     event: Happened
@@ -145,6 +154,12 @@ class Story:
     told: Told | None
     delivery: Carried | None
     moves: list[Move]
+    narrower: Sequence[str] = ()
+
+    @property
+    def reason(self) -> str:
+        """The reason that the recipient is, or was, told by."""
+        return (self.told.as_reason if self.told else None) or self.event.reason
 
 
 async def read_story(database: Database, recipient: str, event: int) -> Story:
@@ -166,8 +181,8 @@ class _Reader:
 
     async def story(self) -> Story:
         event = await self._event()
-        about = {"reason": event.reason, "entities": event.entities}
         told = await self._first("told", Told)
+        about = {"reason": (told.as_reason if told else None) or event.reason, "entities": event.entities}
         carried = {"delivery": told.email_delivery if told else None}
         return Story(
             recipient=str(self.who_and_what["recipient"]),
@@ -178,6 +193,7 @@ class _Reader:
             told=told,
             delivery=await self._first("delivery", Carried, carried),
             moves=await self._all("moves", Move, carried),
+            narrower=[each.reason for each in await self._all("narrower", _Narrower, {"base": event.reason})],
         )
 
     async def _event(self) -> Happened:

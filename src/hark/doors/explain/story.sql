@@ -33,14 +33,18 @@ select entity, muted, since
 
 -- name: told
 select in_app, why::text as why, frequency::text as frequency, own_frequency, named, reach::text as reach,
-       email_delivery, created_at, seen_at, read_at, archived_at
+       email_delivery, created_at, seen_at, read_at, archived_at, as_reason, coalesce(also, '{}') as also
   from hark.notification
  where recipient_id = %(recipient)s and event_id = %(event)s
+
+-- name: narrower
+select reason from hark.facet where base = %(base)s order by rank
 
 -- name: delivery
 select id, channel::text as channel, batch_group, frequency::text as frequency, state::text as state,
        outcome::text as outcome, gathering, due_at, stale_at, items, moved_on, last_event, attempt, lease_until, worker,
-       why, left_out, changed_at
+       why, left_out, changed_at,
+       (select tat from hark.rate_limit where name = channel::text) as rated_until
   from hark.delivery
  where recipient_id = %(recipient)s and id = %(delivery)s
 

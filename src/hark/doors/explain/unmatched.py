@@ -23,14 +23,13 @@ def why_not(story: Story, moments: Moments) -> str:
     """Why the recipient was not in the audience."""
     if story.event.set_aside is not None:
         return f"nobody was: the event could not be fanned out and was set aside, {story.event.set_aside}"
+    if _is_author(story) and (story.interests or story.event.named):
+        return "did it themselves: nobody is told of what they did to something, named or not"
     if not story.interests:
         return _stranger(story.event)
-    if all(interest.muted for interest in story.interests):
-        return f"not named, and muted their subscription to {_entities(story.interests)}"
-    speaking = [interest for interest in story.interests if not interest.muted]
-    if story.recipient == story.event.actor:
-        return f"did it themselves: actors are told only when named, not as subscribers ({_entities(speaking)})"
-    return _too_late(story, speaking, moments)
+    if muted := [interest for interest in story.interests if interest.muted]:
+        return f"not named, and muted {_entities(muted)}"
+    return _too_late(story, story.interests, moments)
 
 
 def _not_yet(story: Story) -> str:
@@ -42,8 +41,13 @@ def _not_yet(story: Story) -> str:
 
 
 def _will_match(story: Story) -> bool:
-    subscribed = any(not interest.muted for interest in story.interests)
-    return story.event.named or (subscribed and story.recipient != story.event.actor)
+    listens = bool(story.interests) and not any(interest.muted for interest in story.interests)
+    return (story.event.named or listens) and not _is_author(story)
+
+
+def _is_author(story: Story) -> bool:
+    """Who only named recipients may be among them; who did something to an entity is told nothing of it."""
+    return bool(story.event.entities) and story.recipient == story.event.actor
 
 
 def _stranger(event: Happened) -> str:

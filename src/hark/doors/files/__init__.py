@@ -16,9 +16,9 @@ from typing import Any, Generic, TypeVar
 
 from hark.audience import Recipient, Subscription
 from hark.catalogue.wording import no_such, quoted
-from hark.doors.files.cells import Faulty, address_of, attribute, attributes, text, truth
-from hark.doors.files.rows import FAULTS_SHOWN, Kind, read, survey
-from hark.errors import BadInput, Fault, FileFaults
+from hark.doors.files.cells import Faulty, address_of, attribute, attributes, local_time, text, truth, weekday
+from hark.doors.files.rows import Kind, read, survey
+from hark.errors import FAULTS_SHOWN, BadInput, Fault, FileFaults
 
 __all__ = ["FAULTS_SHOWN", "Known", "Listing", "check_address", "open_recipients", "open_subscriptions"]
 
@@ -64,9 +64,10 @@ class Listing(Generic[T]):
 def open_recipients(path: Path, known: Known) -> Listing[Recipient]:
     """Look a file of recipients through.
 
-    Columns: `id` and `user_type`, and if you like `address`, `confirmed`, `opted_in`, `active`, `zone`, `locale`, and
-    `attributes` (a JSON object) or `attributes.NAME`. A CSV file names them in its first line; JSON lines have one
-    object a line. Of two rows with the same id the later one holds.
+    Columns: `id` and `user_type`, and if you like `address`, `confirmed`, `opted_in`, `active`, `zone`, `locale`,
+    `digest_at` (as 07:30), `digest_weekday` (as friday), and `attributes` (a JSON object) or `attributes.NAME`. A CSV
+    file names them in its first line; JSON lines have one object a line. Of two rows with the same id the later one
+    holds.
 
     Raises:
         BadInput: the file cannot be read.
@@ -108,6 +109,8 @@ _RECIPIENT: Mapping[str, Callable[[Any], Any]] = {
     "active": truth,
     "zone": text,
     "locale": text,
+    "digest_at": local_time,
+    "digest_weekday": weekday,
     "attributes": attributes,
     "attributes.NAME": attribute,
 }

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from datetime import time
+from typing import Any, TypeVar
 
 from hark.catalogue.wording import quoted, shown
 from hark.channels.addresses import wire_address
-from hark.errors import Undeliverable
+from hark.durations import parse_local_time, parse_weekday
+from hark.errors import BadInput, Undeliverable
+
+T = TypeVar("T")
 
 _YES, _NO = ("true", "yes", "on", "1", "t", "y"), ("false", "no", "off", "0", "f", "n")
 _LONGEST = 1000
@@ -60,6 +65,31 @@ def truth(cell: Any) -> bool:
     if word not in (*_YES, *_NO):
         raise Faulty(f"{shown(cell)} is neither true nor false; write true or false")
     return word in _YES
+
+
+def local_time(cell: Any) -> time:
+    """A time of day, as `07:30`.
+
+    Raises:
+        Faulty: it is none.
+    """
+    return _parsed(cell, parse_local_time)
+
+
+def weekday(cell: Any) -> int:
+    """A day of the week by its name, as `friday`; from Monday, 0.
+
+    Raises:
+        Faulty: it is none.
+    """
+    return _parsed(cell, parse_weekday)
+
+
+def _parsed(cell: Any, parse: Callable[[str], T]) -> T:
+    try:
+        return parse(text(cell))
+    except BadInput as refusal:
+        raise Faulty(str(refusal)) from None
 
 
 def attributes(cell: Any) -> dict[str, Any]:

@@ -12,12 +12,9 @@ from typing import Any, Generic, TextIO, TypeVar
 
 from hark.catalogue.wording import no_such, shown
 from hark.doors.files.cells import Faulty
-from hark.errors import BadInput, Fault, FileFaults
+from hark.errors import FAULTS_SHOWN, BadInput, Fault, FileFaults
 
 T = TypeVar("T")
-
-FAULTS_SHOWN = 50
-"""How many faults of a file are told one by one; the others are a number."""
 
 _SEPARATORS = ",;\t"
 Report = Callable[[Fault], None]

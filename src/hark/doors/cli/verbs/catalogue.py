@@ -54,7 +54,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 async def check(call: Call, file: File = None) -> ExitCode:
-    """Look for faults: all of them at once, each with its line."""
+    """Look for faults: all of them at once, each with its line. Queries are prepared where a database is set."""
     from hark.catalogue import load_catalogue
     from hark.rendering import template_faults
 
@@ -63,7 +63,7 @@ async def check(call: Call, file: File = None) -> ExitCode:
         catalogue = load_catalogue(path, os.environ)
     except CatalogueFaults as found:
         return _say_faults(call, path, found)
-    if faults := template_faults(catalogue):
+    if faults := [*template_faults(catalogue), *await _source_faults(call, catalogue)]:
         return _say_faults(call, path, CatalogueFaults(str(path), faults))
     found_good = _Found(str(path), True, len(catalogue.reasons), len(catalogue.user_types), ())
     line = f"{path}: no faults; {found_good.reasons} reasons for {found_good.user_types} user types"
@@ -80,6 +80,22 @@ async def show(call: Call, file: File = None) -> None:
         call.output.table(_declared(catalogue), [], empty="")
         return
     call.output.table(list(catalogue.reasons.values()), _columns(), empty="no reasons")
+
+
+async def _source_faults(call: Call, catalogue: Catalogue) -> list[Fault]:
+    """What is wrong with feeds and rechecks; their queries are tried where a database is set."""
+    from hark.doors import product_sources
+    from hark.postgres.database import open_database
+
+    if not product_sources.has_sources(catalogue):
+        return []
+    faults = product_sources.callable_faults(catalogue)
+    url = call.settings.database_url
+    if url is None:
+        call.output.note("queries are not tried: no database is set (HARK_DATABASE_URL)")
+        return faults
+    async with open_database(url, size=1) as database:
+        return [*faults, *await product_sources.query_faults(database, catalogue)]
 
 
 def _path(call: Call, file: Path | None) -> Path:

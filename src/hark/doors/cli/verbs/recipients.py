@@ -10,7 +10,7 @@ import typer
 
 from hark.doors.cli.frame import WHO, Call, verb
 from hark.doors.cli.output import Column
-from hark.doors.cli.reading import json_object
+from hark.doors.cli.reading import json_object, parsed
 
 if TYPE_CHECKING:
     from hark.audience import KnownRecipient
@@ -46,7 +46,8 @@ async def bring(
     """Create or replace recipients from a file.
 
     If any line of it is faulty, none; all faults are told with their lines. Columns: id, user_type, and if you like
-    address, confirmed, opted_in, active, zone, locale, attributes (a JSON object) or attributes.NAME.
+    address, confirmed, opted_in, active, zone, locale, digest_at, digest_weekday, attributes (a JSON object) or
+    attributes.NAME.
     """
     async with call.session(size=2, install=True) as session:
         from hark.audience import put_recipients
@@ -93,15 +94,33 @@ async def put(
     attributes: Annotated[
         str | None, typer.Option("--attributes", metavar="JSON", help="What templates may want to know of them.")
     ] = None,
+    digest_at: Annotated[
+        str | None, typer.Option("--digest-at", metavar="HH:MM", help="When their daily and weekly messages come.")
+    ] = None,
+    digest_weekday: Annotated[
+        str | None, typer.Option("--digest-weekday", metavar="DAY", help="On which day their weekly ones come.")
+    ] = None,
 ) -> None:
-    """Create or replace one recipient."""
+    """Create or replace one recipient; what waits for the morning comes at theirs."""
     from hark.audience import Recipient, put_recipients
     from hark.doors.files import check_address
+    from hark.durations import parse_local_time, parse_weekday
 
     if address is not None:
         check_address(address)
-    told = json_object(attributes, "--attributes") if attributes is not None else {}
-    person = Recipient(user, user_type, address, confirmed, opted_in, active, zone, locale, told)
+    person = Recipient(
+        user,
+        user_type,
+        address,
+        confirmed,
+        opted_in,
+        active,
+        zone,
+        locale,
+        json_object(attributes, "--attributes") if attributes is not None else {},
+        parsed(digest_at, parse_local_time, "--digest-at"),
+        parsed(digest_weekday, parse_weekday, "--digest-weekday"),
+    )
     async with call.session(size=1, install=True) as session:
         await put_recipients(session.database, [person], await session.database.now())
     call.output.show(_Written(1), [f"{user} written"])
@@ -123,4 +142,13 @@ def _columns() -> list[Column[KnownRecipient]]:
         Column("e-mail", lambda person: person.reach.replace("_", " ")),
         Column("zone", lambda person: person.zone),
         Column("locale", lambda person: person.locale),
+        Column("morning", _morning),
     ]
+
+
+def _morning(person: KnownRecipient) -> str:
+    from hark.durations import format_local_time, format_weekday
+
+    at = "" if person.digest_at is None else format_local_time(person.digest_at)
+    day = "" if person.digest_weekday is None else format_weekday(person.digest_weekday)
+    return f"{at} {day}".strip()

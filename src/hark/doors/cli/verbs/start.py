@@ -1,4 +1,4 @@
-"""To start: demo, worker, migrate, doctor."""
+"""To start: demo, serve, worker, migrate, doctor."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ class _Migrated:
 def add_to(app: typer.Typer) -> None:
     """Hang the verbs into the command."""
     verb(app, "demo", panel=START, example="hark demo --seed 7")(demo)
+    verb(app, "serve", panel=START, example="hark serve --maildir mails --api-port 8425", tuning=True, serving=True)(
+        serve
+    )
     verb(app, "worker", panel=START, example="hark worker --until-idle --maildir mails", tuning=True)(worker)
     verb(app, "migrate", panel=START, example="hark migrate --catalogue hark.toml")(migrate)
     verb(app, "doctor", panel=START, example="hark doctor")(doctor)
@@ -47,6 +50,22 @@ async def demo(
     call.go_on = "nothing is left running; hark demo begins anew"
     summary = await run_demo(Wish(events, seed, mails), Console(stderr=True))
     call.output.show(summary, in_words(summary))
+
+
+async def serve(
+    call: Call,
+    maildir: Annotated[
+        Path | None, typer.Option("--maildir", metavar="DIR", help="Put mails into this Maildir; send none.")
+    ] = None,
+) -> ExitCode:
+    """Everything in one process: the HTTP API and a worker, until told to stop.
+
+    More workers may share the work. SIGTERM and SIGINT answer and finish what is under way first.
+    """
+    from hark.doors.cli.serving import run_serve
+    from hark.doors.cli.working import Work
+
+    return await run_serve(call, Work(maildir=maildir))
 
 
 async def worker(

@@ -1,0 +1,171 @@
+"""Which users, as somebody says it: a small tree that goes to JSON and comes back the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+DEFAULT_COLUMN = "id"
+LONGEST_ID = 255
+MOST_PARTS = 32
+"""How many lists and segments one cohort may be made of."""
+MOST_IDS = 100_000
+"""How many ids may be written out; more are a file."""
+
+
+class Format(StrEnum):
+    """What is in a file: a CSV table, one id a line, or Parquet."""
+
+    CSV = "csv"
+    LINES = "lines"
+    PARQUET = "parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Everyone:
+    """All users of the user types that are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Users named one by one."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of users.
+
+    `url` is a path of this machine or a URL (`s3://`, `gs://`, `az://`, `file://`). With no `format`, what the file
+    looks like decides; with no `column`, it is `id`.
+    """
+
+    url: str
+    format: Format | None = None
+    column: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A saved, named set of users."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """Whoever is in any of the parts."""
+
+    parts: tuple[Who, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Whoever is in `of`, but not in `without`."""
+
+    of: Who
+    without: Who
+
+
+Listed = Ids | File
+Who = Everyone | Ids | File | Segment | Union | Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """The users that a backfill is about."""
+
+    who: Who
+
+    def as_json(self) -> dict[str, Any]:
+        """The cohort as JSON can say it; `cohort_from_json` gives it back."""
+        return _as_json(self.who)
+
+    def __str__(self) -> str:
+        return _in_words(self.who)
+
+
+def leaves(who: Who, *, adds: bool = True) -> Iterator[tuple[Who, bool]]:
+    """All that a cohort is made of, from left to right, each with whether it adds users or takes them away."""
+    match who:
+        case Union(parts):
+            for part in parts:
+                yield from leaves(part, adds=adds)
+        case Difference(of, without):
+            yield from leaves(of, adds=adds)
+            yield from leaves(without, adds=not adds)
+        case _:
+            yield who, adds
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """A list of a cohort, its number, and whether it adds users or takes them away."""
+
+    number: int
+    listed: Listed
+    adds: bool
+
+
+def lists_of(who: Who) -> list[List]:
+    """All lists; those that add come first."""
+    found = [(leaf, adds) for leaf, adds in leaves(who) if isinstance(leaf, Ids | File)]
+    ordered = sorted(found, key=lambda each: not each[1])
+    return [List(number, leaf, adds) for number, (leaf, adds) in enumerate(ordered)]
+
+
+def id_fault(text: str) -> str:
+    """What keeps a text from being a user's id; empty: nothing."""
+    if not text:
+        return "has no id"
+    if "\x00" in text:
+        return "has a NUL character"
+    if any("\ud800" <= each <= "\udfff" or each == "\ufffd" for each in text):
+        return "has bytes that are no text; save the file as UTF-8"
+    if any(each < " " or "\x7f" <= each < "\xa0" for each in text):
+        return "has a control character"
+    return f"is longer than {LONGEST_ID} characters" if len(text) > LONGEST_ID else ""
+
+
+def union_of(parts: Sequence[Who]) -> Who:
+    """One part as it is, several as their union."""
+    return parts[0] if len(parts) == 1 else Union(tuple(parts))
+
+
+# To JSON and to words -------------------------------------------------------------------------------------------------
+
+
+def _as_json(who: Who) -> dict[str, Any]:
+    match who:
+        case Everyone():
+            return {"all": True}
+        case Ids(ids):
+            return {"ids": list(ids)}
+        case File(url, kind, column):
+            told = {"format": kind and kind.value, "column": column}
+            return {"file": url, **{name: value for name, value in told.items() if value is not None}}
+        case Segment(name):
+            return {"segment": name}
+        case Union(parts):
+            return {"union": [_as_json(part) for part in parts]}
+        case Difference(of, without):
+            return {"difference": [_as_json(of), _as_json(without)]}
+
+
+def _in_words(who: Who) -> str:
+    match who:
+        case Everyone():
+            return "all users"
+        case Ids(ids):
+            return f"{len(ids):,} named user{'s' if len(ids) != 1 else ''}"
+        case File(url):
+            return url
+        case Segment(name):
+            return f"segment {name}"
+        case Union(parts):
+            return " and ".join(_in_words(part) for part in parts)
+        case Difference(of, without):
+            return f"{_in_words(of)}, except {_in_words(without)}"

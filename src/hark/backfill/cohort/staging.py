@@ -1,0 +1,297 @@
+"""Stage a cohort: read its lists through COPY, then sort out in the database who is known, once each.
+
+What is read lies in temporary tables until all of it is there and found good; then one transaction writes the cohort.
+No transaction is open while a source is read, and of a list no more than a few blocks are in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
+from psycopg.types.json import Jsonb
+
+from hark.backfill.cohort import parquet, rows
+from hark.backfill.cohort.kept import SEGMENT, Staged, load
+from hark.backfill.cohort.members import members_query
+from hark.backfill.cohort.reach import FileReach
+from hark.backfill.cohort.rows import Bad, Chunk
+from hark.backfill.cohort.sources import ObjectSeen, Source, open_source
+from hark.backfill.cohort.spec import Cohort, File, Format, Ids, List, Segment, Who, leaves, lists_of
+from hark.backfill.cohort.text import PARQUET, peeked, texts
+from hark.catalogue.wording import no_such, quoted
+from hark.errors import FAULTS_SHOWN, BadInput, Fault, FileFaults
+from hark.postgres.database import Database, fetch
+from hark.postgres.queries import Queries, Query
+
+_SQL = Queries.beside(__file__)
+
+MAKE_TABLES = _SQL["make_tables"]
+LIST = 1 << 40
+"""A place is the number of its list times this, and its line."""
+_MEMORY = "64MB"
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+Connection = AsyncConnection[Any]
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Id:
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    duplicates: int
+    unknown: int
+    other_types: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Excluded:
+    excluded: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    name: str
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What has been read so far: of all lists `read` rows, the others of those that add."""
+
+    rows: int = 0
+    bad: int = 0
+    blank: int = 0
+    read: int = 0
+    objects: list[ObjectSeen] = field(default_factory=list)
+
+
+async def stage(
+    database: Database,
+    cohort: Cohort,
+    *,
+    user_types: Sequence[str] | None,
+    now: datetime,
+    reach: FileReach,
+    progress: Progress = lambda _rows: None,
+) -> Staged:
+    """Read a cohort's lists, and keep who is meant.
+
+    Args:
+        user_types: only users of these types become members; None: of any.
+        reach: from where its files may be read.
+        progress: told now and then how many rows were read.
+
+    Raises:
+        BadInput: a file may not be read, is not there or was changed meanwhile; there is no such segment.
+        FileFaults: a file is not what it should be, or a list of users to leave out has lines that name nobody.
+        Unreachable: a store or the database does not answer.
+        Whatever it is, nothing is staged then.
+    """
+    lists = lists_of(cohort.who)
+    types = None if user_types is None else sorted(set(user_types))
+    async with database.connection() as connection, _tables(connection):
+        segments = await _segments(connection, cohort.who, database.schema)
+        tally = await _read_all(connection, lists, reach, progress)
+        tally.objects += segments
+        async with connection.transaction():
+            settling = _Settling(connection, database.schema, cohort.who, lists, types)
+            cohort_id = await settling.settle(cohort, tally, now)
+    return await load(database, cohort_id)
+
+
+@asynccontextmanager
+async def _tables(connection: Connection) -> AsyncIterator[None]:
+    await connection.execute(MAKE_TABLES.sql)
+    try:
+        yield
+    finally:
+        if connection.info.transaction_status is TransactionStatus.IDLE:
+            await connection.execute(_SQL["drop_tables"].sql)
+        else:
+            await connection.close()  # canceled in the middle of a COPY: the tables go with it
+
+
+async def _segments(connection: Connection, who: Who, schema: str) -> list[ObjectSeen]:
+    """The segments that a cohort names, at their versions."""
+    names = sorted({leaf.name for leaf, _ in leaves(who) if isinstance(leaf, Segment)})
+    if not names:
+        return []
+    found = await fetch(connection, _SQL["segments"], _Version, {"names": names}, schema=schema)
+    missing = set(names) - {each.name for each in found}
+    if missing:
+        known = [each.name for each in await fetch(connection, _SQL["segment_names"], _Name, schema=schema)]
+        raise BadInput("\n".join(f"{quoted(name)}: {no_such('segment', name, known)}" for name in sorted(missing)))
+    return [ObjectSeen(f"{SEGMENT}{each.name}", str(each.version), "", 0) for each in found]
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+async def _read_all(connection: Connection, lists: Sequence[List], reach: FileReach, progress: Progress) -> _Tally:
+    tally = _Tally()
+    for each in lists:
+        if isinstance(each.listed, Ids):
+            ids = each.listed.ids
+            await _keep(connection, each, Chunk(range(1, len(ids) + 1), ids), tally)
+        else:
+            await _read_file(connection, each, each.listed, reach, tally, progress)
+        progress(tally.read)
+    return tally
+
+
+async def _read_file(
+    connection: Connection, each: List, file: File, reach: FileReach, tally: _Tally, progress: Progress
+) -> None:
+    refused: list[Fault] = []
+    bad = 0
+    opening = open_source(file.url, reach)
+    source = await asyncio.to_thread(opening.__enter__)
+    try:
+        async with aclosing(_ahead(_chunks(file, source))) as coming:
+            async for chunk in coming:
+                await _keep(connection, each, chunk, tally)
+                refused += [Fault(one.line, one.text, one.what) for one in chunk.bad][: FAULTS_SHOWN - len(refused)]
+                bad += len(chunk.bad)
+                progress(tally.read)
+    finally:
+        opening.__exit__(None, None, None)
+    if refused and not each.adds:
+        raise FileFaults(file.url, _of_an_exclusion(refused, bad))
+    tally.objects.append(source.seen())
+
+
+def _of_an_exclusion(first: Sequence[Fault], count: int) -> list[Fault]:
+    """Who is to be left out must be known: a line that cannot be read could be anybody."""
+    more = [Fault(0, "", f"and {count - len(first):,} more")] if count > len(first) else []
+    why = Fault(0, "", "names whom to leave out, so each of its lines must be good; nothing was staged")
+    return [*first, *more, why]
+
+
+def _chunks(file: File, source: Source) -> Iterator[Chunk]:
+    head, blocks = peeked(source.blocks(), len(PARQUET))
+    if file.format is Format.PARQUET or (file.format is None and head == PARQUET):
+        yield from parquet.chunks(file, file.url, blocks)
+    else:
+        yield from rows.chunks(file, file.url, texts(file.url, blocks))
+
+
+async def _ahead(chunks: Iterator[Chunk]) -> AsyncGenerator[Chunk, None]:
+    """Chunks, each read by a thread while the one before it is on its way to the database."""
+    coming = asyncio.ensure_future(asyncio.to_thread(next, chunks, None))
+    try:
+        while (chunk := await asyncio.shield(coming)) is not None:
+            coming = asyncio.ensure_future(asyncio.to_thread(next, chunks, None))
+            yield chunk
+    finally:
+        await asyncio.wait([coming])  # a thread cannot be stopped, and reads what is about to be closed
+        coming.exception()
+
+
+async def _keep(connection: Connection, each: List, chunk: Chunk, tally: _Tally) -> None:
+    base = each.number * LIST
+    await _copy(connection, _SQL["copy_lines"], _copied(base, chunk))
+    await _copy(connection, _SQL["copy_bad"], "".join(_copied_bad(base, bad) for bad in chunk.bad))
+    tally.read += chunk.rows
+    if each.adds:
+        tally.rows += chunk.rows
+        tally.bad += len(chunk.bad)
+        tally.blank += chunk.blank
+
+
+async def _copy(connection: Connection, statement: Query, text: str) -> None:
+    if not text:
+        return
+    async with connection.cursor() as cursor, cursor.copy(statement.sql) as copy:
+        await copy.write(text)
+
+
+def _copied(base: int, chunk: Chunk) -> str:
+    text = "".join([f"{base + line}\t{name}\n" for line, name in zip(chunk.lines, chunk.ids, strict=True)])
+    return text.replace("\\", "\\\\") if "\\" in text else text
+
+
+def _copied_bad(base: int, bad: Bad) -> str:
+    return f"{base + bad.line}\t{bad.what.translate(_ESCAPES)}\t{bad.text.translate(_ESCAPES)}\n"
+
+
+# Settling -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Settling:
+    """The transaction that makes members out of what was read."""
+
+    connection: Connection
+    schema: str
+    who: Who
+    lists: Sequence[List]
+    user_types: Sequence[str] | None
+
+    async def settle(self, cohort: Cohort, tally: _Tally, now: datetime) -> int:
+        """Write the cohort; its id."""
+        cohort_id = await self._put(cohort, tally, now)
+        await self._classify()
+        members = await self._execute(*members_query(self.who, [each.listed for each in self.lists]), cohort=cohort_id)
+        named = await self._one(_SQL["count_named"], _Named)
+        excluded = await self._excluded(cohort_id)
+        await self._execute(_SQL["put_unknown"], {}, cohort=cohort_id)
+        await self._execute(_SQL["put_bad"], {}, cohort=cohort_id)
+        counts = {
+            "members": members,
+            "rows": tally.rows,
+            "bad": tally.bad,
+            "blank": tally.blank,
+            "duplicates": named.duplicates,
+            "unknown": named.unknown,
+            "other_types": named.other_types,
+            "excluded": excluded,
+        }
+        await self._execute(_SQL["settle_counts"], counts, cohort=cohort_id)
+        return cohort_id
+
+    async def _put(self, cohort: Cohort, tally: _Tally, now: datetime) -> int:
+        objects = [{"url": o.url, "etag": o.etag, "sha256": o.sha256, "size": o.size} for o in tally.objects]
+        given = {"spec": Jsonb(cohort.as_json()), "objects": Jsonb(objects), "now": now}
+        made: _Id = await self._one(_SQL["put_cohort"], _Id, **given)
+        return made.id
+
+    async def _classify(self) -> None:
+        if not self.lists:
+            return
+        await self.connection.execute(_SQL["look_at_lines"].sql)
+        await self.connection.execute(_SQL["give_memory"].sql, {"memory": _MEMORY})
+        await self._execute(_SQL["classify"], {})
+
+    async def _excluded(self, cohort_id: int) -> int:
+        if not self.lists or all(adds for _, adds in leaves(self.who)):
+            return 0
+        found: _Excluded = await self._one(_SQL["count_excluded"], _Excluded, cohort=cohort_id)
+        return found.excluded
+
+    async def _one(self, query: Query, row: type[Any], **given: object) -> Any:
+        rows = await fetch(self.connection, query, row, {**self._common(), **given}, schema=self.schema)
+        return rows[0]
+
+    async def _execute(self, query: Query, given: dict[str, object], **more: object) -> int:
+        cursor = await self.connection.execute(query.text(self.schema), {**self._common(), **given, **more})
+        return cursor.rowcount
+
+    def _common(self) -> dict[str, object]:
+        adding = sum(1 for each in self.lists if each.adds)
+        return {"adding": adding * LIST, "user_types": self.user_types}

@@ -1,0 +1,159 @@
+"""Which users, in the words of the command line, and in the variables of the task that Hark takes the place of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from hark.backfill.cohort.spec import (
+    MOST_IDS,
+    MOST_PARTS,
+    Cohort,
+    Difference,
+    Everyone,
+    File,
+    Format,
+    Ids,
+    Segment,
+    Who,
+    id_fault,
+    union_of,
+)
+from hark.catalogue.wording import no_such, quoted
+from hark.errors import BadInput
+
+VARIABLES = ("USER_IDS", "CSV_PATH", "USE_BUCKET_CSV", "GOOGLE_CLOUD_STORAGE_BUCKET", "GOOGLE_CLOUD_STORAGE_PATH")
+"""The variables that `cohort_from_environment` reads."""
+
+_YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortWords:
+    """What `--all`, `--ids`, `--file`, `--from`, `--segment`, `--except-…`, `--column` and `--format` say.
+
+    Each of `ids` and `except_ids` may be several with commas between. `column` and `format` are those of all files.
+    """
+
+    everyone: bool = False
+    ids: Sequence[str] = ()
+    files: Sequence[str] = ()
+    urls: Sequence[str] = ()
+    segments: Sequence[str] = ()
+    except_ids: Sequence[str] = ()
+    except_files: Sequence[str] = ()
+    except_segments: Sequence[str] = ()
+    column: str | None = None
+    format: str | None = None
+
+
+def cohort_of(words: CohortWords) -> Cohort:
+    """Whom the words mean: the union of all that is named, without all that is excepted.
+
+    Raises:
+        BadInput: all that is wrong with the words, one a line.
+    """
+    faults = list(_faults(words))
+    if faults:
+        raise BadInput("\n".join(faults))
+    kind = Format(words.format) if words.format else None
+    added = _parts(words.ids, (*words.files, *words.urls), words.segments, kind, words.column)
+    taken = _parts(words.except_ids, words.except_files, words.except_segments, kind, words.column)
+    who: Who = Everyone() if words.everyone else union_of(added)
+    return Cohort(Difference(who, union_of(taken)) if taken else who)
+
+
+def cohort_from_environment(environment: Mapping[str, str]) -> Cohort | None:
+    """Whom USER_IDS, CSV_PATH or the bucket's variables mean; None: none of them is set.
+
+    USE_BUCKET_CSV=true takes the object GOOGLE_CLOUD_STORAGE_PATH of GOOGLE_CLOUD_STORAGE_BUCKET in place of CSV_PATH.
+    A variable that is set to nothing is refused: that nobody was named must never mean everybody.
+
+    Raises:
+        BadInput: all that is wrong with the variables, one a line.
+    """
+    given = {name: environment[name].strip() for name in VARIABLES if name in environment}
+    faults = list(_variable_faults(given))
+    if faults:
+        raise BadInput("\n".join(faults))
+    ids = [given["USER_IDS"]] if "USER_IDS" in given else []
+    if _truth(given):
+        bucket = given["GOOGLE_CLOUD_STORAGE_BUCKET"].removeprefix("gs://").rstrip("/")
+        return cohort_of(CohortWords(ids=ids, urls=[f"gs://{bucket}/{given['GOOGLE_CLOUD_STORAGE_PATH'].lstrip('/')}"]))
+    files = [given["CSV_PATH"]] if "CSV_PATH" in given else []
+    return cohort_of(CohortWords(ids=ids, files=files)) if ids or files else None
+
+
+def _parts(
+    ids: Sequence[str], files: Sequence[str], segments: Sequence[str], kind: Format | None, column: str | None
+) -> list[Who]:
+    named = _split(ids)
+    return [
+        *([Ids(tuple(named))] if named else []),
+        *(File(url, kind, column) for url in files),
+        *(Segment(name) for name in segments),
+    ]
+
+
+def _split(ids: Sequence[str]) -> list[str]:
+    return [each for text in ids for each in (part.strip() for part in text.split(",")) if each]
+
+
+def _faults(words: CohortWords) -> Iterator[str]:
+    named = bool(words.ids or words.files or words.urls or words.segments)
+    if not words.everyone and not named:
+        yield "say whose: --ids a,b, --file people.csv, --from s3://bucket/key, --segment NAME, or --all"
+    if words.everyone and named:
+        yield "--all is everybody already; leave it out, or leave out --ids, --file, --from and --segment"
+    if words.format is not None and words.format not in list(Format):
+        yield f"--format: {quoted(words.format)}: {no_such('format', words.format, list(Format))}"
+    if words.column is not None and not (words.column and words.column.isprintable()):
+        yield f"--column: {quoted(words.column)} is not the name of a column"
+    if words.column is not None and words.format == Format.LINES:
+        yield "--column: lines have no columns; leave it out, or write --format csv"
+    yield from _id_faults("--ids", words.ids)
+    yield from _id_faults("--except-ids", words.except_ids)
+    yield from _name_faults("--file", words.files, "the path of a file")
+    yield from _name_faults("--except-file", words.except_files, "the path or URL of a file")
+    yield from _name_faults("--segment", words.segments, "the name of a segment")
+    yield from _name_faults("--except-segment", words.except_segments, "the name of a segment")
+    for url in words.urls:
+        if "://" not in url or not url.isprintable():
+            yield f"--from: {quoted(url)} is not a URL; write s3://bucket/key, or --file for a path of this machine"
+    parts = [*words.files, *words.urls, *words.segments, *words.except_files, *words.except_segments]
+    if len(parts) > MOST_PARTS - 2:
+        yield f"more than {MOST_PARTS - 2} files and segments; put several into one file"
+
+
+def _id_faults(flag: str, ids: Sequence[str]) -> Iterator[str]:
+    named = _split(ids)
+    if ids and not named:
+        yield f"{flag}: names nobody; write {flag} a,b"
+    if len(named) > MOST_IDS:
+        yield f"{flag}: names {len(named):,} users, at most {MOST_IDS:,}; write them into a file"
+    for each in named:
+        if why := id_fault(each):
+            yield f"{flag}: {quoted(each)} {why}"
+
+
+def _name_faults(flag: str, names: Sequence[str], what: str) -> Iterator[str]:
+    for name in names:
+        if not name or not name.isprintable():
+            yield f"{flag}: {quoted(name)} is not {what}"
+
+
+def _truth(given: Mapping[str, str]) -> bool:
+    return given.get("USE_BUCKET_CSV", "").lower() in _YES
+
+
+def _variable_faults(given: Mapping[str, str]) -> Iterator[str]:
+    if given.get("USE_BUCKET_CSV", "").lower() not in (*_YES, *_NO):
+        yield f"USE_BUCKET_CSV: {quoted(given['USE_BUCKET_CSV'])} is neither true nor false; write true or false"
+    for name in ("USER_IDS", "CSV_PATH"):
+        if name in given and not given[name]:
+            yield f"{name} is set to nothing; name somebody, or unset it"
+    yield from _id_faults("USER_IDS", [given["USER_IDS"]] if given.get("USER_IDS") else [])
+    if _truth(given):
+        for name in ("GOOGLE_CLOUD_STORAGE_BUCKET", "GOOGLE_CLOUD_STORAGE_PATH"):
+            if not given.get(name):
+                yield f"USE_BUCKET_CSV is true, but {name} is not set"

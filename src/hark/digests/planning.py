@@ -1,0 +1,298 @@
+"""Plan digests, a chunk at a time: who is due, what is new for them, into the message that gathers for their morning.
+
+A walk goes through the recipients of one slot for one reason. One chunk of it is one statement: whoever is due, the
+feed's own query, what is new and not known yet, the gathering messages, the digests, the walk's progress. It happens
+whole or not at all, so a planner that dies loses nothing, and another goes on where it was. A feed in Python or behind
+a URL is asked between two statements, with no transaction open; the second writes nothing if another was faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
+
+from hark.batching import GATHERED
+from hark.catalogue import Catalogue, Feed, Frequency, Reason, SqlSource
+from hark.clock import Clock
+from hark.digests.mornings import declare, look, open_slots
+from hark.errors import HarkError, SourceFailed
+from hark.feeds import Asking, Due, FeedItem, ask_feed
+from hark.postgres.database import Database, fetch
+from hark.postgres.queries import Queries, Query, chain
+
+_SQL = Queries.beside(__file__)
+_log = structlog.get_logger(__name__)
+
+LEAD = timedelta(minutes=10)
+CHUNK = 5000
+TIMEOUT = timedelta(seconds=30)
+ANSWER_WAIT = timedelta(minutes=15)
+"""How long an unanswered hand-over may still come to another end; until then its digest counts as open."""
+
+KEYS_KEPT = 1000
+"""How many keys a digest of a feed with an overlap remembers: more than it lists, so that few come again."""
+
+MEMORY = "64MB"
+"""What a chunk may sort in, so that it does not sort on disk."""
+
+PERIOD = {Frequency.DAILY: timedelta(days=1), Frequency.WEEKLY: timedelta(days=7)}
+_FIRST_WAIT = timedelta(seconds=30)
+_LONGEST_WAIT = timedelta(minutes=30)
+_ITS_OWN = ("08", "40", "53", "55P03", "57P", "58")
+"""SQLSTATEs that say something of the server, not of the feed."""
+
+WILLING = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "watermarks"))
+"""From who was walked to their watermarks."""
+_WHO = (_SQL["guard"], _SQL["walked"], *WILLING, _SQL["due"])
+_OUT = (_SQL["news"], _SQL["wanted"], GATHERED, _SQL["written"], _SQL["moved"])
+
+ASK = chain(*_WHO, end=_SQL["ask"])
+PLAN_ASKED = chain(
+    *_WHO, _SQL["answered_before"], _SQL["known"], _SQL["offered"], _SQL["paired_as_asked"], *_OUT, end=_SQL["plan"]
+)
+
+
+def plan_by_sql(feed: Feed) -> Query:
+    """The statement that plans one chunk with the feed's own query inside of it."""
+    assert isinstance(feed.source, SqlSource)
+    answered = Query("feed.answered", f"answered as (\n{_escaped(feed.source.sql)}\n)", part=True)
+    known = _SQL["known"] if feed.overlap else _SQL["known_nothing"]
+    return chain(*_WHO, answered, known, _SQL["offered"], _SQL["paired"], *_OUT, end=_SQL["plan"])
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What one step came to: `slots` opened, `asked` recipients for what is new, `planned` digests.
+
+    `more`: there is more to do at once; else `next_at` says when.
+    """
+
+    slots: int = 0
+    asked: int = 0
+    planned: int = 0
+    failed: int = 0
+    more: bool = False
+    next_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A walk that this planner has taken: where it is, and for which morning."""
+
+    slot: int
+    reason: str
+    due_at: datetime
+    period: date
+    missed: int
+    reached: str
+    frequency: Frequency
+    zone: str
+    digest_at: time | None
+    digest_weekday: int | None
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    recipient_id: str
+    since: str
+    since_at: datetime
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    recipients: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    walked: int
+    asked: int
+    planned: int
+    done: bool
+
+
+Answers = Callable[[Feed, str, Sequence[Due], Asking], Awaitable[list[FeedItem]]]
+
+
+@dataclass(slots=True)
+class Planner:
+    """Everything that planning needs.
+
+    Attributes:
+        lead: how long before a morning its digests are planned, so that they are complete when it comes.
+        chunk: how many recipients one statement takes on.
+        asking: with what Python and HTTP feeds are asked; its time-out holds for SQL feeds, too.
+        answers: asks those feeds.
+    """
+
+    database: Database
+    clock: Clock
+    catalogue: Catalogue
+    lead: timedelta = LEAD
+    chunk: int = CHUNK
+    asking: Asking = field(default_factory=Asking)
+    answers: Answers = ask_feed
+    _declared: bool = field(default=False, init=False)
+
+    async def step(self) -> Planned:
+        """Open what mornings come, then plan one chunk of one walk.
+
+        Raises:
+            CoverageLost: the database was restored from a dump.
+        """
+        await self._declare_once()
+        reasons, now = list(self._feeds()), self.clock.now()
+        ahead = await look(self.database, reasons, now, self.lead)
+        if ahead.at is None or ahead.at > now:
+            return Planned(next_at=ahead.at)
+        opened = await open_slots(self.database, self.catalogue, reasons, now, self.lead)
+        if opened.missed:
+            _log.warning("mornings_missed", slots=opened.slots, missed=opened.missed)
+        done = await self._walk_on(reasons)
+        return Planned(opened.slots, done.asked, done.planned, done.failed, more=True)
+
+    async def next_at(self) -> datetime | None:
+        """When there is something to do."""
+        await self._declare_once()
+        return (await look(self.database, list(self._feeds()), self.clock.now(), self.lead)).at
+
+    def _feeds(self) -> Mapping[str, Reason]:
+        return {name: reason for name, reason in self.catalogue.reasons.items() if reason.feed is not None}
+
+    async def _declare_once(self) -> None:
+        if not self._declared:
+            await declare(self.database, self.catalogue)
+            self._declared = True
+
+    async def _walk_on(self, reasons: list[str]) -> Planned:
+        now = self.clock.now()
+        given = {"reasons": reasons, "now": now, "lent_until": now + 2 * self.asking.timeout}
+        taken = await self.database.fetch(_SQL["taken"], Walk, given)
+        if not taken:
+            return Planned()
+        (walk,) = taken
+        try:
+            chunk = await self._plan(walk, self.catalogue.reasons[walk.reason])
+        except (SourceFailed, psycopg.Error) as error:
+            if not is_the_feeds(error):
+                raise
+            await self._note(walk, error)
+            return Planned(failed=1)
+        _log.info("digests_planned", reason=walk.reason, slot=walk.slot, asked=chunk.asked, planned=chunk.planned)
+        return Planned(asked=chunk.asked, planned=chunk.planned)
+
+    async def _plan(self, walk: Walk, reason: Reason) -> _Chunk:
+        assert reason.feed is not None
+        if isinstance(reason.feed.source, SqlSource):
+            return await self._write(plan_by_sql(reason.feed), walk, self._given(walk, reason))
+        return await self._ask_and_plan(walk, reason, reason.feed)
+
+    async def _ask_and_plan(self, walk: Walk, reason: Reason, feed: Feed) -> _Chunk:
+        given = self._given(walk, reason)
+        due = await self.database.fetch(ASK, _Asked, given, prepare=False)
+        asked = [Due(each.recipient_id, each.since, each.since_at) for each in due]
+        items = await self.answers(feed, reason.name, asked, self.asking) if asked else []
+        until = due[0].until if due else None
+        return await self._write(PLAN_ASKED, walk, {**given, **_answered(due, items), "until": until})
+
+    async def _write(self, query: Query, walk: Walk, given: Mapping[str, object]) -> _Chunk:
+        schema = self.database.schema
+        async with self.database.transaction() as connection:
+            await connection.execute(_SQL["one_at_a_time"].text(schema), {"reason": walk.reason})
+            await self._be_patient(connection)
+            (ahead,) = await fetch(connection, _SQL["expected"], _Expected, given, schema=schema)
+            given = {**given, "expected": ahead.recipients}
+            (chunk,) = await fetch(connection, query, _Chunk, given, schema=schema, prepare=False)
+        return chunk
+
+    async def _be_patient(self, connection: AsyncConnection[Any]) -> None:
+        milliseconds = round(self.asking.timeout.total_seconds() * 1000)
+        await connection.execute(_SQL["patience"].text(), {"milliseconds": milliseconds, "memory": MEMORY})
+
+    def _given(self, walk: Walk, reason: Reason) -> dict[str, object]:
+        assert reason.feed is not None
+        now = self.clock.now()
+        return {
+            "slot": walk.slot,
+            "reason": reason.name,
+            "frequency": walk.frequency,
+            "zone": walk.zone,
+            "digest_at": walk.digest_at,
+            "digest_weekday": walk.digest_weekday,
+            "due_at": walk.due_at,
+            "period": walk.period,
+            "missed": walk.missed,
+            "reached": walk.reached,
+            "chunk": self.chunk,
+            "expected": self.chunk,
+            "ago": walk.due_at - PERIOD[Frequency(walk.frequency)] - self.lead,
+            "answered_by": now - ANSWER_WAIT,
+            "overlap": reason.feed.overlap,
+            "cap": reason.feed.cap,
+            "keys_kept": max(reason.feed.cap, KEYS_KEPT) if reason.feed.overlap else reason.feed.cap,
+            "at_least_once": reason.at_least_once,
+            "until": None,
+            "until_at": now,
+            "now": now,
+        }
+
+    async def _note(self, walk: Walk, error: Exception) -> None:
+        now = self.clock.now()
+        wait = min(_FIRST_WAIT * (1 << min(walk.failures, 16)), _LONGEST_WAIT)
+        await self.database.execute(
+            _SQL["failed"],
+            {
+                "slot": walk.slot,
+                "reason": walk.reason,
+                "due_at": walk.due_at,
+                "reached": walk.reached,
+                "fault": _in_words(error),
+                "retry_at": now + wait,
+            },
+        )
+        _log.error("feed_failed", reason=walk.reason, slot=walk.slot, failures=walk.failures + 1, error=_kind(error))
+
+
+def is_the_feeds(error: Exception) -> bool:
+    """Whether a feed is at fault, not the server that everything runs on."""
+    if isinstance(error, psycopg.Error):
+        return error.sqlstate is not None and not error.sqlstate.startswith(_ITS_OWN)
+    return isinstance(error, HarkError)
+
+
+def _answered(due: Sequence[_Asked], items: Sequence[FeedItem]) -> dict[str, object]:
+    return {
+        "asked": [each.recipient_id for each in due],
+        "asked_since": [each.since for each in due],
+        "recipients": [item.recipient_id for item in items],
+        "keys": [item.key for item in items],
+        "ranks": [item.rank for item in items],
+        "ats": [item.at for item in items],
+        "actors": [item.actor for item in items],
+        "abouts": [item.about for item in items],
+        "payloads": [Jsonb(dict(item.payload)) for item in items],
+    }
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, psycopg.Error):
+        return f"{_kind(error)}: {error.diag.message_primary}"
+    return str(error)
+
+
+def _kind(error: Exception) -> str:
+    sqlstate = f" ({error.sqlstate})" if isinstance(error, psycopg.Error) else ""
+    return f"{type(error).__name__}{sqlstate}"
+
+
+def _escaped(sql: str) -> str:
+    return sql.replace("%", "%%")

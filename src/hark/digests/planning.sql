@@ -1,0 +1,272 @@
+-- name: taken
+-- The next open walk, lent to this planner: should it die, the walk is free again at `lent_until`.
+with next as (
+    select w.slot_id, w.reason
+      from hark.walk w
+     where w.done_at is null and w.retry_at <= %(now)s and w.reason = any(%(reasons)s::text[])
+     order by w.retry_at
+     limit 1
+       for update skip locked
+)
+update hark.walk w
+   set retry_at = %(lent_until)s
+  from next, hark.slot s
+ where w.slot_id = next.slot_id and w.reason = next.reason and s.id = next.slot_id
+returning w.slot_id as slot, w.reason, w.due_at, w.period, w.missed, w.reached,
+          s.frequency::text as frequency, s.zone, s.digest_at, s.digest_weekday, w.failures
+
+-- name: one_at_a_time
+-- The chunks of one reason are planned one after the other: each sees what the one before it has committed.
+select pg_advisory_xact_lock(hashtext('hark.digests'), hashtext(%(reason)s))
+
+-- name: patience
+select set_config('statement_timeout', %(milliseconds)s::text, true), set_config('work_mem', %(memory)s, true)
+
+-- name: expected
+-- How many recipients the next chunk has, so that its statement is planned for as many: read from the index alone.
+select count(*) as recipients
+  from (select from hark.recipient r
+         where r.zone = %(zone)s
+           and coalesce(r.digest_at, time '24:00') = coalesce(%(digest_at)s::time, time '24:00')
+           and coalesce(r.digest_weekday, -1::smallint) = coalesce(%(digest_weekday)s::smallint, -1::smallint)
+           and r.id > %(reached)s
+         order by r.id
+         limit %(chunk)s) ahead
+
+-- part: guard
+-- The walk as it was taken: a planner that comes too late finds nothing, and writes nothing.
+guard as materialized (
+    select w.slot_id
+      from hark.walk w
+     where w.slot_id = %(slot)s and w.reason = %(reason)s and w.due_at = %(due_at)s and w.reached = %(reached)s
+       and w.done_at is null
+       for update
+)
+
+-- part: walked
+-- The slot's next recipients, by its index.
+walked as materialized (
+    select r.id as recipient_id, r.user_type, r.reach
+      from hark.recipient r
+     where exists (select from guard)
+       and r.zone = %(zone)s
+       and coalesce(r.digest_at, time '24:00') = coalesce(%(digest_at)s::time, time '24:00')
+       and coalesce(r.digest_weekday, -1::smallint) = coalesce(%(digest_weekday)s::smallint, -1::smallint)
+       and r.id > %(reached)s
+     order by r.id
+     limit %(chunk)s
+)
+
+-- part: willing
+-- decide() by its truth table: those who want this reason by e-mail, this often.
+classed as materialized (
+    select w.recipient_id, w.user_type, w.reach, p.since -> %(reason)s as back,
+           hark.channel_choice(p.channels -> %(reason)s) as channel_choice,
+           hark.frequency_choice(p.frequencies -> %(reason)s) as frequency_choice
+      from walked w
+      left join lateral (
+            select channels, frequencies, since from hark.preference p where p.recipient_id = w.recipient_id limit 1
+           ) p on true
+),
+willing as (
+    select c.recipient_id, c.back
+      from classed c
+      join hark.decision d
+        on d.reason = %(reason)s and d.user_type = c.user_type and d.reach = c.reach
+       and d.channel_choice = c.channel_choice and d.frequency_choice = c.frequency_choice
+     where d.email and d.frequency = %(frequency)s::hark.frequency
+)
+
+-- part: grounds
+-- Where coverage may begin: not behind the newest base; a first digest, one period ago.
+grounds as materialized (
+    select base.at as base_at, base.snapshot as base_since,
+           greatest(coalesce(ago.at, base.at), %(ago)s) as first_at, coalesce(ago.snapshot, base.snapshot) as first_since
+      from (select at, snapshot from hark.moment where base order by at desc limit 1) base
+      left join lateral (
+            select at, snapshot from hark.moment m where m.at <= %(ago)s and m.at >= base.at order by m.at desc limit 1
+           ) ago on true
+)
+
+-- part: standing
+-- Each one's newest digest of this reason. One that is still open keeps the next from being planned on top of it.
+standing as (
+    select w.recipient_id, (w.back ->> 'at')::timestamptz as back_at, (w.back ->> 'snapshot')::pg_snapshot as back_since,
+           newest.until_at, newest.base,
+           case newest.state when 'CANCELED' then newest.since else newest.until end as since,
+           case newest.state when 'CANCELED' then newest.since_at else newest.until_at end as since_at,
+           newest.state <> 'CANCELED' as sent
+      from willing w
+      left join lateral (
+            select g.period, g.since, g.since_at, g.until, g.until_at, g.base, d.state, d.outcome, d.changed_at
+              from hark.digest g
+              join hark.delivery d on d.recipient_id = g.recipient_id and d.id = g.delivery_id
+             where g.recipient_id = w.recipient_id and g.reason = %(reason)s
+             order by g.period desc
+             limit 1
+           ) newest on true
+     where newest.period is null
+        or newest.period < %(period)s
+           and newest.state not in ('PENDING', 'SENDING')
+           and not (newest.outcome = 'unknown' and newest.changed_at > %(answered_by)s)
+)
+
+-- part: watermarks
+-- From where on things are new to each: where their last sent digest ended; a canceled one covered nothing, so where it
+-- began. Without one, or since they came back, a stated base.
+watermarks as materialized (
+    select recipient_id,
+           case begins when 'returned' then back_since when 'first' then first_since when 'rebased' then base_since
+                       else since end as since,
+           case begins when 'returned' then back_at when 'first' then first_at when 'rebased' then base_at
+                       else since_at end as since_at,
+           case when begins is not null then begins when not sent then base end as base
+      from (
+        select s.*, g.*,
+               case when s.back_at >= g.base_at and (s.until_at is null or s.back_at > s.until_at) then 'returned'
+                    when s.until_at is null then 'first'
+                    when s.until_at < g.base_at then 'rebased'
+               end::hark.digest_base as begins
+          from standing s cross join grounds g
+      ) each
+    union all
+    -- Nobody; but the planner, who cannot see how many are willing, takes them for as many, and plans the feed for that.
+    select null, null, null, null from generate_series(1, %(expected)s) where (select false)
+)
+
+-- part: due
+-- What a feed is given: nothing but this.
+due as (
+    select recipient_id, since, since_at - %(overlap)s::interval as since_at from watermarks
+)
+
+-- part: answered_before
+-- The answers of a feed that was asked, with no transaction open.
+answered as (
+    select * from unnest(%(recipients)s::text[], %(keys)s::text[], %(ranks)s::float8[], %(ats)s::timestamptz[],
+                         %(actors)s::text[], %(abouts)s::text[], %(payloads)s::jsonb[])
+                  as given(recipient_id, key, rank, at, actor, about, payload)
+)
+
+-- part: known
+-- What digests of the overlap already told, or are about to.
+known as (
+    select w.recipient_id, told.key
+      from watermarks w
+      join hark.digest g
+        on g.recipient_id = w.recipient_id and g.reason = %(reason)s
+       and g.period >= (w.since_at - %(overlap)s::interval)::date - 9
+       and g.until_at >= w.since_at - %(overlap)s::interval
+      join hark.delivery d on d.recipient_id = g.recipient_id and d.id = g.delivery_id and d.state <> 'CANCELED'
+     cross join lateral unnest(g.keys) as told(key)
+)
+
+-- part: known_nothing
+-- Without an overlap, commit order alone tells new from old.
+known as (
+    select null::text collate "C" as recipient_id, null::text collate "C" as key where false
+)
+
+-- part: offered
+-- Each key once, none that is known, the best first; at most `cap` are listed, all are counted.
+-- (Sorted together, not joined: no plan compares each with each.)
+offered as (
+    select recipient_id, count(*) as total,
+           jsonb_agg(jsonb_build_array(key, at, actor, about, payload) order by rank desc nulls last, at desc, key)
+               filter (where place <= %(cap)s) as items,
+           array_agg(key order by rank desc nulls last, at desc, key) filter (where place <= %(keys_kept)s) as keys
+      from (
+        select recipient_id, key, rank, at, actor, about, payload,
+               row_number() over (partition by recipient_id order by rank desc nulls last, at desc, key) as place
+          from (
+            select distinct on (recipient_id, key) *
+              from (
+                select recipient_id::text collate "C" as recipient_id, key::text collate "C" as key, rank::float8 as rank,
+                       coalesce(at::timestamptz, %(now)s) as at, actor::text as actor, about::text as about,
+                       coalesce(payload::jsonb, '{}') as payload, false as known
+                  from answered
+                union all
+                select recipient_id, key, null, null, null, null, null, true from known
+              ) either
+             order by recipient_id, key, known desc, rank desc nulls last, at desc
+          ) once
+         where not known
+      ) ranked
+     group by recipient_id
+)
+
+-- part: paired
+-- (A full join, planned by hash or merge only; see `told` in batching.sql.)
+paired as materialized (
+    select w.recipient_id, w.since, w.since_at, w.base, o.total, o.items, o.keys, true as as_asked
+      from watermarks w
+      full join offered o on o.recipient_id = w.recipient_id
+)
+
+-- part: paired_as_asked
+-- Whose digest was sent or canceled while the feed was asked is asked again another time.
+paired as materialized (
+    select w.recipient_id, w.since, w.since_at, w.base, o.total, o.items, o.keys, asked.since = w.since::text as as_asked
+      from watermarks w
+      full join offered o on o.recipient_id = w.recipient_id
+      full join unnest(%(asked)s::text[], %(asked_since)s::text[]) as asked(recipient_id, since)
+        on asked.recipient_id = w.recipient_id
+)
+
+-- part: news
+-- Only something new makes a digest; who was not due gets none, whatever the feed says.
+news as materialized (
+    select * from paired where recipient_id is not null and items is not null and as_asked
+)
+
+-- part: wanted
+-- Events and feeds of one morning share the message that gathers for it.
+wanted as (
+    select recipient_id, 'email'::hark.channel as channel, '@' || %(frequency)s as batch_group,
+           %(frequency)s::hark.frequency as frequency, true as gathering,
+           %(due_at)s::timestamptz as quiet_at, %(due_at)s::timestamptz as stale_at,
+           total as items, null::bigint as first_event, null::bigint as last_event,
+           %(at_least_once)s::boolean as at_least_once
+      from news
+)
+
+-- part: written
+written as (
+    insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, base, missed,
+                             items, keys, total, planned_at)
+    select n.recipient_id, %(reason)s, %(period)s, g.id, n.since, n.since_at,
+           coalesce(%(until)s::pg_snapshot, pg_current_snapshot()), %(until_at)s, n.base, %(missed)s,
+           n.items, n.keys, n.total, %(now)s
+      from news n
+      full join gathered g on g.recipient_id = n.recipient_id
+     order by n.recipient_id
+        on conflict (recipient_id, reason, period) do nothing
+    returning 1
+)
+
+-- part: moved
+moved as (
+    update hark.walk w
+       set reached = coalesce((select max(recipient_id) from walked), w.reached),
+           asked = w.asked + (select count(*) from watermarks),
+           planned = w.planned + (select count(*) from written),
+           retry_at = %(now)s, failures = 0, fault = null,
+           done_at = case when (select count(*) from walked) < %(chunk)s then %(now)s::timestamptz end
+      from guard
+     where w.slot_id = guard.slot_id and w.reason = %(reason)s
+    returning w.done_at is not null as done
+)
+
+-- name: plan
+select (select count(*) from walked) as walked,
+       (select count(*) from watermarks) as asked,
+       (select count(*) from written) as planned,
+       coalesce((select done from moved), false) as done
+
+-- name: ask
+select recipient_id, since::text as since, since_at, pg_current_snapshot()::text as until from due
+
+-- name: failed
+update hark.walk
+   set failures = failures + 1, fault = %(fault)s, retry_at = %(retry_at)s
+ where slot_id = %(slot)s and reason = %(reason)s and due_at = %(due_at)s and reached = %(reached)s and done_at is null

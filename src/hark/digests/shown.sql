@@ -1,0 +1,56 @@
+-- name: listed
+select g.recipient_id, g.reason, g.period, g.delivery_id, d.state::text as state, d.outcome::text as outcome, g.total,
+       jsonb_array_length(g.items) as listed, g.base::text as base, g.missed, g.since_at, g.until_at, d.due_at, d.why
+  from hark.digest g
+  join hark.delivery d on d.recipient_id = g.recipient_id and d.id = g.delivery_id
+ where (%(recipient)s::text is null or g.recipient_id = %(recipient)s)
+   and (%(reason)s::text is null or g.reason = %(reason)s)
+   and (%(states)s::hark.delivery_state[] is null or d.state = any(%(states)s))
+ order by g.planned_at desc, g.recipient_id, g.reason
+ limit %(limit)s
+
+-- name: feeds
+select f.reason from hark.feed f join hark.reason r on r.name = f.reason where not r.retired order by r.position
+
+-- part: walked_one
+walked as materialized (
+    select id as recipient_id, user_type, reach from hark.recipient where id = %(recipient)s
+)
+
+-- part: willing_any
+willing as (
+    select w.recipient_id, p.since -> %(reason)s as back
+      from walked w
+      left join hark.preference p on p.recipient_id = w.recipient_id
+)
+
+-- name: next
+select r.id as recipient_id, %(reason)s as reason, coalesce(d.email, false) as email, d.frequency::text as frequency,
+       coalesce(d.why::text, 'unknown_type') as why, r.reach::text as reach, slot.next_due,
+       w.since_at, w.base::text as base,
+       (select g.delivery_id
+          from hark.digest g
+          join hark.delivery o on o.recipient_id = g.recipient_id and o.id = g.delivery_id
+         where g.recipient_id = r.id and g.reason = %(reason)s and o.state in ('PENDING', 'SENDING')
+         order by g.period desc limit 1) as open_delivery
+  from hark.recipient r
+  left join hark.preference p on p.recipient_id = r.id
+  left join hark.decision d
+    on d.reason = %(reason)s and d.user_type = r.user_type and d.reach = r.reach
+   and d.channel_choice = hark.channel_choice(p.channels -> %(reason)s)
+   and d.frequency_choice = hark.frequency_choice(p.frequencies -> %(reason)s)
+  left join lateral (
+        select nullif(s.next_due, '-infinity') as next_due
+          from hark.slot s
+         where s.frequency = d.frequency and s.zone = r.zone and s.digest_at is not distinct from r.digest_at
+           and s.digest_weekday is not distinct from r.digest_weekday
+       ) slot on true
+  left join watermarks w on w.recipient_id = r.id
+ where r.id = %(recipient)s
+
+-- name: failing
+select w.reason, count(*) as walks, max(w.failures) as failures, min(w.retry_at) as retry_at, max(w.fault) as fault
+  from hark.walk w
+ where w.done_at is null and w.failures > 0
+ group by w.reason
+ order by w.reason

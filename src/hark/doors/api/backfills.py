@@ -1,0 +1,262 @@
+"""What the HTTP door asks of backfills, and what it is told: the seam to the engine, which knows nothing of HTTP.
+
+A refusal that the caller can mend is a `BadInput`; that there is no such backfill is a None of `show`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class CohortAsked:
+    """Whose: the union of all that is named, without all that is excepted. No files of the server's own."""
+
+    everyone: bool
+    ids: tuple[str, ...]
+    urls: tuple[str, ...]
+    segments: tuple[str, ...]
+    except_ids: tuple[str, ...]
+    except_urls: tuple[str, ...]
+    except_segments: tuple[str, ...]
+    column: str | None
+    format: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PaceAsked:
+    """How fast, in users a second (None: as the database bears), and when: `20:00-06:00 Europe/Berlin`."""
+
+    rate: float | None
+    adaptive: bool
+    window: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreferencesAsked:
+    """A backfill of preferences: channels to append, for these reasons and user types."""
+
+    reasons: tuple[str, ...]
+    channels: tuple[str, ...]
+    user_types: tuple[str, ...]
+    create_rows: bool
+    cohort: CohortAsked
+    batch_size: int
+    pace: PaceAsked
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One backfill as lists show it."""
+
+    id: int
+    kind: str
+    state: str
+    undoes: int | None
+    members: int
+    to_change: int
+    created_by: str
+    created_at: datetime
+    changed_at: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What was asked for, and how it stands; `hash`: over all that the plan would do."""
+
+    id: int
+    kind: str
+    state: str
+    undoes: int | None
+    undone_by: list[int]
+    request: dict[str, Any]
+    cohort_id: int
+    batch_size: int
+    rate: float | None
+    adaptive: bool
+    window: str | None
+    approval_over: int | None
+    hash: str | None
+    created_by: str
+    created_at: datetime
+    approved_by: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    compared: int | None
+    holding: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How far a run is: users of the cohort, and those to be changed."""
+
+    batches: int
+    batches_done: int
+    batches_failed: int
+    members: int
+    done: int
+    to_change: int
+    applied: int
+    drifted: int
+    quarantined: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many users of a type get which outcome, for one subject (for preferences: a reason)."""
+
+    subject: str
+    user_type: str | None
+    outcome: str
+    users: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One user as an example of many alike: what they hold, and what they will hold."""
+
+    recipient_id: str
+    user_type: str | None
+    outcomes: dict[str, str]
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a plan will cost: seconds from `low` to `high`, bytes, rows locked at once, for how many seconds."""
+
+    low: float
+    high: float
+    wal_bytes: int
+    rows_locked: int
+    locked_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """Seconds waited, all workers together, for one thing."""
+
+    why: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One line of the backfill's own log."""
+
+    at: datetime
+    who: str
+    what: str
+    from_state: str | None
+    to_state: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """All that there is to see of one backfill."""
+
+    head: Head
+    totals: Totals
+    counts: list[Count]
+    samples: list[Sample]
+    estimate: Estimate | None
+    waited: list[Waited]
+    events: list[Happened]
+    needs_approval: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One user whom the plan meant to change and who was not: `drifted` or `quarantined`, and why."""
+
+    recipient_id: str
+    batch: int
+    outcome: str
+    why: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Astray:
+    """One user for whom a backfill does not hold; `explained`: the journal, or a later choice of theirs, says why."""
+
+    recipient_id: str
+    explained: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What reading the cohort again found; `good`: something was compared, and all that does not hold is explained."""
+
+    backfill: int
+    good: bool
+    compared: int
+    holding: int
+    explained: int
+    unexplained: int
+    whys: Mapping[str, int]
+    astray: Sequence[Astray]
+
+
+class Backfills(Protocol):
+    """All that can be done with backfills. `who` is the name of the caller's key."""
+
+    async def create(self, asked: PreferencesAsked, who: str) -> Shown:
+        """Ask for a plan; workers make it. Nothing is changed until it is applied."""
+        ...
+
+    async def show(self, number: int) -> Shown | None:
+        """How one stands; None: there is none of that number."""
+        ...
+
+    async def list(self, *, before: int, limit: int) -> Sequence[Line]:
+        """One page, newest first."""
+        ...
+
+    async def approve(self, number: int, who: str) -> Shown:
+        """Agree to a plan, as a second person."""
+        ...
+
+    async def apply(self, number: int, who: str, plan: str | None) -> Shown:
+        """Let workers apply a plan; with `plan`, only the one that has this hash."""
+        ...
+
+    async def pause(self, number: int, who: str) -> Shown:
+        """Stop after the batches under way."""
+        ...
+
+    async def resume(self, number: int, who: str) -> Shown:
+        """Go on."""
+        ...
+
+    async def cancel(self, number: int, who: str) -> Shown:
+        """Call it off; what was applied stays, and can be undone."""
+        ...
+
+    async def speed(self, number: int, pace: PaceAsked, who: str) -> Shown:
+        """Change how fast and when, also while it runs."""
+        ...
+
+    async def retry(self, number: int, who: str) -> Shown:
+        """Apply what was quarantined or given up again, and only that."""
+        ...
+
+    async def verify(self, number: int, who: str) -> Verified:
+        """Read the cohort again."""
+        ...
+
+    async def undo(self, number: int, who: str) -> Shown:
+        """Ask for a plan that takes back what it did and nobody changed since; the backfill that will."""
+        ...
+
+    async def failures(self, number: int, *, after: str, limit: int) -> Sequence[Failure]:
+        """One page, in the order of the users' ids."""
+        ...

@@ -1,0 +1,259 @@
+"""Backfills: planned, approved, applied, steered, verified and undone, as at the command line."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+from fastapi import Body as Sent
+from fastapi import Query
+from pydantic import Field
+
+from hark.access.audit import Act
+from hark.access.keys import Scope
+from hark.doors.api.backfills import (
+    Backfills,
+    CohortAsked,
+    Failure,
+    Line,
+    PaceAsked,
+    PreferencesAsked,
+    Shown,
+    Verified,
+)
+from hark.doors.api.door import Visit, Visiting, guarded
+from hark.doors.api.fields import AT_ONCE, LARGEST, After, Before, Body, Flag, Limit, Name, Number, Text, Word
+from hark.doors.api.pages import Page
+from hark.doors.api.problems import Kind, not_found, refusal, responses
+from hark.errors import BadInput
+
+_STEERED = responses(
+    HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, s409="Not as it stands now: `detail` says what to do instead."
+)
+_EXAMPLE = {
+    "reasons": ["comment_reply"],
+    "channels": ["email"],
+    "user_types": ["Students"],
+    "cohort": {"ids": ["bob", "carol"]},
+    "rate": 2000,
+    "window": "20:00-06:00 Europe/Berlin",
+}
+
+Rate = Annotated[float | None, Field(strict=True, ge=0.001, le=10_000_000, allow_inf_nan=False)]
+
+
+class Cohort(Body):
+    """Whose: the union of all that is named, without all that is excepted."""
+
+    everyone: Flag = Field(default=False, description="All users of the user types.")
+    ids: list[Name] = Field(default=[], max_length=10_000, description="Users, one by one; more are an object.")
+    urls: list[Text] = Field(default=[], max_length=AT_ONCE, description="Objects: s3://, gs:// or az://.")
+    segments: list[Word] = Field(default=[], max_length=AT_ONCE, description="Saved segments, by name.")
+    except_ids: list[Name] = Field(default=[], max_length=10_000, description="But not these users.")
+    except_urls: list[Text] = Field(default=[], max_length=AT_ONCE, description="Nor those in these objects.")
+    except_segments: list[Word] = Field(default=[], max_length=AT_ONCE, description="Nor those in these segments.")
+    column: Word | None = Field(default=None, description="Which column of the objects has the ids; left out: id.")
+    format: Word | None = Field(default=None, description="csv, lines or parquet; left out: as it looks.")
+
+
+class Pace(Body):
+    """How fast and when."""
+
+    rate: Rate = Field(
+        default=None, description="Users a second, of all workers together; null: as the database bears."
+    )
+    adaptive: Flag = Field(default=True, description="Give way to live work, and to a database that grows slow.")
+    window: Word | None = Field(default=None, description="The hours to work in, 20:00-06:00 Europe/Berlin; null: any.")
+
+
+class Asked(Pace):
+    """A backfill to plan."""
+
+    kind: Literal["preferences"] = Field(default="preferences", description="Of what kind.")
+    reasons: list[Word] = Field(min_length=1, max_length=AT_ONCE, description="For these reasons.")
+    channels: list[Word] = Field(min_length=1, max_length=AT_ONCE, description="To append; none is ever taken away.")
+    user_types: list[Word] = Field(min_length=1, max_length=AT_ONCE, description="For users of these types only.")
+    cohort: Cohort = Field(description="Whose preferences.")
+    create_rows: Flag = Field(default=False, description="Also for users who never chose anything.")
+    batch_size: int = Field(default=500, strict=True, ge=1, le=10_000, description="Users of one transaction.")
+
+
+class Applying(Body):
+    """Which plan to apply."""
+
+    hash: Word | None = Field(default=None, description="Of the plan that was looked at; another one is refused.")
+
+
+_ANY_PLAN = Applying()
+
+
+class Which(Body):
+    """Which backfills to list."""
+
+    before: Before = None
+    limit: Limit = 50
+
+
+class WhichFailures(Body):
+    """Which failures to list."""
+
+    after: After = ""
+    limit: Limit = 100
+
+
+router = guarded(Scope.BACKFILL, "backfills")
+
+
+@router.post("/admin/backfill", status_code=HTTPStatus.ACCEPTED)
+async def create(visit: Visiting, asked: Annotated[Asked, Sent(examples=[_EXAMPLE])]) -> Shown:
+    """Plan a backfill of preferences. Nothing is changed: look at the plan, then apply it."""
+    told = {"reasons": asked.reasons, "channels": asked.channels, "user_types": asked.user_types}
+    await visit.note(visit.database, Act.BACKFILL_CREATE, "a new backfill", told)
+    wanted = PreferencesAsked(
+        tuple(asked.reasons),
+        tuple(asked.channels),
+        tuple(asked.user_types),
+        asked.create_rows,
+        _cohort(asked.cohort),
+        asked.batch_size,
+        _pace(asked),
+    )
+    return await _backfills(visit).create(wanted, visit.caller.name)
+
+
+@router.get("/admin/backfill")
+async def listed(visit: Visiting, which: Annotated[Which, Query()]) -> Page[Line]:
+    """List backfills, newest first."""
+    page = await _backfills(visit).list(before=which.before or LARGEST, limit=which.limit)
+    return Page(items=[*page], next=page[-1].id if len(page) == which.limit else None)
+
+
+@router.get("/admin/backfill/{number:segment}", responses=responses(HTTPStatus.NOT_FOUND))
+async def show(visit: Visiting, number: Number) -> Shown:
+    """One backfill: its plan, how far it is, what held it up."""
+    return await _found(visit, number)
+
+
+@router.get("/admin/backfill/{number:segment}/failures", responses=responses(HTTPStatus.NOT_FOUND))
+async def failures(visit: Visiting, number: Number, which: Annotated[WhichFailures, Query()]) -> Page[Failure]:
+    """List whom the plan meant to change and who was not: drifted or quarantined, and why."""
+    await _found(visit, number)
+    page = await _backfills(visit).failures(number, after=which.after, limit=which.limit)
+    return Page(items=[*page], next=page[-1].recipient_id if len(page) == which.limit else None)
+
+
+@router.post("/admin/backfill/{number:segment}/approve", responses=_STEERED)
+async def approve(visit: Visiting, number: Number) -> Shown:
+    """Agree to a plan; with another key than the one that asked for it."""
+    async with _steering(visit, number, Act.BACKFILL_APPROVE) as backfills:
+        if (await _found(visit, number)).head.created_by == visit.caller.name:
+            detail = f"backfill {number} was planned with the key {visit.caller.name}: another one must approve it"
+            raise refusal(Kind.NO_SCOPE, HTTPStatus.FORBIDDEN, detail)
+        return await backfills.approve(number, visit.caller.name)
+
+
+@router.post("/admin/backfill/{number:segment}/apply", responses=_STEERED, status_code=HTTPStatus.ACCEPTED)
+async def apply(visit: Visiting, number: Number, applying: Applying = _ANY_PLAN) -> Shown:
+    """Let workers apply the plan, exactly as it was shown."""
+    async with _steering(visit, number, Act.BACKFILL_APPLY) as backfills:
+        return await backfills.apply(number, visit.caller.name, applying.hash)
+
+
+@router.post("/admin/backfill/{number:segment}/pause", responses=_STEERED)
+async def pause(visit: Visiting, number: Number) -> Shown:
+    """Stop after the batches under way: when this returns, nothing is being written."""
+    async with _steering(visit, number, Act.BACKFILL_PAUSE) as backfills:
+        return await backfills.pause(number, visit.caller.name)
+
+
+@router.post("/admin/backfill/{number:segment}/resume", responses=_STEERED)
+async def resume(visit: Visiting, number: Number) -> Shown:
+    """Go on where it was paused."""
+    async with _steering(visit, number, Act.BACKFILL_RESUME) as backfills:
+        return await backfills.resume(number, visit.caller.name)
+
+
+@router.post("/admin/backfill/{number:segment}/cancel", responses=_STEERED)
+async def cancel(visit: Visiting, number: Number) -> Shown:
+    """Call it off. What was applied stays, and can be undone."""
+    async with _steering(visit, number, Act.BACKFILL_CANCEL) as backfills:
+        return await backfills.cancel(number, visit.caller.name)
+
+
+@router.post("/admin/backfill/{number:segment}/speed", responses=_STEERED)
+async def speed(
+    visit: Visiting, number: Number, pace: Annotated[Pace, Sent(examples=[{"rate": 500, "adaptive": True}])]
+) -> Shown:
+    """Change how fast and when, also while it runs; what is left out gets its default."""
+    await _found(visit, number)
+    await _note(visit, number, Act.BACKFILL_SPEED, pace.model_dump())
+    return await _backfills(visit).speed(number, _pace(pace), visit.caller.name)
+
+
+@router.post("/admin/backfill/{number:segment}/retry", responses=_STEERED, status_code=HTTPStatus.ACCEPTED)
+async def retry(visit: Visiting, number: Number) -> Shown:
+    """Apply what failed once more, and only that."""
+    async with _steering(visit, number, Act.BACKFILL_RETRY) as backfills:
+        return await backfills.retry(number, visit.caller.name)
+
+
+@router.post("/admin/backfill/{number:segment}/verify", responses=_STEERED)
+async def verify(visit: Visiting, number: Number) -> Verified:
+    """Read the cohort again: how many hold, and each that does not, with why. Takes as long as the reading does."""
+    async with _steering(visit, number, Act.BACKFILL_VERIFY) as backfills:
+        return await backfills.verify(number, visit.caller.name)
+
+
+@router.post("/admin/backfill/{number:segment}/undo", responses=_STEERED, status_code=HTTPStatus.ACCEPTED)
+async def undo(visit: Visiting, number: Number) -> Shown:
+    """Plan to take back what it did and nobody changed since. The answer is the backfill that will, once applied."""
+    async with _steering(visit, number, Act.BACKFILL_UNDO) as backfills:
+        return await backfills.undo(number, visit.caller.name)
+
+
+@asynccontextmanager
+async def _steering(visit: Visit, number: int, what: Act) -> AsyncIterator[Backfills]:
+    """Steer a backfill that is there; what cannot be done to it as it stands is a conflict."""
+    await _found(visit, number)
+    await _note(visit, number, what)
+    try:
+        yield _backfills(visit)
+    except BadInput as error:
+        raise refusal(Kind.NOT_NOW, HTTPStatus.CONFLICT, str(error)) from None
+
+
+async def _note(visit: Visit, number: int, what: Act, detail: Mapping[str, object] | None = None) -> None:
+    """Before it is done, and by itself: that somebody tried is worth knowing, and the engine keeps what came of it."""
+    await visit.note(visit.database, what, f"backfill:{number}", detail)
+
+
+async def _found(visit: Visit, number: int) -> Shown:
+    found = await _backfills(visit).show(number)
+    if found is None:
+        raise not_found(f"there is no backfill {number}; GET /admin/backfill lists those there are")
+    return found
+
+
+def _backfills(visit: Visit) -> Backfills:
+    assert visit.door.backfills is not None, "build_api leaves these routes out where there is no engine"
+    return visit.door.backfills
+
+
+def _pace(pace: Pace) -> PaceAsked:
+    return PaceAsked(pace.rate, pace.adaptive, pace.window)
+
+
+def _cohort(cohort: Cohort) -> CohortAsked:
+    return CohortAsked(
+        cohort.everyone,
+        tuple(cohort.ids),
+        tuple(cohort.urls),
+        tuple(cohort.segments),
+        tuple(cohort.except_ids),
+        tuple(cohort.except_urls),
+        tuple(cohort.except_segments),
+        cohort.column,
+        cohort.format,
+    )

@@ -1,0 +1,102 @@
+"""Whether the catalogue's sources can be asked: callables imported, queries prepared. Before eight in the morning."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from hark import feeds
+from hark.catalogue import Catalogue, PythonSource, Source, SqlSource
+from hark.catalogue.wording import printable
+from hark.errors import Fault, SourceFailed
+from hark.postgres.database import Database
+from hark.sources import load
+
+_DUE = "due (recipient_id, since, since_at) as (select null::text, null::pg_snapshot, null::timestamptz where false)"
+_ASKED = (
+    "asked (n, recipient_id, event_id, key, actor, about, entities, at, payload) as (select null::int, null::text,"
+    " null::bigint, null::text, null::text, null::text, null::text[], null::timestamptz, null::jsonb where false)"
+)
+_ANSWERS = "n::int, why::text, payload::jsonb"
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A source, and where in hark.toml it stands; of a query what stands before it, and what is read of it."""
+
+    where: str
+    source: Source
+    before: str
+    columns: str
+
+
+def callable_faults(catalogue: Catalogue) -> list[Fault]:
+    """Which callables cannot be imported, and why; looks for them in the working directory, too."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    return [
+        Fault(0, f"{named.where}.python", what)
+        for named in _sources(catalogue)
+        if isinstance(named.source, PythonSource) and (what := _import_fault(named.source))
+    ]
+
+
+async def query_faults(database: Database, catalogue: Catalogue) -> list[Fault]:
+    """Which queries Postgres does not accept, and why, with the line of their file. None is run."""
+    queries = [(named, named.source) for named in _sources(catalogue) if isinstance(named.source, SqlSource)]
+    faults = [(named, await _prepare_fault(database, named, source)) for named, source in queries]
+    return [Fault(0, f"{named.where}.sql", what) for named, what in faults if what]
+
+
+def has_sources(catalogue: Catalogue) -> bool:
+    """Whether there is anything to ask."""
+    return any(True for _ in _sources(catalogue))
+
+
+def lines(faults: Sequence[Fault]) -> list[str]:
+    """Faults for people, one a line."""
+    return [f"{fault.where}: {fault.what}" for fault in faults]
+
+
+def _sources(catalogue: Catalogue) -> Iterator[_Named]:
+    for name, reason in catalogue.reasons.items():
+        if reason.feed is not None:
+            yield _Named(f"reasons.{name}.feed", reason.feed.source, _DUE, feeds.COLUMNS)
+        if reason.recheck is not None:
+            yield _Named(f"reasons.{name}.recheck", reason.recheck, _ASKED, _ANSWERS)
+
+
+def _import_fault(source: PythonSource) -> str:
+    try:
+        load(source)
+    except SourceFailed as failure:
+        return printable(str(failure))
+    return ""
+
+
+async def _prepare_fault(database: Database, named: _Named, source: SqlSource) -> str:
+    """A query is prepared as it will run: one part of a larger statement."""
+    before = f"prepare hark_source as with {named.before}, answered as (\n"
+    # The query is the operator's own, out of a file beside hark.toml.
+    statement = f"{before}{source.sql}\n) select {named.columns} from answered"  # noqa: S608
+    async with database.connection() as connection:
+        try:
+            await connection.execute(statement.encode())
+            await connection.execute("deallocate hark_source")
+        except psycopg.errors.Error as error:
+            if error.sqlstate is None:
+                raise
+            return _told(error, source, len(before))
+    return ""
+
+
+def _told(error: psycopg.Error, source: SqlSource, begins: int) -> str:
+    position = int(error.diag.statement_position or 0) - 1 - begins
+    line = f"line {source.sql.count(chr(10), 0, position) + 1} of " if 0 <= position < len(source.sql) else ""
+    hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
+    return printable(f"{line}{source.file or 'its query'}: {error.diag.message_primary}{hint}")

@@ -1,0 +1,193 @@
+"""Asking a source of the product's, a callable or an endpoint: how. What is asked, feeds and rechecks say."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache, reduce
+from typing import Annotated, Any, TypeVar
+
+import structlog
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from hark.catalogue import PythonSource, Source, SqlSource, UrlSource
+from hark.errors import HarkError, SourceFailed
+from hark.guarded.client import Guarded
+
+M = TypeVar("M", bound=BaseModel)
+
+_log = structlog.get_logger(__name__)
+_ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """With what sources are asked: the way out, and how long an answer may take."""
+
+    client: Guarded = field(default_factory=Guarded)
+    timeout: timedelta = timedelta(seconds=30)
+
+
+def as_part(source: SqlSource) -> str:
+    """A query as it stands between the parentheses of a common table expression that psycopg runs with parameters.
+
+    On lines of its own, because its last line may end in a comment; each `%` doubled, because it is none of psycopg's.
+    """
+    return "\n" + source.sql.replace("%", "%%") + "\n"
+
+
+def load(source: PythonSource) -> Callable[..., Any]:
+    """The callable that a source names.
+
+    Raises:
+        SourceFailed: it cannot be imported, or is none; says why.
+    """
+    return _loaded(source.path)
+
+
+async def call(source: PythonSource, question: object, asking: Asking) -> object:
+    """What a callable answers; one that is not async is called in a thread of its own.
+
+    Raises:
+        SourceFailed: it raised, or took too long (a thread cannot be stopped: it ends by itself, and is not heard).
+    """
+    function = load(source)
+    try:
+        async with asyncio.timeout(asking.timeout.total_seconds()):
+            if inspect.iscoroutinefunction(function):
+                return await function(question)
+            answered = await asyncio.to_thread(_whole, function, question)
+            return await answered if inspect.isawaitable(answered) else answered
+    except TimeoutError:
+        raise SourceFailed(f"{source.path} did not answer within {_seconds(asking)}") from None
+    except Exception as error:
+        _log.warning("source_raised", source=source.path, error=type(error).__name__)
+        failure = SourceFailed(f"{source.path} raised {_where(error)}", of_the_data=True)
+    # Outside the except block: the error may quote what was asked, and logs print what hangs on an exception.
+    raise failure
+
+
+async def post(source: UrlSource, question: Mapping[str, object], answer: type[M], asking: Asking) -> M:
+    """What an endpoint answers to a question in JSON, checked whole.
+
+    Raises:
+        SourceFailed: it cannot be reached, answers another status than 200, or not what it should.
+    """
+    try:
+        given = await asking.client.post(source.url, question, patience=asking.timeout)
+    except HarkError as error:
+        raise SourceFailed(str(error)) from None
+    if given.status != 200:
+        raise SourceFailed(f"the endpoint answered with status {given.status}, not 200")
+    try:
+        return answer.model_validate_json(given.body)
+    except ValidationError as error:
+        failure = SourceFailed(f"the endpoint's answer: {first_fault(error)}")
+    raise failure
+
+
+def kind_of(source: Source) -> str:
+    """A source for people: its file or path; of an endpoint only that it is one, as its URL may hold a secret."""
+    match source:
+        case SqlSource(_, file):
+            return file or "its query"
+        case PythonSource(path):
+            return path
+    return "its endpoint"
+
+
+# What answers are made of --------------------------------------------------------------------------------------------
+
+
+def _sayable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("has a zero byte, which Postgres cannot keep")
+    return text
+
+
+def _json(payload: dict[str, Any]) -> dict[str, Any]:
+    try:
+        text = json.dumps(payload, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"cannot be written as JSON ({type(error).__name__})") from None
+    if _ZERO.search(text):
+        raise ValueError("has a zero byte, which Postgres cannot keep")
+    return payload
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_sayable)]
+Text = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_sayable)]
+Moment = AwareDatetime
+Payload = Annotated[dict[str, Any], AfterValidator(_json)]
+
+
+class Answer(BaseModel):
+    """The base of what sources answer: nothing is taken for something else, and no key is overlooked."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+def validated(answer: type[M], content: object) -> M:
+    """What a callable gave, checked as an endpoint's answer is.
+
+    Raises:
+        SourceFailed: names the first field that is wrong, never its value.
+    """
+    try:
+        return answer.model_validate(content)
+    except ValidationError as error:
+        failure = SourceFailed(f"its answer: {first_fault(error)}")
+    raise failure
+
+
+def first_fault(error: ValidationError) -> str:
+    """`items[3].at: Input should have timezone info, and 2 more faults`; never a value."""
+    first, *others = error.errors(include_url=False, include_context=False, include_input=False)
+    more = f", and {len(others)} more {'fault' if len(others) == 1 else 'faults'}" if others else ""
+    return f"{_place(first['loc'])}: {first['msg'].removeprefix('Value error, ')}{more}"
+
+
+def _place(loc: Iterable[int | str]) -> str:
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}"[:80] for part in loc)
+    return "".join(parts).removeprefix(".") or "it"
+
+
+# Callables -----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def _loaded(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    try:
+        found: Any = reduce(getattr, name.split("."), importlib.import_module(module))
+    except Exception as error:
+        raise SourceFailed(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise SourceFailed(f"{path} is no function")
+    return found  # type: ignore[no-any-return]
+
+
+def _whole(function: Callable[[object], Any], question: object) -> Any:
+    """What a function gives; of a generator all that it yields, so that it runs here to its end."""
+    answered = function(question)
+    return list(answered) if isinstance(answered, Iterator) else answered
+
+
+def _where(error: Exception) -> str:
+    """The kind of an error and the line of the product's that raised it, without its words, which may quote data."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}" if trace else ""
+    return f"{type(error).__name__}{place}"
+
+
+def _seconds(asking: Asking) -> str:
+    return f"{asking.timeout.total_seconds():g} s"

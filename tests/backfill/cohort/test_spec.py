@@ -1,0 +1,177 @@
+"""Which users, in words, in JSON and in variables: read whole, or refused with all that is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hark.backfill.cohort import (
+    Cohort,
+    CohortWords,
+    Difference,
+    Everyone,
+    File,
+    Format,
+    Ids,
+    Segment,
+    Union,
+    cohort_from_environment,
+    cohort_from_json,
+    cohort_of,
+)
+from hark.backfill.cohort.spec import Who
+from hark.errors import BadInput
+
+NAMES = st.text(st.characters(categories=["L", "Nd"]), min_size=1, max_size=8)
+LEAVES = (
+    st.just(Everyone())
+    | st.builds(Ids, st.lists(NAMES, max_size=3).map(tuple))
+    | st.builds(File, NAMES, st.sampled_from([*Format, None]), NAMES | st.none())
+    | st.builds(Segment, NAMES)
+)
+TREES: st.SearchStrategy[Who] = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.builds(Union, st.lists(inner, min_size=1, max_size=3).map(tuple)) | st.builds(Difference, inner, inner)
+    ),
+    max_leaves=6,
+)
+KEYS = st.sampled_from(["all", "ids", "file", "segment", "union", "difference", "format", "column"])
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def refused(value: object) -> list[str]:
+    with pytest.raises(BadInput) as caught:
+        cohort_from_json(value)
+    return str(caught.value).splitlines()
+
+
+def words_refused(**words: object) -> list[str]:
+    with pytest.raises(BadInput) as caught:
+        cohort_of(CohortWords(**words))  # type: ignore[arg-type]
+    return str(caught.value).splitlines()
+
+
+def variables_refused(**variables: str) -> list[str]:
+    with pytest.raises(BadInput) as caught:
+        cohort_from_environment(variables)
+    return str(caught.value).splitlines()
+
+
+class TestJson:
+    @given(TREES)
+    def test_there_and_back(self, who: Who) -> None:
+        cohort = Cohort(who)
+        assert cohort_from_json(json.loads(json.dumps(cohort.as_json()))) == cohort
+
+    def test_numbers_are_ids_too(self) -> None:
+        assert cohort_from_json({"ids": [7, "bob"]}) == Cohort(Ids(("7", "bob")))
+
+    def test_all_faults_at_once_each_with_its_place(self) -> None:
+        value = {"union": [{"ids": ["", True]}, {"file": "", "format": "xml"}, {"segmnt": "x"}, {"all": False}, 5]}
+        assert refused(value) == [
+            'cohort.union[0].ids[0]: "" has no id',
+            "cohort.union[0].ids[1]: true is not a text",
+            'cohort.union[1].file: is "", expected a printable text',
+            'cohort.union[1].file.format: "xml": no such format; there is csv, lines, parquet',
+            "cohort.union[2]: says nothing of whom; expected one of all, ids, file, segment, union, difference",
+            "cohort.union[3].all: is false, expected true",
+            'cohort.union[4]: is 5, expected an object such as {"ids": ["bob"]}, {"file": "s3://bucket/key"},'
+            ' {"segment": "beta"} or {"all": true}',
+        ]
+
+    def test_what_is_not_understood_is_not_passed_over(self) -> None:
+        assert refused({"file": "f", "colum": "x"}) == ['cohort: "colum": no such key; did you mean column?']
+        assert refused({"all": True, "ids": ["bob"]})[0].startswith("cohort: says all and ids; expected one of")
+
+    def test_too_much(self) -> None:
+        deep: object = {"all": True}
+        for _ in range(9):
+            deep = {"union": [deep]}
+        assert "is nested deeper than 8 levels" in refused(deep)[0]
+        wide = {"union": [{"union": [{"segment": "x"}] * 30}] * 2}
+        assert refused(wide) == ["cohort: has more than 32 parts; put several of its lists into one file"]
+        assert "names 100,001 users, at most 100,000" in refused({"ids": ["x"] * 100_001})[0]
+
+    @given(ANY_JSON)
+    def test_whatever_comes_is_read_or_refused(self, value: object) -> None:
+        try:
+            assert cohort_from_json(value)
+        except BadInput as refusal:
+            assert str(refusal).startswith("cohort")
+
+
+class TestWords:
+    def test_one_part_is_itself(self) -> None:
+        assert cohort_of(CohortWords(everyone=True)) == Cohort(Everyone())
+        assert cohort_of(CohortWords(ids=["a, b", "c"])) == Cohort(Ids(("a", "b", "c")))
+        assert cohort_of(CohortWords(files=["p.csv"], column="user", format="csv")) == Cohort(
+            File("p.csv", Format.CSV, "user")
+        )
+
+    def test_several_are_their_union_without_what_is_excepted(self) -> None:
+        given = cohort_of(
+            CohortWords(ids=["a"], urls=["s3://b/k"], segments=["beta"], except_files=["no.txt"], except_ids=["z"])
+        )
+        assert given == Cohort(
+            Difference(Union((Ids(("a",)), File("s3://b/k"), Segment("beta"))), Union((Ids(("z",)), File("no.txt"))))
+        )
+        assert str(given) == "1 named user and s3://b/k and segment beta, except 1 named user and no.txt"
+
+    def test_nobody_named_is_not_everybody(self) -> None:
+        told = ["say whose: --ids a,b, --file people.csv, --from s3://bucket/key, --segment NAME, or --all"]
+        assert words_refused() == words_refused(except_ids=["bob"]) == told
+        assert words_refused(ids=[" , "]) == ["--ids: names nobody; write --ids a,b"]
+
+    def test_all_faults_at_once(self) -> None:
+        assert words_refused(
+            everyone=True, ids=["a\x00"], files=[""], urls=["people.csv"], format="excel", except_segments=["\n"]
+        ) == [
+            "--all is everybody already; leave it out, or leave out --ids, --file, --from and --segment",
+            '--format: "excel": no such format; there is csv, lines, parquet',
+            '--ids: "a\\u0000" has a NUL character',
+            '--file: "" is not the path of a file',
+            '--except-segment: "\\n" is not the name of a segment',
+            '--from: "people.csv" is not a URL; write s3://bucket/key, or --file for a path of this machine',
+        ]
+
+    def test_lines_have_no_columns(self) -> None:
+        assert words_refused(files=["x"], format="lines", column="id") == [
+            "--column: lines have no columns; leave it out, or write --format csv"
+        ]
+
+
+class TestVariables:
+    def test_of_the_old_task(self) -> None:
+        assert cohort_from_environment({"HOME": "/"}) is None
+        assert cohort_from_environment({"USE_BUCKET_CSV": "false"}) is None
+        assert cohort_from_environment({"USER_IDS": "1,2"}) == Cohort(Ids(("1", "2")))
+        assert cohort_from_environment({"CSV_PATH": "p.csv", "USE_BUCKET_CSV": ""}) == Cohort(File("p.csv"))
+        assert cohort_from_environment({"CSV_PATH": "p.csv", "USER_IDS": "1"}) == Cohort(
+            Union((Ids(("1",)), File("p.csv")))
+        )
+
+    def test_of_its_bucket(self) -> None:
+        bucket = {"GOOGLE_CLOUD_STORAGE_BUCKET": "b", "GOOGLE_CLOUD_STORAGE_PATH": "/x/p.csv", "CSV_PATH": "local.csv"}
+        assert cohort_from_environment({**bucket, "USE_BUCKET_CSV": "TRUE"}) == Cohort(File("gs://b/x/p.csv"))
+        assert cohort_from_environment(bucket) == Cohort(File("local.csv"))
+
+    def test_set_to_nothing_is_not_everybody(self) -> None:
+        assert variables_refused(USER_IDS="", CSV_PATH=" ", USE_BUCKET_CSV="maybe") == [
+            'USE_BUCKET_CSV: "maybe" is neither true nor false; write true or false',
+            "USER_IDS is set to nothing; name somebody, or unset it",
+            "CSV_PATH is set to nothing; name somebody, or unset it",
+        ]
+        assert variables_refused(USER_IDS=",") == ["USER_IDS: names nobody; write USER_IDS a,b"]
+
+    def test_that_are_missing(self) -> None:
+        assert variables_refused(USE_BUCKET_CSV="true", GOOGLE_CLOUD_STORAGE_PATH="x") == [
+            "USE_BUCKET_CSV is true, but GOOGLE_CLOUD_STORAGE_BUCKET is not set"
+        ]

@@ -1,0 +1,117 @@
+"""Backfills over HTTP: what is asked reaches the engine, what it refuses is a conflict, and all of it is audited."""
+
+from __future__ import annotations
+
+import pytest
+
+from hark.access.keys import Scope
+from hark.doors.api.backfills import CohortAsked, PaceAsked
+from tests.doors.api.callers import Caller, Office
+
+ASKED = {"reasons": ["comment"], "channels": ["email"], "user_types": ["Students"], "cohort": {"ids": ["bob"]}}
+VERBS = ("approve", "apply", "pause", "resume", "cancel", "speed", "retry", "verify", "undo")
+
+
+async def planned(caller: Caller, **more: object) -> int:
+    made = await caller.post("/admin/backfill", {**ASKED, **more})
+    assert made.status == 202
+    return int(made.body["head"]["id"])
+
+
+async def test_what_is_asked_reaches_the_engine(office: Office) -> None:
+    cohort = {"urls": ["s3://cohorts/a.csv"], "except_segments": ["left"], "column": "user"}
+    await planned(office.all, cohort=cohort, rate=500, adaptive=False, window="20:00-06:00", batch_size=50)
+    (asked,) = office.engine.asked
+    assert asked.pace == PaceAsked(500, False, "20:00-06:00")
+    assert asked.cohort == CohortAsked(False, (), ("s3://cohorts/a.csv",), (), (), (), ("left",), "user", None)
+    assert (asked.reasons, asked.channels, asked.user_types) == (("comment",), ("email",), ("Students",))
+    assert (asked.batch_size, asked.create_rows) == (50, False)
+
+
+async def test_it_is_planned_approved_by_another_applied_and_steered(office: Office) -> None:
+    ann, ben = await office.caller("ann", Scope.BACKFILL), await office.caller("ben", Scope.BACKFILL)
+    number = await planned(ann)
+    own = await ann.post(f"/admin/backfill/{number}/approve", None)
+    assert own.status == 403
+    assert "another one must approve it" in own.body["detail"]
+    states = []
+    for caller, verb in ((ben, "approve"), (ann, "apply"), (ben, "pause"), (ann, "resume"), (ben, "cancel")):
+        states.append((await caller.post(f"/admin/backfill/{number}/{verb}", None)).body["head"]["state"])
+    assert states == ["APPROVED", "APPLYING", "PAUSED", "APPLYING", "CANCELED"]
+    assert (await ann.get(f"/admin/backfill/{number}")).body["head"]["created_by"] == "ann"
+
+
+async def test_only_the_plan_that_was_looked_at_is_applied(office: Office) -> None:
+    number = await planned(office.all)
+    other = await office.all.post(f"/admin/backfill/{number}/apply", {"hash": "xyz"})
+    assert (other.status, other.body["type"], other.body["detail"]) == (409, "urn:hark:not-now", "another plan")
+    assert (await office.all.post(f"/admin/backfill/{number}/apply", {"hash": "abc"})).status == 202
+
+
+async def test_what_cannot_be_done_now_is_a_conflict(office: Office) -> None:
+    number = await planned(office.all)
+    refused = await office.all.post(f"/admin/backfill/{number}/resume", None)
+    assert (refused.status, refused.body["detail"]) == (409, f"backfill {number} is PLANNED")
+
+
+async def test_its_speed_is_changed_as_a_whole(office: Office) -> None:
+    number = await planned(office.all, rate=500, window="20:00-06:00")
+    done = await office.all.post(f"/admin/backfill/{number}/speed", {"rate": 50.5})
+    head = done.body["head"]
+    assert (head["rate"], head["adaptive"], head["window"]) == (50.5, True, None)
+    refused = await office.all.post(f"/admin/backfill/{number}/speed", {"window": "never"})
+    assert (refused.status, refused.body["detail"]) == (422, "'never' is not a window; write 20:00-06:00")
+
+
+async def test_it_is_verified_and_undone(office: Office) -> None:
+    number = await planned(office.all)
+    found = (await office.all.post(f"/admin/backfill/{number}/verify", None)).body
+    assert (found["good"], found["astray"][0]["recipient_id"]) == (True, "bob")
+    undoing = (await office.all.post(f"/admin/backfill/{number}/undo", None)).body["head"]
+    assert (undoing["undoes"], undoing["id"]) == (number, number + 1)
+
+
+async def test_failures_and_backfills_come_in_pages(office: Office) -> None:
+    numbers = [await planned(office.all) for _ in range(3)]
+    page = (await office.all.get("/admin/backfill?limit=2")).body
+    rest = (await office.all.get(f"/admin/backfill?limit=2&before={page['next']}")).body
+    assert [each["id"] for each in [*page["items"], *rest["items"]]] == numbers[::-1]
+    failed = (await office.all.get(f"/admin/backfill/{numbers[0]}/failures?limit=2")).body
+    more = (await office.all.get(f"/admin/backfill/{numbers[0]}/failures?after={failed['next']}")).body
+    assert [each["recipient_id"] for each in [*failed["items"], *more["items"]]] == ["bob", "carol", "dora"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_one_that_is_not_there_is_not_found(verb: str, office: Office) -> None:
+    body = {"rate": 1} if verb == "speed" else None
+    assert (await office.all.post(f"/admin/backfill/77/{verb}", body)).status == 404
+    assert (await office.all.get("/admin/backfill/77/failures")).status == 404
+
+
+async def test_all_that_is_wrong_is_told_at_once(office: Office) -> None:
+    wrong = {"reasons": [], "chanels": ["email"], "user_types": "Students", "cohort": {"id": ["bob"]}, "rate": 0}
+    refused = await office.all.post("/admin/backfill", {**wrong, "batch_size": 0})
+    assert [where for where, _ in refused.faults] == [
+        "body.rate",
+        "body.reasons",
+        "body.channels",
+        "body.user_types",
+        "body.cohort.id",
+        "body.batch_size",
+        "body.chanels",
+    ]
+    assert ("body.cohort.id", "no such field; did you mean ids?") in refused.faults
+    refused = await office.all.post("/admin/backfill", {**ASKED, "reasons": ["nope"]})
+    assert refused.faults == [("", '--reason: "nope": no such reason'), ("", "--channels: none")]
+
+
+async def test_who_did_what_is_audited_also_what_was_refused(office: Office) -> None:
+    ann = await office.caller("ann", Scope.BACKFILL)
+    number = await planned(ann)
+    await ann.post(f"/admin/backfill/{number}/approve", None)
+    await ann.post(f"/admin/backfill/{number}/apply", None)
+    assert await office.audited() == [
+        ("ann", "backfill.create", "a new backfill"),
+        ("ann", "backfill.approve", f"backfill:{number}"),
+        ("ann", "backfill.apply", f"backfill:{number}"),
+    ]
