@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +31,11 @@ class Timeline(Generic[T]):
     def at(self, moment: datetime) -> T:
         """What it is at a moment, changes of that very moment included."""
         place = bisect_right(self.moments, moment)
+        return self.values[place - 1] if place else self.first
+
+    def before(self, moment: datetime) -> T:
+        """What it was just before a moment: people act after the messages of that moment went out."""
+        place = bisect_left(self.moments, moment)
         return self.values[place - 1] if place else self.first
 
     def between(self, start: datetime, end: datetime) -> list[T]:
@@ -66,6 +71,7 @@ class Handed:
     """One message that was taken: by the provider's word, or by nobody's (`unknown`)."""
 
     at: datetime
+    delivery: int
     person: str
     items: tuple[tuple[str, int], ...]
     cut: bool
@@ -82,6 +88,8 @@ class Ledger:
     events: dict[int, Event] = field(default_factory=dict)
     posts: dict[int, Post] = field(default_factory=dict)
     handed: list[Handed] = field(default_factory=list)
+    unanswered: dict[int, str] = field(default_factory=dict)
+    """Deliveries of which nobody knows whether they arrived, and whose they are."""
 
     def chose(self, person: str, reason: str, at: datetime, frequency: Frequency) -> None:
         """A choice of theirs."""
@@ -103,7 +111,13 @@ class Ledger:
 
     def faults(self, people: Sequence[str], end: datetime) -> list[str]:
         """Everything that is wrong, in words; empty: every invariant holds."""
-        return [*self._twice(), *self._empty(), *self._unwanted(), *self._missing_events(end), *self._missing_posts(people, end)]
+        return [
+            *self._twice(),
+            *self._empty(),
+            *self._unwanted(),
+            *self._missing_events(end),
+            *self._missing_posts(people, end),
+        ]
 
     def _twice(self) -> Iterator[str]:
         seen = Counter((handed.person, item) for handed in self.handed for item in handed.items)
@@ -120,8 +134,8 @@ class Ledger:
                     yield f"{handed.person} was sent {reason} {number} at {handed.at}, though {why}"
 
     def _why_unwanted(self, handed: Handed, reason: str, number: int) -> str:
-        frequency = self.frequencies(handed.person, reason, handed.at, handed.at)[-1]
-        if frequency is Frequency.NEVER:
+        choice = self.choices.get((handed.person, reason))
+        if choice is not None and choice.before(handed.at) is Frequency.NEVER:
             return "they want it never"
         return self._post_gone(handed, number) if reason in FEEDS else self._event_gone(handed, number)
 
@@ -136,7 +150,8 @@ class Ledger:
             return "they did it themselves"
         if person not in event.to and person not in event.followers:
             return "they never asked for it"
-        if person not in event.to and self.silenced(person, event.entity, handed.at, handed.at):
+        mute = self.mutes.get((person, event.entity or ""))
+        if person not in event.to and mute is not None and mute.before(handed.at):
             return "they muted it"
         if any(event.at < read < handed.at for read in self.reads[person]):
             return "they had read it"
@@ -146,7 +161,9 @@ class Ledger:
         had, excused = self._had()
         for event in self.events.values():
             for person in {*event.to, *event.followers} - {event.actor} - excused:
-                if self._surely_wanted(event, person, end) and not any((person, (r, event.number)) in had for r in _told_as(event)):
+                if self._surely_wanted(event, person, end) and not any(
+                    (person, (r, event.number)) in had for r in _told_as(event)
+                ):
                     yield f"{person} was never sent {event.reason} {event.number} of {event.at}"
 
     def _surely_wanted(self, event: Event, person: str, end: datetime) -> bool:
@@ -155,9 +172,7 @@ class Ledger:
             return False
         if person not in event.to and self.silenced(person, event.entity, event.at, end):
             return False
-        return all(
-            Frequency.NEVER not in self.frequencies(person, reason, event.at, end) for reason in _told_as(event)
-        )
+        return all(Frequency.NEVER not in self.frequencies(person, reason, event.at, end) for reason in _told_as(event))
 
     def _missing_posts(self, people: Sequence[str], end: datetime) -> Iterator[str]:
         had, excused = self._had()
@@ -171,9 +186,12 @@ class Ledger:
                         yield f"{person} was never sent {reason} {post.number} of {post.begun}"
 
     def _had(self) -> tuple[set[tuple[str, tuple[str, int]]], set[str]]:
-        """What everybody had, and who had a message too long to be listed whole."""
+        """What everybody had, and of whom that cannot be told: a message was too long to be listed whole, or its worker
+        died between the mark and the hand-over."""
         had = {(handed.person, item) for handed in self.handed for item in handed.items}
-        return had, {handed.person for handed in self.handed if handed.cut}
+        arrived = {handed.delivery for handed in self.handed}
+        lost = {person for delivery, person in self.unanswered.items() if delivery not in arrived}
+        return had, lost | {handed.person for handed in self.handed if handed.cut}
 
 
 def _told_as(event: Event) -> tuple[str, ...]:

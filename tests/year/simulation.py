@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import psycopg
 
 from hark import inbox
 from hark.audience import Recipient, Subscription, mute, put_recipients, subscribe
-from hark.catalogue import Channel, Feed, Frequency, Reason, SqlSource, Templates
+from hark.catalogue import Feed, Frequency, Reason, SqlSource, Templates
 from hark.delivery.attempt import Sender, Step
 from hark.delivery.handover import Outcome, Prepared, Verdict
 from hark.worker import Worker
@@ -41,7 +41,7 @@ from tests.year.life import (
     Withdrawn,
 )
 
-QUARTER = timedelta(minutes=15)
+STEP = timedelta(hours=1)
 FLUSHED = timedelta(days=16)
 """After the last thing happened: every weekly digest is out, and every back-off is over."""
 
@@ -82,20 +82,18 @@ def reasons() -> tuple[Reason, ...]:
         _reason(MENTION, Frequency.IMMEDIATE),
         _reason(NEWS, Frequency.DAILY),
         _reason(ROUND_UP, Frequency.WEEKLY),
-        _reason(FRONT_PAGE, Frequency.DAILY, feed=Feed(SqlSource(_FEED, None), cap=50), recheck=SqlSource(_RECHECK, None)),
-        _reason(WEEKLY_PAGE, Frequency.WEEKLY, feed=Feed(SqlSource(_FEED, None), cap=50), recheck=SqlSource(_RECHECK, None)),
+        _reason(
+            FRONT_PAGE, Frequency.DAILY, feed=Feed(SqlSource(_FEED, None), cap=50), recheck=SqlSource(_RECHECK, None)
+        ),
+        _reason(
+            WEEKLY_PAGE, Frequency.WEEKLY, feed=Feed(SqlSource(_FEED, None), cap=50), recheck=SqlSource(_RECHECK, None)
+        ),
     )
 
 
-def _reason(name: str, frequency: Frequency, **more: object) -> Reason:
-    plain = given.reason(name, frequency=frequency, templates=Templates(text=f"[{name}:{{{{ payload.n }}}}]"))
-    return plain if not more else _with(plain, more)
-
-
-def _with(reason: Reason, more: Mapping[str, object]) -> Reason:
-    from dataclasses import replace
-
-    return replace(reason, **more)  # type: ignore[arg-type]
+def _reason(name: str, frequency: Frequency, **more: Any) -> Reason:
+    """Its items are named by their numbers, so that the ledger can read what was sent."""
+    return given.reason(name, frequency=frequency, templates=Templates(text=f"[{name}:{{{{ payload.n }}}}]"), **more)
 
 
 @dataclass(slots=True)
@@ -140,7 +138,9 @@ class Simulation:
             for p in self.life.people
         ]
         await put_recipients(self.world.database, people, now)
-        await subscribe(self.world.database, [Subscription(person, entity) for person, entity in self.life.follows], now)
+        await subscribe(
+            self.world.database, [Subscription(person, entity) for person, entity in self.life.follows], now
+        )
         for person, entity in self.life.follows:
             self._followers.setdefault(entity, set()).add(person)
         self.world.recorder.answer = self._answer
@@ -152,6 +152,8 @@ class Simulation:
         end = self.world.clock.now() + FLUSHED
         while self.world.clock.now() < end:
             await self._work_until(self.world.clock.now() + HOUR)
+        unknown = await self.world.rows("select recipient_id, id from hark.delivery where outcome = 'unknown'")
+        self.ledger.unanswered = {row.id: row.recipient_id for row in unknown}
 
     # What happens ---------------------------------------------------------------------------------------------------
 
@@ -170,6 +172,8 @@ class Simulation:
             case Muted(person, entity, muted):
                 await mute(database, [Subscription(person, entity)], now, muted=muted)
                 ledger.muted(person, entity, now, muted)
+                if muted:  # and so it is theirs, should they let it speak again
+                    self._followers.setdefault(entity, set()).add(person)
             case Read(person):
                 await self.world.fan_out()
                 await inbox.mark_all_read(database, person, now)
@@ -187,9 +191,8 @@ class Simulation:
         # What was chosen or muted in this very hour holds for what is said in it, as it is fanned out at once.
         self._numbers += 1
         n, entities = self._numbers, [said.entity] if said.entity else []
-        followers = {
-            person for person in self._followers.get(said.entity or "", ()) if not self.ledger.silenced(person, said.entity, now, now)
-        }
+        followed = self._followers.get(said.entity or "", set())
+        followers = {person for person in followed if not self.ledger.silenced(person, said.entity, now, now)}
         self.ledger.events[n] = Event(n, said.reason, said.entity, said.to, said.actor, now, frozenset(followers))
         await self.world.publish(said.reason, to=said.to, entities=entities, actor=said.actor, payload={"n": n})
         await self.world.fan_out()
@@ -231,13 +234,13 @@ class Simulation:
 
     async def _work_until(self, end: datetime) -> None:
         while self.world.clock.now() < end:
-            now = min(self.world.clock.now() + QUARTER, end)
+            now = min(self.world.clock.now() + STEP, end)
             self.world.clock.move_to(now)
             if now >= self._asleep_until:
                 await self._work()
 
     async def _work(self) -> None:
-        worker = Worker(self.world.database, self.world.clock, [self._sender()])
+        worker = Worker(self.world.database, self.world.clock, [self._sender()], planner=self.world.planner())
         try:
             await worker.drain()
         except Killed:
@@ -245,8 +248,6 @@ class Simulation:
         await self.world.reap()
 
     def _sender(self) -> Sender:
-        from dataclasses import replace
-
         return replace(self.world.sender(lease=timedelta(minutes=10), send_chunk=20), passed=self._passed)
 
     def _passed(self, step: Step, _deliveries: int) -> None:
@@ -265,9 +266,6 @@ class Simulation:
             text = prepared.payload.decode().partition("\n")[2]
             items = tuple((reason, int(n)) for reason, n in _ITEM.findall(text))
             person = prepared.address.partition("@")[0]
-            self.ledger.handed.append(Handed(self.world.clock.now(), person, items, _CUT.search(text) is not None))
+            cut = _CUT.search(text) is not None
+            self.ledger.handed.append(Handed(self.world.clock.now(), prepared.delivery_id, person, items, cut))
         return outcome
-
-
-Progress = Callable[[datetime], None]
-CHANNEL = Channel.EMAIL

@@ -12,12 +12,18 @@ from tests.year.life import Life, Scale
 from tests.year.simulation import Simulation
 
 FULL = os.environ.get("HARK_YEAR") == "full"
-SCALES = [Scale(10_000, 365, seed=1)] if FULL else [Scale(120, 40, seed=1), Scale(60, 75, seed=2), Scale(30, 60, seed=3, busy=60)]
+SCALES = (
+    [Scale(10_000, 365, seed=1)]
+    if FULL
+    else [Scale(120, 40, seed=1), Scale(60, 75, seed=2), Scale(30, 60, seed=3, busy=60)]
+)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", SCALES, ids=lambda scale: f"{scale.recipients}x{scale.days}d-seed{scale.seed}")
-async def test_nothing_twice_nothing_lost_nothing_unwanted(scale: Scale, postgres: Postgres, world_template: str) -> None:
+async def test_nothing_twice_nothing_lost_nothing_unwanted(
+    scale: Scale, postgres: Postgres, world_template: str
+) -> None:
     name = postgres.create_database(world_template)
     async with open_world(postgres.dsn(name)) as world:
         simulation = Simulation(world, Life(scale))
