@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from hark.backfill.run import Runner
 from hark.batching import ChunkSize, FannedOut, fan_out_begun, fan_out_fresh
 from hark.clock import Clock, DatabaseClock
 from hark.delivery.attempt import Attempted, Sender
@@ -126,6 +127,7 @@ class Worker:
         senders: one for each loop of attempts; several of one channel overlap their waits.
         planner: plans digests; None: nobody does here.
         answer_wait: how long after a hand-over its answer may still come.
+        backfills: who takes part in backfills here; None: nobody does.
     """
 
     database: Database
@@ -137,6 +139,7 @@ class Worker:
     reap_period: timedelta = timedelta(seconds=5)
     watch: Watch = Watch()
     planner: Planner | None = None
+    backfills: Runner | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; what is under way is finished first."""
@@ -160,6 +163,7 @@ class Worker:
             fan_out,
             *plans,
             *deliveries,
+            *self._backfill_loops(),
             Loop("reap", self._reap, self.clock, slow),
             Loop("clock", self._follow, self.clock, slow),
         ]
@@ -210,6 +214,11 @@ class Worker:
             _log.info("reaped", lost=done.lost, unanswered=done.unanswered)
         return Progress(more=REAPED_AT_ONCE in (done.lost, done.unanswered))
 
+    def _backfill_loops(self) -> list[Loop]:
+        if self.backfills is None:
+            return []
+        return [Loop("backfill", _backfill(self.backfills), self.clock, self.pace)]
+
     async def _follow(self) -> Progress:
         if isinstance(self.clock, DatabaseClock):
             await self.clock.follow(self.database)
@@ -227,6 +236,14 @@ class Worker:
                 self.watch.attempted(done)
         more = any(done.more for done in planned) or any(done.claimed for done in attempted)
         return bool(fresh.events or begun.events or more)
+
+
+def _backfill(runner: Runner) -> Callable[[], Awaitable[Progress]]:
+    async def chunk() -> Progress:
+        stepped = await runner.step_any()
+        return Progress(stepped.did, stepped.obstacle.until if stepped.obstacle else None)
+
+    return chunk
 
 
 def worker_name() -> str:

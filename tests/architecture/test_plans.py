@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from hark.batching import FAN_OUT_BEGUN, FAN_OUT_BEGUN_NARROWER, FAN_OUT_FRESH
 from hark.postgres.database import SESSION
@@ -39,6 +40,7 @@ select reason, 'Students', reach, choice, frequency, true, true, 'batched', fals
 insert into hark.recipient (id, user_type, address, confirmed, updated_at)
 select 'user-' || lpad(n::text, 6, '0'), 'Students', 'a@b.example', true, now() from generate_series(1, 60000) n;
 insert into hark.preference select id, '{"s": ["email"]}', '{}', now() from hark.recipient where id like '%0';
+insert into hark.preference select id, '{"t": []}', '{}', now() from hark.recipient where id not like '%0';
 insert into hark.subscription select id, 'post:1', false, now() from hark.recipient;
 insert into hark.subscription select id, 'post:' || right(id, 4), false, now() from hark.recipient;
 insert into hark.event (reason, occurred_at, published_at, fanned_out_at)
@@ -61,6 +63,22 @@ insert into hark.api_key (prefix, name, hash, scopes, created_at)
 select 'prefix' || n, 'key' || n, decode(repeat('00', 32), 'hex'), '{read}', now() from generate_series(1, 20000) n;
 insert into hark.audit (at, who, what, target)
 select now(), 'key' || n, 'publish', 'event:1' from generate_series(1, 20000) n;
+insert into hark.cohort (spec, staged_at) values ('{}', now());
+insert into hark.cohort_member select 1, id from hark.recipient;
+insert into hark.backfill (kind, request, cohort_id, state, batch_size, adaptive, hash, next_at, created_by, created_at,
+                           changed_by, changed_at)
+values ('preferences', '{}', 1, 'APPLYING', 500, true, 'h', '2026-01-01', 'o', now(), 'o', now());
+insert into hark.backfill_batch (backfill_id, number, state, due_at, members, to_change, applied, digest, changed_at)
+select 1, n, case when n < 100 then 'DONE' else 'WAITING' end::hark.batch_state, '2026-01-01', 500, 500,
+       case when n < 100 then 500 else 0 end, '', now()
+  from generate_series(1, 120) n;
+insert into hark.backfill_part
+select 1, n, 1, 'Students', '{"r": "create"}', '{"user_type": "Students", "before": {}, "after": {"r": ["push"]}}',
+       '{"at_least": {"r": ["push"]}}', 500,
+       array(select 'user-' || lpad(m::text, 6, '0') from generate_series(n * 500 - 499, n * 500) m)
+  from generate_series(1, 120) n;
+insert into hark.backfill_item
+select id, 1, right(id, 6)::int / 500 + 1, 'applied', '{}', '{"r": ["push"]}', null, now() from hark.recipient;
 update hark.delivery set state = 'SENDING', gathering = false, attempt = 1, worker = 'w', lease_until = now()
  where id <= 500;
 update hark.delivery set state = 'SENT', outcome = 'unknown', lease_until = null where id <= 250;
@@ -193,6 +211,25 @@ HOT: dict[str, dict[str, Any]] = {
     "planning.ask": SLOT,
     "planning.plan": SLOT,
     "shown.next": {**SLOT, "recipient": "user-000001"},
+    "preferences.standing": {"cohort": 1, "after": "user-000100", "size": 500, "members": 500, "reasons": ["r", "s"]},
+    "preferences.journaled": {"cohort": 1, "after": "user-000100", "size": 500, "members": 500, "undoes": 1},
+    "preferences.apply": {"backfill": 1, "batch": 7, "only": None, "now": NOW},
+    "preferences.verify": {"backfill": 1, "batch": 7},
+    "run.claim": {"backfill": 1, "now": NOW, "max_attempts": 5, "lease_until": NOW, "worker": "w"},
+    "run.fence": {"backfill": 1, "number": 100, "attempt": 1, "worker": "w"},
+    "run.settle": {
+        "backfill": 1,
+        "number": 100,
+        "attempt": 1,
+        "worker": "w",
+        "applied": 1,
+        "drifted": 0,
+        "quarantined": 0,
+        "took": timedelta(0),
+        "waited": Jsonb({}),
+        "now": NOW,
+    },
+    "failures.failures": {"backfill": 1, "after": "", "limit": 100},
     "batching.fan_out_fresh": {"events": 500, "pairs": 100, "now": NOW},
     "batching.chunk_ahead": {"pairs": 20000},
     "batching.fan_out_begun": BEGUN,
@@ -221,7 +258,7 @@ HOT: dict[str, dict[str, Any]] = {
 }
 LARGE = {
     *("digest", "event", "recipient", "preference", "subscription", "notification", "inbox", "delivery"),
-    *("recipient_rate", "api_key", "audit"),
+    *("recipient_rate", "api_key", "audit", "backfill_item", "cohort_member"),
 }
 FAN_OUTS = ["batching.fan_out_fresh", "batching.fan_out_begun", "batching.fan_out_begun_narrower"]
 

@@ -18,6 +18,11 @@ from hark.backfill.cohort.kept import CohortState
 from hark.backfill.cohort.members import members_query
 from hark.backfill.cohort.spec import Difference, Everyone, Ids, Segment, Union
 from hark.backfill.cohort.staging import MAKE_TABLES
+from hark.backfill.kinds.preferences import JOURNALED, STANDING
+from hark.backfill.spans import EXTENT
+from hark.backfill.states import TRANSITIONS as BACKFILL_TRANSITIONS
+from hark.backfill.states import BatchState, Fate
+from hark.backfill.states import State as BackfillState
 from hark.batching import FAN_OUT_BEGUN, FAN_OUT_BEGUN_NARROWER, FAN_OUT_FRESH
 from hark.catalogue import Category, Channel, Feed, Frequency, SqlSource
 from hark.delivery.ask import QUESTIONS, query_of
@@ -51,6 +56,9 @@ CHAINS = {
     "inbox.archive": ARCHIVE,
     "ask.questions": QUESTIONS,
     "ask.answers": query_of(SqlSource("select n, null as why, null as payload from asked"), "recheck.test"),
+    "spans.extent": EXTENT,
+    "preferences.standing": STANDING,
+    "preferences.journaled": JOURNALED,
 }
 PREPARABLE = re.compile(r"\s*(--.*\n\s*)*(select|insert|update|delete|with|merge|values)\b", re.IGNORECASE)
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
@@ -136,6 +144,9 @@ def dumped(postgres: Postgres, dsn: str) -> list[str]:
         ("cohort_state", CohortState),
         ("scope", Scope),
         ("digest_base", Base),
+        ("backfill_state", BackfillState),
+        ("batch_state", BatchState),
+        ("backfill_outcome", Fate),
     ],
 )
 def test_enums_are_the_same_in_python_and_in_postgres(type_name: str, enum: type[StrEnum], database: str) -> None:
@@ -156,6 +167,14 @@ def test_transitions_are_the_same_in_python_and_in_postgres(database: str) -> No
         ).fetchall()
     told = {(t.from_state, t.from_outcome, t.to_state, t.to_outcome, t.sentence) for t in TRANSITIONS}
     assert set(rows) == told
+
+
+def test_a_backfills_transitions_are_the_same_in_python_and_in_postgres(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        rows = connection.execute(
+            "select from_state::text, to_state::text, sentence from hark.backfill_transition"
+        ).fetchall()
+    assert set(rows) == {(t.from_state, t.to_state, t.sentence) for t in BACKFILL_TRANSITIONS}
 
 
 def test_no_query_asks_the_clock() -> None:

@@ -19,11 +19,11 @@ from subprocess import Popen
 from typing import BinaryIO, cast
 
 from hark.postgres.embedded.processes import every_process, find_process, send_signal
-from tests.chaos import sink_child, worker_child
+from tests.chaos import backfill_child, sink_child, worker_child
 from tests.servers import Child, eventually, spawn
 
 _LONGEST_ORDER = 65536
-_ROLES = {"worker": worker_child.serve, "sink": sink_child.serve}
+_ROLES = {"worker": worker_child.serve, "sink": sink_child.serve, "backfill": backfill_child.serve}
 
 
 @dataclass(slots=True)
@@ -57,6 +57,10 @@ class Nursery:
     def sink(self, order: sink_child.SinkOrder) -> Child:
         """A mail sink that has just been forked."""
         return self._child(f"sink {order.to_json()}")
+
+    def backfiller(self, order: backfill_child.Order) -> Child:
+        """Somebody who takes part in a backfill, just forked."""
+        return self._child(f"backfill {order.to_json()}")
 
     def _child(self, order: str) -> Child:
         line = socket.socket(socket.AF_UNIX)

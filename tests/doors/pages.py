@@ -9,6 +9,7 @@ from typing import Any
 
 import typer.main
 
+from hark.backfill.states import TRANSITIONS as MOVES
 from hark.delivery.states import TRANSITIONS, Result, State
 from hark.doors.cli.app import build
 from tests.doors.api.page import api_page
@@ -36,7 +37,7 @@ Tables and sentences go to stdout, colour and boxes only to a terminal; progress
 | exit code | means |
 |---|---|
 | 0 | done |
-| 1 | it ran, and what it found is not good (`catalogue check`, `doctor`) |
+| 1 | it ran, and what it found is not good (`catalogue check`, `doctor`, `backfill verify`) |
 | 2 | bad input: one sentence on stderr, or all faults of a file with their lines; nothing was changed |
 | 3 | something that it needs cannot be reached |
 | 130 | interrupted; how to go on is printed |
@@ -57,6 +58,16 @@ A delivery begins as `PENDING`, written by the statement that writes its notific
 (`gathering`), later events join it. `SENT (unknown)` is where a hand-over begins, and where it stays if its answer
 never comes: nobody knows whether the message arrived, so it is counted and shown (`hark deliveries --outcome unknown`),
 and not sent again by itself. A message whose reasons all say `at_least_once = true` is.
+"""
+
+
+BACKFILL_STATES_HEAD = """
+# The states of a backfill
+
+It begins as `PLANNING`. The database refuses any move that is not here, and writes each into `backfill_event`.
+
+| from | to | when, and why it is safe |
+|---|---|---|
 """
 
 
@@ -134,7 +145,8 @@ def states_page() -> str:
         f" {arrow.sentence} |"
         for arrow in TRANSITIONS
     ]
-    return f"{STATES_HEAD}{chr(10).join(rows)}\n{STATES_TAIL}"
+    moves = [f"| `{move.from_state}` | `{move.to_state}` | {move.sentence} |" for move in MOVES]
+    return f"{STATES_HEAD}{chr(10).join(rows)}\n{STATES_TAIL}{BACKFILL_STATES_HEAD}{chr(10).join(moves)}\n"
 
 
 def named(state: State, outcome: Result) -> str:

@@ -123,7 +123,7 @@ def test_preferences_are_shown_set_and_reset(desk: Desk) -> None:
     (line,) = [each for each in desk.hark("preferences", "show", "bob").out.splitlines() if "app_shared" in each]
     assert "email*" in line
     assert "daily*" in line
-    assert line.endswith("own channels")
+    assert line.rstrip().endswith("own channels")
     desk.hark("preferences", "set", "bob", "app_shared", "--channels", "none")
     assert desk.ask("select channels -> 'app_shared' from hark.preference") == []
     desk.hark("preferences", "reset", "bob", "app_shared")

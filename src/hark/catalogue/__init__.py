@@ -7,6 +7,7 @@ nearness.py        `narrower` reasons, `auto_subscribe`
 template_sources.py  its words: strings and files, checked as Jinja
 product_sources.py   `feed` and `recheck`: whom of the product to ask
 sql_text.py        whether a query can stand in a larger statement, seen without a database
+backfill_rules.py  `[backfills]`: who must approve, who is told
 mail_settings.py   `[channels.email]`: sender, server, what comes from the environment
 nodes.py           values that know their line, so that faults can name it
 toml_lines.py      TOML with line numbers
@@ -16,6 +17,7 @@ wording.py         how faults show what was written, and did you mean …?
 from __future__ import annotations
 
 from hark.catalogue.model import (
+    Backfills,
     Calendar,
     Catalogue,
     Category,
@@ -36,6 +38,7 @@ from hark.catalogue.reading import load_catalogue
 from hark.catalogue.wording import nearest, no_such
 
 __all__ = [
+    "Backfills",
     "Calendar",
     "Catalogue",
     "Category",

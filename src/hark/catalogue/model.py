@@ -158,6 +158,22 @@ class Calendar:
 
 
 @dataclass(frozen=True, slots=True)
+class Backfills:
+    """What holds for all backfills.
+
+    Attributes:
+        approval_over: how many users one may change without a second person's approval; None: any number.
+        notify_reason, notify_to: the event that is published when one ends or stalls, and to whom; None: none is.
+        webhook: where that is told, too; None: nowhere.
+    """
+
+    approval_over: int | None = None
+    notify_reason: str | None = None
+    notify_to: tuple[str, ...] = ()
+    webhook: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """All that hark.toml declares, checked."""
 
@@ -165,6 +181,7 @@ class Catalogue:
     reasons: Mapping[str, Reason]
     email: Email | None
     calendar: Calendar
+    backfills: Backfills = Backfills()
 
     @property
     def fingerprint(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from hark.catalogue.backfill_rules import BACKFILL_KEYS, NOTIFY_KEYS, read_backfills
 from hark.catalogue.mail_settings import EMAIL_KEYS, read_email
 from hark.catalogue.model import Calendar, Catalogue, Channel, Email, Reason, Windows
 from hark.catalogue.nearness import siblings
@@ -18,7 +19,7 @@ from hark.catalogue.wording import quoted
 from hark.durations import parse_local_time, parse_weekday
 from hark.errors import CatalogueFaults
 
-FILE_SECTIONS = ("user_types", "batching", "calendar", "reasons", "channels", "settings")
+FILE_SECTIONS = ("user_types", "batching", "calendar", "reasons", "channels", "backfills", "settings")
 CALENDAR_KEYS = ("at", "weekday")
 CHANNEL_SECTIONS = ("email",)
 
@@ -34,6 +35,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "reasons.NAME.recheck": SOURCE_KEYS,
     "channels": CHANNEL_SECTIONS,
     "channels.email": EMAIL_KEYS,
+    "backfills": BACKFILL_KEYS,
+    "backfills.notify": NOTIFY_KEYS,
 }
 """Every key of the file, by the table that it stands in; user types and settings go by names of their own."""
 
@@ -69,8 +72,9 @@ def _catalogue(findings: Findings, folder: Path, environment: Mapping[str, str])
     reasons = _reasons(file, around)
     calendar = _calendar(file)
     email = _email(file, reasons, findings, environment)
+    backfills = read_backfills(file.get("backfills"), reasons)
     _settings(file)
-    return Catalogue(user_types, reasons, email, calendar)
+    return Catalogue(user_types, reasons, email, calendar, backfills)
 
 
 def _user_types(file: Table) -> dict[str, str]:

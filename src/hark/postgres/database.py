@@ -18,8 +18,9 @@ from hark.postgres.queries import SCHEMA, Queries, Query
 
 T = TypeVar("T")
 
-_PASSING = ("08", "25006", "40", "53", "55P03", "57", "58")
-"""SQLSTATEs: connection, read-only after a failover, rolled back, out of resources, lock, intervention, system."""
+_PASSING = ("08", "25006", "25P03", "40", "53", "55P03", "57", "58")
+"""SQLSTATEs: connection, read-only after a failover, ended for idling in a transaction, rolled back, out of resources,
+lock, intervention, system."""
 _OF_THE_DATA = ("22", "23", "54")
 """SQLSTATEs: data, constraints, a program limit (a value too long for an index)."""
 

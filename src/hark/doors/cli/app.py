@@ -9,9 +9,21 @@ import typer
 from typer.core import TyperGroup
 
 from hark.doors.cli.exits import ExitCode
-from hark.doors.cli.frame import HAPPENED, START, WHO, AutoMigrate, Call, DatabaseUrl, DataDir, Json, run_call
+from hark.doors.cli.frame import (
+    BACKFILLS,
+    HAPPENED,
+    START,
+    WHO,
+    AutoMigrate,
+    Call,
+    DatabaseUrl,
+    DataDir,
+    Json,
+    run_call,
+)
 from hark.doors.cli.output import Output
 from hark.doors.cli.verbs import (
+    backfill,
     catalogue,
     digests,
     happened,
@@ -24,7 +36,7 @@ from hark.doors.cli.verbs import (
     trials,
 )
 
-_PANELS = (START, HAPPENED, WHO)
+_PANELS = (START, HAPPENED, WHO, BACKFILLS)
 
 
 class _Grouped(TyperGroup):
@@ -53,7 +65,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
     )
     app.callback()(_alone)
-    for verbs in (start, happened, trials, recipients, subscriptions, preferences, digests, catalogue, keys):
+    for verbs in (start, happened, trials, recipients, subscriptions, preferences, digests, catalogue, backfill, keys):
         verbs.add_to(app)
     return app
 

@@ -26,6 +26,7 @@ P = ParamSpec("P")
 START = "start"
 HAPPENED = "what happened"
 WHO = "who and what"
+BACKFILLS = "backfills"
 
 Json = Annotated[bool, typer.Option("--json", help="For programs: one JSON object, or one a line.")]
 DatabaseUrl = Annotated[

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime, timedelta
 from datetime import time as time_of_day
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -26,6 +26,14 @@ class Column(Generic[T]):
     title: str
     cell: Callable[[T], object]
     right: bool = False
+
+
+class Told(Protocol):
+    """What a long work calls with how much is done by now, and whatever else there is to say of it."""
+
+    def __call__(self, done: int, said: str = "") -> None:
+        """Show it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class Output:
         sys.stderr.flush()
 
     @contextmanager
-    def progress(self, doing: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    def progress(self, doing: str, total: int | None = None) -> Iterator[Told]:
         """Show how far a long work is; the block is given what to call with how much is done by now.
 
         A bar with its rate on a terminal; a line now and then elsewhere.
@@ -68,7 +76,7 @@ class Output:
             return
         with _bar() as bar:
             task = bar.add_task(doing, total=total)
-            yield lambda done: bar.update(task, completed=done)
+            yield lambda done, said="": bar.update(task, completed=done, description=f"{doing} {said}".strip())
 
 
 class _PlainProgress:
@@ -78,11 +86,11 @@ class _PlainProgress:
         self._total = "" if total is None else f" of {total:,}"
         self._last = time.monotonic()
 
-    def __call__(self, done: int) -> None:
+    def __call__(self, done: int, said: str = "") -> None:
         if time.monotonic() - self._last < _PLAIN_PERIOD_S:
             return
         self._last = time.monotonic()
-        self._output.note(f"{self._doing}: {done:,}{self._total}")
+        self._output.note(f"{self._doing}: {done:,}{self._total}{f', {said}' if said else ''}")
 
 
 def as_json(value: object) -> str:

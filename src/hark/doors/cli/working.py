@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from hark.backfill.run import Runner
 from hark.batching import ChunkSize, FannedOut
 from hark.catalogue import Catalogue, Channel, Email
 from hark.channels.addresses import parse_mailbox
@@ -165,6 +166,7 @@ async def build_worker(
         pace=Pace(floor=settings.poll_floor, period=settings.poll_period),
         watch=Watch(tally.fanned_out, tally.attempted, tally.planned),
         planner=_planner(session, settings, clock),
+        backfills=Runner(session.database, clock, f"{worker_name()}/backfill", lease=settings.lease),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,6 +44,8 @@ class _Declared:
     group: str
     category: str
     at_least_once: bool
+    narrower: Mapping[str, str]
+    auto_subscribe: Sequence[str]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -150,6 +153,8 @@ def _declared(catalogue: Catalogue) -> list[_Declared]:
             group=reason.group,
             category=str(reason.category),
             at_least_once=reason.at_least_once,
+            narrower={facet.reason: facet.kind for facet in reason.narrower},
+            auto_subscribe=reason.auto_subscribe,
         )
         for reason in catalogue.reasons.values()
     ]

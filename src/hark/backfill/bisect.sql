@@ -1,0 +1,13 @@
+-- name: to_change
+select m.id
+  from hark.backfill_part part
+ cross join lateral unnest(part.members) as m(id)
+ where part.backfill_id = %(backfill)s and part.batch = %(batch)s and part.change is not null
+ order by m.id
+
+-- name: quarantine
+insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, why, at)
+select id, %(backfill)s, %(batch)s, 'quarantined', %(why)s, %(now)s from unnest(%(members)s::text[]) as given(id)
+    on conflict (recipient_id, backfill_id) do update
+       set outcome = excluded.outcome, why = excluded.why, at = excluded.at
+ where backfill_item.outcome <> 'applied'

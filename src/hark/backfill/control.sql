@@ -1,0 +1,73 @@
+-- name: stand
+select id, state::text as state, cohort_id, undoes, created_by, approved_by, to_change, approval_over, hash from hark.backfill where id = %(backfill)s
+
+-- name: alone
+-- Batches hold it shared: it is had when none is under way, and none begins until this transaction ends.
+select pg_advisory_xact_lock(1751216747, (%(backfill)s::bigint %% 2147483647)::int)
+
+-- name: approve
+update hark.backfill
+   set state = 'APPROVED', approved_by = %(who)s, why = '', changed_by = %(who)s, changed_at = %(now)s
+ where id = %(backfill)s and state = 'PLANNED' and created_by <> %(who)s
+returning state::text as state
+
+-- name: apply
+with moved as (
+    update hark.backfill
+       set state = 'APPLYING', why = '', next_at = %(now)s, started_at = coalesce(started_at, %(now)s), ended_at = null,
+           changed_by = %(who)s, changed_at = %(now)s
+     where id = %(backfill)s
+       and (state in ('APPROVED', 'FAILED') and hash is not null
+            or state = 'PLANNED' and (approval_over is null or to_change <= approval_over))
+    returning id, state
+),
+again as (
+    update hark.backfill_batch b
+       set state = 'WAITING', attempt = 0, due_at = %(now)s, why = ''
+      from moved
+     where b.backfill_id = moved.id and b.state = 'FAILED'
+)
+select state::text as state from moved
+
+-- name: pause
+update hark.backfill
+   set state = 'PAUSED', why = '', changed_by = %(who)s, changed_at = %(now)s
+ where id = %(backfill)s and state = 'APPLYING'
+returning state::text as state
+
+-- name: resume
+update hark.backfill
+   set state = 'APPLYING', why = '', next_at = %(now)s, changed_by = %(who)s, changed_at = %(now)s
+ where id = %(backfill)s and state = 'PAUSED'
+returning state::text as state
+
+-- name: cancel
+update hark.backfill
+   set state = 'CANCELED', why = '', ended_at = %(now)s, changed_by = %(who)s, changed_at = %(now)s
+ where id = %(backfill)s and state in ('PLANNING', 'PLANNED', 'APPROVED', 'APPLYING', 'PAUSED', 'FAILED')
+returning state::text as state
+
+-- name: speed
+with changed as (
+    update hark.backfill
+       set rate = %(rate)s, adaptive = %(adaptive)s, opens = %(opens)s, closes = %(closes)s, zone = %(zone)s, next_at = %(now)s
+     where id = %(backfill)s
+    returning id
+)
+insert into hark.backfill_event (backfill_id, at, who, what, detail)
+select id, %(now)s, %(who)s, 'speed', %(said)s from changed
+
+-- name: stop_all
+with turned as (
+    update hark.backfill_switch set stopped = %(stopped)s, who = %(who)s, at = %(now)s where stopped <> %(stopped)s returning stopped
+),
+noted as (
+    insert into hark.backfill_event (backfill_id, at, who, what)
+    select b.id, %(now)s, %(who)s, case when turned.stopped then 'stopped with all' else 'released with all' end
+      from turned cross join hark.backfill b
+     where b.state = 'APPLYING'
+)
+select stopped from turned
+
+-- name: applying
+select id from hark.backfill where state = 'APPLYING' order by id

@@ -1,0 +1,111 @@
+"""What a kind of backfill must say. The engine hands it batches of users, and keeps what it answers.
+
+A kind is one file in `kinds/` with its SQL beside it. All that it needs to plan is in its request, which is stored, so
+that any worker can go on with any run, whatever its own catalogue says by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from psycopg import AsyncConnection
+
+Connection = AsyncConnection[tuple[Any, ...]]
+Json = Mapping[str, Any]
+"""What a kind stores for itself: an object that JSON can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The next users of a cohort, in the order of their ids: `members` at most behind `after`, in batches of `size`."""
+
+    cohort: int
+    after: str
+    size: int
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What becomes of the users of one batch who are alike.
+
+    Attributes:
+        place: which batch of the span they are in, from 0.
+        outcomes: what becomes of each, by subject (for preferences: by reason), in words that counts are kept by.
+        change: what the kind will do with each of them; None: nothing.
+        promise: what will be so of each of them afterwards, for `verify`; None: nothing is promised.
+        members: their ids, sorted.
+    """
+
+    place: int
+    user_type: str | None
+    outcomes: Mapping[str, str]
+    change: Json | None
+    promise: Json | None
+    members: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch to apply or to verify; `only`: of its users just these."""
+
+    backfill: int
+    number: int
+    only: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How many users of a batch were changed as planned, and how many were not because they had drifted."""
+
+    applied: int
+    drifted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Astray:
+    """One user for whom a backfill does not hold; `explained`: the journal, or a later change of theirs, says why."""
+
+    recipient_id: str
+    explained: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What reading a batch again found."""
+
+    compared: int
+    holding: int
+    astray: Sequence[Astray]
+
+
+class Kind(Protocol):
+    """One kind of backfill."""
+
+    @property
+    def name(self) -> str:
+        """As the command line and `hark.backfill.kind` say it."""
+        ...
+
+    async def plan(self, connection: Connection, request: Json, span: Span) -> list[Part]:
+        """What would become of the users of a span. Writes nothing."""
+        ...
+
+    async def plan_undo(self, connection: Connection, undoes: int, span: Span) -> list[Part]:
+        """How to take back what a backfill did to the users of a span, and they have not changed since."""
+        ...
+
+    async def apply(self, connection: Connection, batch: Batch, now: datetime) -> Applied:
+        """Do what the parts of a batch say to whoever still stands as planned, and write the journal of all.
+
+        In the caller's transaction; set-based; a user who drifted is not touched, and journaled as such.
+        """
+        ...
+
+    async def verify(self, connection: Connection, batch: Batch) -> Looked:
+        """Read the users of a batch again."""
+        ...

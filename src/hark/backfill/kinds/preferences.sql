@@ -1,0 +1,137 @@
+-- name: standing
+-- The users of a span, those who are alike together: their type, and what they hold for the reasons that are asked for.
+-- What cannot be a choice (no array of up to three texts) is all one: null.
+select s.place, r.user_type, p.recipient_id is not null as has_row, mine.held, array_agg(s.recipient_id order by s.recipient_id) as members
+  from spanned s
+  left join hark.recipient r on r.id = s.recipient_id
+  left join hark.preference p on p.recipient_id = s.recipient_id
+ cross join lateral (
+    select coalesce(jsonb_object_agg(asked.reason,
+                                     case when jsonb_typeof(choice.value) = 'array'
+                                           and jsonb_array_length(choice.value) <= 3
+                                           and not jsonb_path_exists(choice.value, 'strict $[*] ? (@.type() <> "string")')
+                                          then choice.value else 'null' end), '{}') as held
+      from unnest(%(reasons)s::text[]) as asked(reason)
+     cross join lateral (select p.channels -> asked.reason as value) choice
+     where choice.value is not null
+ ) mine
+ group by s.place, r.user_type, has_row, mine.held
+ order by s.place, min(s.recipient_id)
+
+-- name: journaled
+-- The users of a span that a backfill changed, those who are alike together: what it changed, and the reasons for which
+-- that stands as it was left.
+select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.after,
+       coalesce(p.channels = i.after and p.frequencies = '{}', false) as nothing_else, left_alone.reasons as standing,
+       array_agg(s.recipient_id order by s.recipient_id) as members
+  from spanned s
+  join hark.backfill_item i on i.recipient_id = s.recipient_id and i.backfill_id = %(undoes)s and i.outcome = 'applied'
+  left join hark.recipient r on r.id = s.recipient_id
+  left join hark.preference p on p.recipient_id = s.recipient_id
+ cross join lateral (
+    select array_agg(reason order by reason) as reasons
+      from (select jsonb_object_keys(i.before) union select jsonb_object_keys(i.after)) touched(reason)
+     where p.channels -> reason is not distinct from i.after -> reason
+ ) left_alone
+ group by s.place, r.user_type, has_row, i.before, i.after, nothing_else, left_alone.reasons
+ order by s.place, min(s.recipient_id)
+
+-- name: apply
+-- One statement: under the row's lock, who still holds what the plan saw gets what it said; all of it is journaled.
+-- A change that commits meanwhile makes Postgres look at the row again, and the guard with it: it is never overwritten.
+with part as materialized (
+    select number, members, change ->> 'user_type' as user_type,
+           nullif(change -> 'before', 'null') as before, nullif(change -> 'after', 'null') as after
+      from hark.backfill_part
+     where backfill_id = %(backfill)s and batch = %(batch)s and change is not null
+),
+terms as materialized (
+    select part.*,
+           array(select key from jsonb_object_keys(after) key where not coalesce(before, '{}') ? key) as absent,
+           array(select key from jsonb_object_keys(before) key where not coalesce(after, '{}') ? key) as dropped
+      from part
+),
+member as materialized (
+    select m.id, t.before, t.after, t.absent, t.dropped, t.user_type, r.user_type as type_now,
+           t.user_type is null or t.user_type is not distinct from r.user_type as same_type
+      from terms t
+     cross join lateral unnest(t.members) as m(id)
+      left join hark.recipient r on r.id = m.id
+     where %(only)s::text[] is null or m.id = any (%(only)s::text[])
+     order by m.id
+),
+changed as (
+    update hark.preference p
+       set channels = (p.channels - m.dropped) || m.after, updated_at = %(now)s
+      from member m
+     where p.recipient_id = m.id and m.same_type and m.before is not null and m.after is not null
+       and p.channels || m.before = p.channels and not p.channels ?| m.absent
+    returning p.recipient_id
+),
+created as (
+    insert into hark.preference (recipient_id, channels, updated_at)
+    select id, after, %(now)s from member where before is null and same_type
+        on conflict (recipient_id) do nothing
+    returning recipient_id
+),
+removed as (
+    delete from hark.preference p
+     using member m
+     where p.recipient_id = m.id and m.after is null and p.channels = m.before and p.frequencies = '{}'
+    returning p.recipient_id
+),
+done as (
+    select recipient_id from changed union all select recipient_id from created union all select recipient_id from removed
+),
+journal as (
+    insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, before, after, why, at)
+    select id, %(backfill)s, %(batch)s, case when done then 'applied' else 'drifted' end::hark.backfill_outcome, before, after,
+           case when done then null
+                when not same_type then 'is of type ' || coalesce(type_now, 'none (unknown)') || ' now, was of ' || user_type
+                when before is null then 'has preferences of their own now'
+                when not exists (select from hark.preference p where p.recipient_id = id) then 'has no preferences any more'
+                else 'chose otherwise since the plan' end,
+           %(now)s
+      from (select m.*, m.id in (select recipient_id from done) as done from member m) judged
+    returning outcome
+)
+select count(*) filter (where outcome = 'applied')::int as applied, count(*) filter (where outcome = 'drifted')::int as drifted
+  from journal
+
+-- name: verify
+-- Each user of a batch to whom something was promised: does it hold, and if not, does the journal or a later change say why?
+with member as materialized (
+    select m.id, part.change is not null as to_change, part.promise,
+           nullif(part.promise -> 'exactly', 'null') as exactly, part.promise -> 'at_least' as at_least,
+           array(select jsonb_array_elements_text(part.promise -> 'without')) as without
+      from hark.backfill_part part
+     cross join lateral unnest(part.members) as m(id)
+     where part.backfill_id = %(backfill)s and part.batch = %(batch)s and part.promise is not null
+),
+looked as (
+    select m.id, m.to_change, i.outcome, i.why, i.at, p.updated_at, p.recipient_id is not null as has_row, p.channels,
+           case when m.promise ? 'at_least' then coalesce(p.channels @> m.at_least, false)
+                when m.exactly is null then p.recipient_id is null
+                else coalesce(p.channels || m.exactly = p.channels and not p.channels ?| m.without, false) end as holds
+      from member m
+      left join hark.preference p on p.recipient_id = m.id
+      left join hark.backfill_item i on i.recipient_id = m.id and i.backfill_id = %(backfill)s
+),
+said as (
+    select looked.*, b.created_at,
+           case when outcome = 'drifted' then 'drifted: ' || why
+                when outcome = 'quarantined' then 'quarantined: ' || why
+                when to_change and outcome is null then 'was not applied'
+                when not has_row then 'has no preferences any more'
+                when updated_at > coalesce(at, b.created_at) then 'chose otherwise since'
+                else 'does not hold, and nothing has changed it since' end as reason,
+           coalesce(outcome = 'drifted'
+                    or (outcome = 'applied' or not to_change) and (not has_row or updated_at > coalesce(at, b.created_at)), false) as explained
+      from looked
+     cross join (select created_at from hark.backfill where id = %(backfill)s) b
+)
+select count(*)::int as compared, (count(*) filter (where holds))::int as holding,
+       coalesce(array_agg(id order by id) filter (where not holds), '{}') as recipients,
+       coalesce(array_agg(explained order by id) filter (where not holds), '{}') as explained,
+       coalesce(array_agg(reason order by id) filter (where not holds), '{}') as whys
+  from said

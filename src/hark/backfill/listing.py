@@ -1,0 +1,229 @@
+"""What people ask to see of backfills; the command line and the API share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from hark.backfill.control import Stand, stand
+from hark.backfill.states import State
+from hark.postgres.database import Database
+from hark.postgres.queries import Queries
+
+_SQL = Queries.beside(__file__)
+
+_NEWEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One backfill as lists show it."""
+
+    id: int
+    kind: str
+    state: str
+    undoes: int | None
+    members: int
+    to_change: int
+    created_by: str
+    created_at: datetime
+    changed_at: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many users of a type get which outcome, for one subject (for preferences: a reason)."""
+
+    subject: str
+    user_type: str | None
+    outcome: str
+    users: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One user as an example of many alike: what they hold, and what they will hold."""
+
+    recipient_id: str
+    user_type: str | None
+    outcomes: dict[str, str]
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How far a run is.
+
+    Attributes:
+        done: users of the cohort whose batches are done, of `members`.
+        took: how long batches were worked at, all workers together.
+        last_at: when the last batch was done.
+    """
+
+    batches: int
+    batches_done: int
+    batches_failed: int
+    members: int
+    done: int
+    to_change: int
+    applied: int
+    drifted: int
+    quarantined: int
+    took: timedelta
+    last_at: datetime | None
+
+    @property
+    def left(self) -> int:
+        """Users still to be changed."""
+        return self.to_change - self.applied - self.drifted - self.quarantined
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """Seconds waited, all workers together, for one thing."""
+
+    why: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One line of the audit log."""
+
+    at: datetime
+    who: str
+    what: str
+    from_state: str | None
+    to_state: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a plan will cost, by its rehearsal: seconds from `low` to `high`, bytes, rows locked at once, how long."""
+
+    low: float
+    high: float
+    wal_bytes: int
+    rows_locked: int
+    locked_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What was asked for, and how it stands."""
+
+    id: int
+    kind: str
+    state: str
+    undoes: int | None
+    undone_by: list[int]
+    request: dict[str, Any]
+    cohort_id: int
+    batch_size: int
+    rate: float | None
+    adaptive: bool
+    window: str | None
+    approval_over: int | None
+    hash: str | None
+    rehearsal: dict[str, Any] | None
+    created_by: str
+    created_at: datetime
+    approved_by: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    compared: int | None
+    holding: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """All that there is to see of one backfill."""
+
+    head: Head
+    totals: Totals
+    counts: list[Count]
+    samples: list[Sample]
+    estimate: Estimate | None
+    waited: list[Waited]
+    events: list[Happened]
+    needs_approval: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One user of the plan, with what becomes of them."""
+
+    recipient_id: str
+    user_type: str | None
+    outcomes: dict[str, str]
+
+
+async def backfills(database: Database, *, before: int = _NEWEST, limit: int = 50) -> list[Line]:
+    """One page of them, newest first."""
+    return await database.fetch(_SQL["backfills"], Line, {"before": before, "limit": limit})
+
+
+async def show(database: Database, backfill: int, *, samples: int = 10, events: int = 20) -> Shown:
+    """One backfill with its plan, how far it is, what it waited for and who did what.
+
+    Raises:
+        BadInput: there is none of that number.
+    """
+    found = await stand(database, backfill)
+    given = {"backfill": backfill, "samples": samples, "events": events}
+    head = await database.one(_SQL["head"], Head, given)
+    seen = await totals(database, backfill)
+    return Shown(
+        head,
+        seen,
+        await counts(database, backfill),
+        await database.fetch(_SQL["samples"], Sample, given),
+        _estimate(head, seen),
+        await database.fetch(_SQL["waited"], Waited, given),
+        await database.fetch(_SQL["events"], Happened, given),
+        needs_approval(found),
+    )
+
+
+def needs_approval(found: Stand) -> bool:
+    """Whether it waits for a second person."""
+    return found.state is State.PLANNED and found.needs_approval
+
+
+async def totals(database: Database, backfill: int) -> Totals:
+    """How far it is: cheap enough to be asked every second."""
+    return await database.one(_SQL["totals"], Totals, {"backfill": backfill})
+
+
+async def counts(database: Database, backfill: int) -> list[Count]:
+    """How many users of which type get which outcome."""
+    return await database.fetch(_SQL["counts"], Count, {"backfill": backfill})
+
+
+async def members(
+    database: Database, backfill: int, outcome: str, *, after: str = "", limit: int = 100
+) -> list[Member]:
+    """One page of the users with an outcome, for any subject: whom the plan finds malformed, for instance."""
+    given = {"backfill": backfill, "outcome": outcome, "after": after, "limit": limit}
+    return await database.fetch(_SQL["members"], Member, given)
+
+
+def _estimate(head: Head, seen: Totals) -> Estimate | None:
+    """Alone on a calm database a run takes what its batches take; a shared one may bear half of that."""
+    if not head.rehearsal or not head.rehearsal["users"]:
+        return None
+    times = seen.left / head.rehearsal["users"]
+    seconds = times * head.rehearsal["seconds"]
+    paced = seen.left / head.rate if head.rate else 0.0
+    return Estimate(
+        round(max(seconds / 2, paced), 1),
+        round(max(seconds * 2, paced), 1),
+        round(times * head.rehearsal["wal_bytes"]),
+        head.rehearsal["users"],
+        head.rehearsal["seconds"],
+    )

@@ -1,0 +1,214 @@
+"""From words to a backfill that is to be planned, and from a plan to one that is applied: what all doors share.
+
+All that is wrong with the words is told at once, before anything is read or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from hark.backfill import control
+from hark.backfill.cohort import (
+    Cohort,
+    CohortWords,
+    FileReach,
+    Staged,
+    cohort_from_environment,
+    cohort_of,
+    stage,
+    unchanged,
+)
+from hark.backfill.kinds.preferences import PREFERENCES, PreferenceRequest, read_preferences
+from hark.backfill.plan import create
+from hark.backfill.request import (
+    BATCH_SIZE,
+    Notify,
+    Order,
+    Pace,
+    Reading,
+    check_batch_size,
+    check_rate,
+    check_who,
+    names,
+)
+from hark.backfill.states import State
+from hark.backfill.windows import parse_window
+from hark.catalogue import Backfills, Catalogue
+from hark.catalogue.wording import quoted
+from hark.errors import BadInput
+from hark.postgres.database import Database
+
+VARIABLES = ("PREFERENCE_NAME", "CHANNELS", "USER_TYPES", "BATCH_SIZE", "DRY_RUN")
+"""The variables of the task that Hark takes the place of, beside those of its cohort."""
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferenceWords:
+    """What somebody says who wants preferences changed. `cohort`: all of the user types, unless it says whom."""
+
+    reasons: Sequence[str] = ()
+    channels: Sequence[str] = ()
+    user_types: Sequence[str] = ()
+    cohort: CohortWords = field(default_factory=CohortWords)
+    create_rows: bool = False
+    batch_size: int | None = None
+    rate: float | None = None
+    adaptive: bool = True
+    window: str | None = None
+    apply: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A backfill that is to be planned, the cohort that was staged for it, and whether it is to be applied at once."""
+
+    backfill: int
+    staged: Staged
+    apply: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The words, understood."""
+
+    asked: PreferenceRequest
+    cohort: Cohort
+    pace: Pace
+    batch_size: int
+    apply: bool
+
+
+async def order_preferences(
+    database: Database,
+    catalogue: Catalogue,
+    words: PreferenceWords,
+    *,
+    who: str,
+    now: datetime,
+    reach: FileReach,
+    environment: Mapping[str, str] | None = None,
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> Ordered:
+    """Stage the cohort and write down what is asked for; then it is to be planned.
+
+    Args:
+        environment: where the old task's variables are looked for, each for words that are not given; None: nowhere.
+        reach: from where the cohort's files may be read.
+        progress: told how many rows of the cohort's files were read.
+
+    Raises:
+        BadInput: all that is wrong with the words; or what `cohort.stage` refuses.
+    """
+    read = _read(catalogue, words, check_who(who), environment or {})
+    staged = await stage(
+        database, read.cohort, user_types=read.asked.user_types, now=now, reach=reach, progress=progress
+    )
+    rules = catalogue.backfills
+    order = Order(
+        PREFERENCES.name,
+        read.asked.to_json(),
+        staged.cohort_id,
+        who,
+        read.batch_size,
+        read.pace,
+        rules.approval_over,
+        notify_of(rules),
+    )
+    return Ordered(await create(database, order, now), staged, read.apply)
+
+
+async def apply_plan(
+    database: Database, backfill: int, *, who: str, now: datetime, reach: FileReach, plan_hash: str | None = None
+) -> control.Stand:
+    """`control.apply`, if the lists that the plan was made from are still the same.
+
+    Raises:
+        BadInput: they are not, or what `control.apply` refuses.
+    """
+    found = await control.stand(database, backfill)
+    if found.state in (State.PLANNED, State.APPROVED) and found.undoes is None:
+        await unchanged(database, found.cohort_id, reach=reach)
+    return await control.apply(database, backfill, who=who, now=now, plan_hash=plan_hash)
+
+
+def notify_of(rules: Backfills) -> Notify | None:
+    """Whom the catalogue wants told of a backfill's end."""
+    return None if rules.notify_reason is None else Notify(rules.notify_reason, rules.notify_to)
+
+
+def read_pace(rate: float | None, *, adaptive: bool, window: str | None) -> Pace:
+    """How fast and when.
+
+    Raises:
+        BadInput: all that is wrong with it.
+    """
+    reading = Reading()
+    reading.take(lambda: check_rate(rate))
+    hours = reading.take(lambda: parse_window(window)) if window else None
+    reading.end()
+    return Pace(rate, adaptive, hours)
+
+
+def _read(catalogue: Catalogue, words: PreferenceWords, _who: str, environment: Mapping[str, str]) -> _Read:
+    reading = Reading()
+    said = _with_variables(words, environment)
+    asked = reading.take(
+        lambda: read_preferences(
+            catalogue,
+            reasons=said.reasons,
+            channels=said.channels,
+            user_types=said.user_types,
+            create_rows=said.create_rows,
+        )
+    )
+    cohort = reading.take(lambda: _cohort(said.cohort, environment))
+    pace = reading.take(lambda: read_pace(said.rate, adaptive=said.adaptive, window=said.window))
+    size = reading.take(lambda: check_batch_size(_size(said.batch_size, environment)))
+    apply = reading.take(lambda: said.apply or not _dry_run(environment))
+    reading.end()
+    assert asked is not None and cohort is not None and pace is not None and size is not None
+    return _Read(asked, cohort, pace, size, bool(apply))
+
+
+def _with_variables(words: PreferenceWords, environment: Mapping[str, str]) -> PreferenceWords:
+    return replace(
+        words,
+        reasons=words.reasons or names(environment.get("PREFERENCE_NAME")),
+        channels=words.channels or names(environment.get("CHANNELS")),
+        user_types=words.user_types or names(environment.get("USER_TYPES")),
+    )
+
+
+def _cohort(words: CohortWords, environment: Mapping[str, str]) -> Cohort:
+    if words != CohortWords(column=words.column, format=words.format):
+        return cohort_of(_somebody(words))
+    named = cohort_from_environment(environment)
+    return named if named is not None else cohort_of(replace(words, everyone=True))
+
+
+def _somebody(words: CohortWords) -> CohortWords:
+    """Who only says whom not means all the others."""
+    named = words.everyone or words.ids or words.files or words.urls or words.segments
+    return words if named else replace(words, everyone=True)
+
+
+def _size(given: int | None, environment: Mapping[str, str]) -> int:
+    if given is not None:
+        return given
+    text = environment.get("BATCH_SIZE", "").strip()
+    if not text:
+        return BATCH_SIZE
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise BadInput(f"BATCH_SIZE: {quoted(text)} is not a whole number; write {BATCH_SIZE}")
+    return int(text)
+
+
+def _dry_run(environment: Mapping[str, str]) -> bool:
+    text = environment.get("DRY_RUN", "true").strip().lower()
+    if text not in (*_TRUE, *_FALSE):
+        raise BadInput(f"DRY_RUN: {quoted(text)} is neither true nor false; write true or false")
+    return text in _TRUE

@@ -1,0 +1,19 @@
+-- name: probe
+-- What a product's own call costs, about: a look at the newest event by its key.
+select count(*) as count from (select id from hark.event order by id desc limit 1) newest
+
+-- name: replica_lag
+-- Who may not see the replicas sees their rows without their states.
+select coalesce(max(extract(epoch from replay_lag)), 0)::float8 as seconds, count(*) filter (where state is null) as hidden
+  from pg_stat_replication
+
+-- name: lock_waits
+select count(*) as count from pg_locks where not granted and locktype <> 'advisory'
+
+-- name: live
+select (select count(*) from (select from hark.delivery
+                               where state = 'PENDING' and channel in ('email', 'push') and due_at <= %(before)s
+                               limit %(bound)s) due)
+       + (select count(*) from (select from hark.event
+                                 where fanned_out_at is null and published_at <= %(before)s
+                                 limit %(bound)s) waiting) as count

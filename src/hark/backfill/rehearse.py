@@ -1,0 +1,58 @@
+"""What a plan will cost: one of its batches applied for real, in a transaction that is rolled back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from hark.backfill.bisect import apply_whole_or_in_halves
+from hark.backfill.kind import Batch
+from hark.backfill.kinds import KINDS
+from hark.postgres.database import Database, fetch
+from hark.postgres.queries import Queries
+
+_SQL = Queries.beside(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What one batch took.
+
+    Attributes:
+        users: how many it changes.
+        seconds: from its first statement to where it would have been committed: how long its rows are locked.
+        wal_bytes: what the server wrote to its log meanwhile; whatever else it did meanwhile included.
+    """
+
+    users: int
+    seconds: float
+    wal_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Fullest:
+    kind: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Wal:
+    bytes: int
+
+
+async def rehearse(database: Database, backfill: int, now: datetime) -> Rehearsal | None:
+    """Apply the fullest batch and take it back at once; kept with the plan. None: there is nothing to apply."""
+    found = await database.fetch(_SQL["fullest"], _Fullest, {"backfill": backfill})
+    if not found:
+        return None
+    async with database.connection() as connection, connection.transaction(force_rollback=True):
+        begun = time.perf_counter()
+        (before,) = await fetch(connection, _SQL["wal"], _Wal)
+        tally = await apply_whole_or_in_halves(connection, KINDS[found[0].kind], Batch(backfill, found[0].number), now)
+        (after,) = await fetch(connection, _SQL["wal"], _Wal)
+        seen = Rehearsal(tally.users, round(time.perf_counter() - begun, 4), after.bytes - before.bytes)
+    await database.execute(_SQL["keep"], {"backfill": backfill, "rehearsal": Jsonb(asdict(seen))})
+    return seen

@@ -1,0 +1,126 @@
+"""What an operator asks for: a kind's request over a staged cohort, at a pace, in a window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from hark.backfill.kind import Json
+from hark.backfill.windows import Window
+from hark.errors import BadInput
+
+T = TypeVar("T")
+
+BATCH_SIZE = 500
+LARGEST_BATCH = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Whom to tell when a run ends or stalls: an event of this reason is published to them."""
+
+    reason: str
+    to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast.
+
+    Attributes:
+        rate: users a second, of all workers together; None: as many as the database bears.
+        adaptive: give way to live work, and to a database that grows slow.
+        window: the hours to work in; None: any.
+    """
+
+    rate: float | None = None
+    adaptive: bool = True
+    window: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A backfill to plan.
+
+    Attributes:
+        kind: its name, as in `hark.backfill.kinds.KINDS`.
+        request: what that kind needs to know, as it is stored.
+        cohort: the staged cohort's id.
+        who: who asks for it, for the audit log.
+        approval_over: how many users may be changed without a second person; None: any number.
+        notify: whom to tell of its end; None: nobody.
+        undoes: the backfill that it takes back.
+    """
+
+    kind: str
+    request: Json
+    cohort: int
+    who: str
+    batch_size: int = BATCH_SIZE
+    pace: Pace = field(default_factory=Pace)
+    approval_over: int | None = None
+    notify: Notify | None = None
+    undoes: int | None = None
+
+
+def check_batch_size(size: int) -> int:
+    """A size that a batch may have.
+
+    Raises:
+        BadInput: it is not from 1 to `LARGEST_BATCH`.
+    """
+    if not 1 <= size <= LARGEST_BATCH:
+        raise BadInput(f"--batch-size: {size} is not from 1 to {LARGEST_BATCH:,}; write {BATCH_SIZE}")
+    return size
+
+
+def check_rate(rate: float | None) -> float | None:
+    """A rate that a run may have, in users a second.
+
+    Raises:
+        BadInput: it is not more than nothing, or more than can be said.
+    """
+    if rate is not None and not 0.001 <= rate <= 10_000_000:
+        raise BadInput(f"--rate: {rate:g} is not from 0.001 to 10,000,000 users a second; to stop, pause")
+    return rate
+
+
+def check_who(who: str) -> str:
+    """A name for the audit log.
+
+    Raises:
+        BadInput: it is empty, too long or not printable.
+    """
+    if not who.strip() or len(who) > 200 or not who.isprintable():
+        raise BadInput("who does this? write a name of up to 200 printable characters (--as NAME)")
+    return who
+
+
+@dataclass(slots=True)
+class Reading:
+    """Reads several things and keeps all that is wrong with any, so that it is told at once."""
+
+    faults: list[str] = field(default_factory=list)
+
+    def take(self, read: Callable[[], T]) -> T | None:
+        """What `read` gives; None where it refused, which is kept."""
+        try:
+            return read()
+        except BadInput as refusal:
+            self.faults.append(str(refusal))
+            return None
+
+    def end(self) -> None:
+        """Nothing more is read.
+
+        Raises:
+            BadInput: all that was wrong.
+        """
+        if self.faults:
+            raise BadInput("\n".join(self.faults))
+
+
+def names(text: str | None) -> Sequence[str]:
+    """Names with commas between them, as on the command line and in variables."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]

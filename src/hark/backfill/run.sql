@@ -1,0 +1,102 @@
+-- name: standing
+select b.id, b.kind, b.state::text as state, b.batch_size, b.rate, b.adaptive, b.opens, b.closes, b.zone, b.next_at, s.stopped
+  from hark.backfill b cross join hark.backfill_switch s
+ where b.id = %(backfill)s
+
+-- name: active
+select id from hark.backfill where state in ('PLANNING', 'APPLYING') order by id
+
+-- name: claim
+-- A claim that a crash of the server undoes did no harm: nothing was done under it. So its commit need not wait for the disk.
+with next as (
+    select b.backfill_id, b.number
+      from hark.backfill_batch b
+     where b.backfill_id = %(backfill)s and b.state in ('WAITING', 'CLAIMED')
+       and coalesce(b.lease_until, b.due_at) <= %(now)s and b.attempt < %(max_attempts)s
+       and exists (select from hark.backfill r where r.id = %(backfill)s and r.state = 'APPLYING')
+       and not exists (select from hark.backfill_switch where stopped)
+       and set_config('synchronous_commit', 'off', true) is not null
+     order by b.number
+     limit 1
+       for update of b skip locked
+)
+update hark.backfill_batch b
+   set state = 'CLAIMED', attempt = b.attempt + 1, lease_until = %(lease_until)s, worker = %(worker)s, changed_at = %(now)s
+  from next
+ where b.backfill_id = next.backfill_id and b.number = next.number
+returning b.number, b.attempt, b.retried
+
+-- name: claim_paced
+-- The same at a rate that all workers share: each claim moves on when the next may be. Time that was not used is not saved up.
+with paced as (
+    update hark.backfill r
+       set next_at = greatest(r.next_at, %(now)s) + make_interval(secs => r.batch_size / r.rate)
+     where r.id = %(backfill)s and r.state = 'APPLYING' and r.rate is not null and r.next_at <= %(now)s
+       and not exists (select from hark.backfill_switch where stopped)
+    returning r.id
+),
+next as (
+    select b.backfill_id, b.number
+      from hark.backfill_batch b
+     where b.backfill_id = (select id from paced) and b.state in ('WAITING', 'CLAIMED')
+       and coalesce(b.lease_until, b.due_at) <= %(now)s and b.attempt < %(max_attempts)s
+     order by b.number
+     limit 1
+       for update of b skip locked
+)
+update hark.backfill_batch b
+   set state = 'CLAIMED', attempt = b.attempt + 1, lease_until = %(lease_until)s, worker = %(worker)s, changed_at = %(now)s
+  from next
+ where b.backfill_id = next.backfill_id and b.number = next.number
+returning b.number, b.attempt, b.retried
+
+-- name: begin
+-- A worker that stands still inside its transaction is ended by the server, and what it held is free again.
+select set_config('idle_in_transaction_session_timeout', %(idle)s, true),
+       pg_advisory_xact_lock_shared(1751216747, (%(backfill)s::bigint %% 2147483647)::int)
+
+-- name: fence
+select b.number
+  from hark.backfill_batch b
+  join hark.backfill r on r.id = b.backfill_id
+ where b.backfill_id = %(backfill)s and b.number = %(number)s
+   and b.state = 'CLAIMED' and b.attempt = %(attempt)s and b.worker = %(worker)s
+   and r.state = 'APPLYING' and not exists (select from hark.backfill_switch where stopped)
+   for update of b
+
+-- name: settle
+update hark.backfill_batch
+   set state = 'DONE', lease_until = null, retried = null, applied = applied + %(applied)s, drifted = drifted + %(drifted)s,
+       quarantined = quarantined + %(quarantined)s, took = took + %(took)s, waited = waited || %(waited)s,
+       changed_at = %(now)s, why = ''
+ where backfill_id = %(backfill)s and number = %(number)s and state = 'CLAIMED' and attempt = %(attempt)s and worker = %(worker)s
+
+-- name: put_back
+update hark.backfill_batch
+   set state = 'WAITING', lease_until = null, due_at = %(due_at)s, why = %(why)s
+ where backfill_id = %(backfill)s and number = %(number)s and state = 'CLAIMED' and attempt = %(attempt)s and worker = %(worker)s
+
+-- name: give_up
+update hark.backfill_batch
+   set state = 'FAILED', lease_until = null, changed_at = %(now)s,
+       why = 'its attempts are used up (' || attempt || ')' || case when why <> '' then ': ' || why else '' end
+ where backfill_id = %(backfill)s and state in ('WAITING', 'CLAIMED') and attempt >= %(max_attempts)s
+   and coalesce(lease_until, due_at) <= %(now)s
+
+-- name: open
+select count(*)::int as batches,
+       case when count(*) filter (where state = 'CLAIMED') = 0 then min(due_at) end as retry_at, min(lease_until) as lease_until
+  from hark.backfill_batch
+ where backfill_id = %(backfill)s and state in ('WAITING', 'CLAIMED')
+
+-- name: finish
+-- Guarded by the state: a cancel that came first stays, and one that comes later is refused.
+update hark.backfill b
+   set state = case when exists (select from hark.backfill_batch f where f.backfill_id = b.id and f.state = 'FAILED')
+                    then 'FAILED' else 'APPLIED' end::hark.backfill_state,
+       why = case when exists (select from hark.backfill_batch f where f.backfill_id = b.id and f.state = 'FAILED')
+                  then 'a batch used up its attempts; hark backfill failures says which' else '' end,
+       ended_at = %(now)s, changed_at = %(now)s, changed_by = %(who)s
+ where b.id = %(backfill)s and b.state = 'APPLYING'
+   and not exists (select from hark.backfill_batch o where o.backfill_id = b.id and o.state in ('WAITING', 'CLAIMED'))
+returning b.state::text as state

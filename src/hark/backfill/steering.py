@@ -1,0 +1,118 @@
+"""What stands in the way of the next batch, until when, and for how long what stood there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, time, timedelta
+
+from hark.backfill.probes import Probes
+from hark.backfill.states import State
+from hark.backfill.throttle import Limits, Readings, Throttle, Why, next_throttle
+from hark.backfill.windows import Window
+
+READ_EVERY = timedelta(seconds=1)
+_LOOK_AGAIN = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A run as a worker finds it; `stopped`: the stop-all switch."""
+
+    id: int
+    kind: str
+    state: State
+    batch_size: int
+    rate: float | None
+    adaptive: bool
+    opens: time | None
+    closes: time | None
+    zone: str
+    next_at: datetime
+    stopped: bool
+
+    @property
+    def window(self) -> Window | None:
+        """The hours to work in."""
+        return None if self.opens is None or self.closes is None else Window(self.opens, self.closes, self.zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why the next batch does not begin, and when to look again."""
+
+    why: Why
+    until: datetime
+
+
+@dataclass(slots=True)
+class Steering:
+    """One worker's sense of how fast it may go on one run. Each wait is accounted to what it was for."""
+
+    probes: Probes
+    limits: Limits = field(default_factory=Limits)
+    throttle: Throttle = field(default_factory=Throttle)
+    _read_at: datetime | None = None
+    _rest_until: datetime | None = None
+    _statement: timedelta | None = None
+    _waiting: tuple[Why, datetime] | None = None
+    _waited: defaultdict[Why, float] = field(default_factory=lambda: defaultdict(float))
+
+    async def obstacle(self, run: Standing, now: datetime) -> Obstacle | None:
+        """What stands in the way of a batch; None: begin."""
+        found = _closed(run, now) or await self._throttled(run, now) or self._ahead_of_rate(run, now)
+        self.wait_for(found, now)
+        return found
+
+    def wait_for(self, obstacle: Obstacle | None, now: datetime) -> None:
+        """From now on this is what is waited for; what was until now is accounted."""
+        if self._waiting is not None:
+            why, since = self._waiting
+            self._waited[why] += max(0.0, (now - since).total_seconds())
+        self._waiting = None if obstacle is None else (obstacle.why, now)
+
+    def worked(self, took: timedelta, users: int, now: datetime) -> None:
+        """A batch of so many users is done."""
+        if users:
+            self._statement = took / users
+        if self.throttle.rest:
+            self._rest_until = now + took * self.throttle.rest
+
+    def accounted(self) -> Mapping[str, float]:
+        """The seconds waited since this was asked last, by what for."""
+        waited = {str(why): round(seconds, 3) for why, seconds in self._waited.items() if seconds >= 0.001}
+        self._waited.clear()
+        return waited
+
+    async def _throttled(self, run: Standing, now: datetime) -> Obstacle | None:
+        if not run.adaptive:
+            return None
+        if self._read_at is None or now - self._read_at >= READ_EVERY:
+            await self._read(now)
+        if self.throttle.hold and self.throttle.why is not None:
+            return Obstacle(self.throttle.why, now + READ_EVERY)
+        if self._rest_until is not None and now < self._rest_until and self.throttle.rest:
+            return Obstacle(self.throttle.why or Why.PROBE, min(self._rest_until, now + READ_EVERY))
+        return None
+
+    async def _read(self, now: datetime) -> None:
+        seen = await self.probes.read(now)
+        statement, self._statement = self._statement, None
+        self.throttle = next_throttle(self.throttle, _with_statement(seen, statement), self.limits)
+        self._read_at = now
+
+    def _ahead_of_rate(self, run: Standing, now: datetime) -> Obstacle | None:
+        return Obstacle(Why.RATE, run.next_at) if run.rate is not None and run.next_at > now else None
+
+
+def _closed(run: Standing, now: datetime) -> Obstacle | None:
+    if run.stopped:
+        return Obstacle(Why.STOPPED, now + _LOOK_AGAIN)
+    if run.window is not None and not run.window.is_open(now):
+        return Obstacle(Why.WINDOW, run.window.next_open(now))
+    return None
+
+
+def _with_statement(seen: Readings, statement: timedelta | None) -> Readings:
+    return replace(seen, statement=statement)

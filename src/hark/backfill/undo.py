@@ -1,0 +1,69 @@
+"""Undo: a backfill of its own that takes back what another one did and nobody has changed since.
+
+It is planned over the same cohort from the other's journal, applied, verified and, if need be, undone like any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from hark.backfill import control
+from hark.backfill.plan import create
+from hark.backfill.request import Notify, Order, Pace, check_who
+from hark.backfill.states import UNDOABLE
+from hark.errors import BadInput
+from hark.postgres.database import Database
+from hark.postgres.queries import Queries
+
+_SQL = Queries.beside(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    kind: str
+    request: dict[str, Any]
+    cohort_id: int
+    batch_size: int
+    notify: dict[str, Any] | None
+    journaled: bool
+
+
+async def undo(
+    database: Database,
+    backfill: int,
+    *,
+    who: str,
+    now: datetime,
+    pace: Pace | None = None,
+    approval_over: int | None = None,
+) -> int:
+    """Ask for a backfill to be taken back; the id of the one that does it, which is to be planned and applied.
+
+    Args:
+        pace: as fast as the database bears, if none is given.
+        approval_over: how many users may be changed without a second person; None: any number.
+
+    Raises:
+        BadInput: it goes on, or it changed nothing.
+    """
+    found = await control.stand(database, backfill)
+    if found.state not in UNDOABLE:
+        raise BadInput(f"backfill {backfill} is {found.state}; pause or cancel it first, or let it end")
+    done = await database.one(_SQL["done"], _Done, {"backfill": backfill})
+    if not done.journaled:
+        raise BadInput(f"backfill {backfill} changed nothing, so there is nothing to undo")
+    notify = Notify(done.notify["reason"], tuple(done.notify["to"])) if done.notify else None
+    order = Order(
+        done.kind,
+        done.request,
+        done.cohort_id,
+        check_who(who),
+        done.batch_size,
+        pace or Pace(),
+        approval_over,
+        notify,
+        backfill,
+    )
+    return await create(database, order, now)

@@ -1,0 +1,136 @@
+"""Verify: read the cohort again. How many were compared, how many hold, and each that does not, with why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from hark.backfill import control
+from hark.backfill.kind import Astray, Batch
+from hark.backfill.kinds import KINDS
+from hark.backfill.request import check_who
+from hark.backfill.states import State
+from hark.errors import BadInput
+from hark.postgres.database import Database
+from hark.postgres.queries import Queries
+
+_SQL = Queries.beside(__file__)
+
+VERIFIABLE = (State.APPLIED, State.VERIFIED, State.CANCELED, State.FAILED, State.PAUSED)
+SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What reading the cohort again found.
+
+    Attributes:
+        compared: users to whom something was promised; `holding`: of whom it is so.
+        explained: of whom it is not, and the journal or a later choice of theirs says why.
+        unexplained: of whom it is not, and nothing says why.
+        whys: how many of each explanation.
+        astray: the first of those of whom it is not so, the unexplained before the others.
+    """
+
+    backfill: int
+    compared: int
+    holding: int
+    explained: int
+    unexplained: int
+    whys: dict[str, int]
+    astray: list[Astray]
+
+    @property
+    def good(self) -> bool:
+        """Whether something was compared and all that does not hold is explained."""
+        return self.compared > 0 and self.unexplained == 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    kind: str
+
+
+@dataclass(slots=True)
+class _Tally:
+    compared: int = 0
+    holding: int = 0
+    whys: Counter[str] = field(default_factory=Counter)
+    unexplained: list[Astray] = field(default_factory=list)
+    explained: list[Astray] = field(default_factory=list)
+    counted: Counter[bool] = field(default_factory=Counter)
+
+    def note(self, astray: Astray, shown: int) -> None:
+        self.counted[astray.explained] += 1
+        self.whys[astray.why] += 1
+        kept = self.explained if astray.explained else self.unexplained
+        if len(kept) < shown:
+            kept.append(astray)
+
+
+async def verify(
+    database: Database,
+    backfill: int,
+    *,
+    who: str,
+    now: datetime,
+    shown: int = SHOWN,
+    progress: Callable[[int], None] = lambda _done: None,
+) -> Verified:
+    """Read the users of a backfill again, batch by batch, and keep what was found with it.
+
+    An applied one becomes VERIFIED, when it is good; a verified one that is not good any more, APPLIED.
+
+    Args:
+        shown: how many of those that do not hold are named.
+        progress: told how many users were compared so far.
+
+    Raises:
+        BadInput: it was not applied, or goes on.
+    """
+    found = await control.stand(database, backfill)
+    if found.state not in VERIFIABLE:
+        raise BadInput(f"backfill {backfill} is {found.state}; it can be verified when it was applied")
+    tally = await _read_again(database, backfill, shown, progress)
+    astray = [*tally.unexplained, *tally.explained][:shown]
+    seen = Verified(
+        backfill, tally.compared, tally.holding, tally.counted[True], tally.counted[False], dict(tally.whys), astray
+    )
+    await _keep(database, seen, check_who(who), now)
+    return seen
+
+
+async def _read_again(database: Database, backfill: int, shown: int, progress: Callable[[int], None]) -> _Tally:
+    tally, after = _Tally(), 0
+    kind = KINDS[(await database.one(_SQL["kind"], _Kind, {"backfill": backfill})).kind]
+    while numbers := await database.fetch(_SQL["batches"], _Batch, {"backfill": backfill, "after": after}):
+        async with database.connection() as connection:
+            for batch in numbers:
+                seen = await kind.verify(connection, Batch(backfill, batch.number))
+                tally.compared += seen.compared
+                tally.holding += seen.holding
+                for astray in seen.astray:
+                    tally.note(astray, shown)
+                progress(tally.compared)
+        after = numbers[-1].number
+    return tally
+
+
+async def _keep(database: Database, seen: Verified, who: str, now: datetime) -> None:
+    given = {
+        "backfill": seen.backfill,
+        "compared": seen.compared,
+        "holding": seen.holding,
+        "good": seen.good,
+        "said": f"{seen.holding:,} of {seen.compared:,} hold, {seen.unexplained:,} unexplained",
+        "who": who,
+        "now": now,
+    }
+    await database.execute(_SQL["keep"], given)

@@ -1,0 +1,18 @@
+-- name: kind
+select kind from hark.backfill where id = %(backfill)s
+
+-- name: batches
+select number from hark.backfill_batch where backfill_id = %(backfill)s and number > %(after)s order by number limit 200
+
+-- name: keep
+with kept as (
+    update hark.backfill
+       set compared = %(compared)s, holding = %(holding)s, changed_by = %(who)s, changed_at = %(now)s, why = %(said)s,
+           state = case when state = 'APPLIED' and %(good)s then 'VERIFIED'
+                        when state = 'VERIFIED' and not %(good)s then 'APPLIED'
+                        else state::text end::hark.backfill_state
+     where id = %(backfill)s
+    returning id
+)
+insert into hark.backfill_event (backfill_id, at, who, what, detail)
+select id, %(now)s, %(who)s, 'looked at', %(said)s from kept

@@ -1,0 +1,168 @@
+"""Backfills in lines for people: a plan, how far it is, what reading it again found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from hark.backfill.cohort import Staged
+from hark.backfill.listing import Estimate, Sample, Shown
+from hark.backfill.states import State
+from hark.backfill.verify import Verified
+from hark.doors.cli.output import local
+
+_FAULTS = 10
+
+_SAID = {
+    "append": "get them behind what they chose",
+    "create": "chose nothing: get their type's defaults, and them",
+    "unchanged": "have them: not touched",
+    "no_default": "skipped: no default for their type",
+    "malformed": "malformed: never touched (--outcome malformed lists them)",
+    "no_row": "no row: not touched without --create-rows",
+    "other_type": "not of these types any more: not touched",
+    "unknown": "unknown by now: not touched",
+    "restore": "get back what they had",
+    "changed_since": "have chosen since: not touched",
+}
+
+
+def plan(seen: Shown, staged: Staged | None) -> Iterator[str]:
+    """A plan, before anything was changed."""
+    if staged is not None:
+        yield from _cohort(staged)
+    yield from _head(seen)
+    yield from _counts(seen)
+    yield from _samples(seen.samples)
+    if seen.estimate is not None:
+        yield from _estimate(seen.estimate)
+    yield ""
+    yield _next(seen)
+
+
+def shown(seen: Shown) -> Iterator[str]:
+    """All there is to see of one."""
+    yield from _head(seen)
+    yield from _counts(seen)
+    yield from _samples(seen.samples)
+    if seen.estimate is not None and seen.totals.left:
+        yield from _estimate(seen.estimate)
+    yield from _far(seen)
+    yield ""
+    for each in reversed(seen.events):
+        move = f"{each.from_state or ''} → {each.to_state}" if each.to_state else each.what
+        yield f"{local(each.at)}  {each.who:<12}  {move}  {each.detail}".rstrip()
+    yield ""
+    yield _next(seen)
+
+
+def verified(seen: Verified) -> Iterator[str]:
+    """What reading the cohort again found."""
+    yield f"{seen.compared:,} compared, {seen.holding:,} hold, {seen.explained + seen.unexplained:,} do not"
+    for why, users in sorted(seen.whys.items(), key=lambda each: -each[1])[:20]:
+        yield f"  {users:>10,}  {why}"
+    for each in seen.astray:
+        yield f"  {each.recipient_id}  {'' if each.explained else 'UNEXPLAINED: '}{each.why}"
+    yield "" if seen.good else "nothing was compared" if not seen.compared else "not all of it is explained"
+
+
+def _cohort(staged: Staged) -> Iterator[str]:
+    yield f"cohort {staged.cohort_id}: {staged.cohort}"
+    found = {
+        "duplicates": staged.duplicates,
+        "unknown": staged.unknown,
+        "of other types": staged.other_types,
+        "left out": staged.excluded,
+        "bad lines": staged.bad,
+    }
+    counts = "".join(f", {count:,} {what}" for what, count in found.items() if count)
+    yield f"  {staged.members:,} users{counts}"
+    for fault in staged.faults[:_FAULTS]:
+        yield f"  {fault.where}:{fault.line}  {fault.what}"
+    if staged.bad + staged.unknown > len(staged.faults[:_FAULTS]):
+        yield f"  … and {staged.bad + staged.unknown - len(staged.faults[:_FAULTS]):,} more"
+    yield ""
+
+
+def _head(seen: Shown) -> Iterator[str]:
+    head, undoes = seen.head, f", undoes {seen.head.undoes}" if seen.head.undoes else ""
+    undone = f", undone by {', '.join(map(str, head.undone_by))}" if head.undone_by else ""
+    yield f"backfill {head.id} ({head.kind}{undoes}{undone}) is {head.state}{f': {head.why}' if head.why else ''}"
+    if head.hash:
+        yield f"  plan {head.hash}"
+    pace = [
+        f"{head.rate:g} users/s" if head.rate else "as fast as the database bears" if head.adaptive else "full speed",
+        *([head.window] if head.window else []),
+    ]
+    far = seen.totals
+    yield f"  {far.members:,} users in {far.batches:,} batches of {head.batch_size:,}; {', '.join(pace)}"
+    yield f"  {far.to_change:,} to change"
+
+
+def _counts(seen: Shown) -> Iterator[str]:
+    if seen.counts:
+        yield ""
+    subjects = max((len(each.subject) for each in seen.counts), default=0)
+    types = max((len(each.user_type or "-") for each in seen.counts), default=0)
+    for each in seen.counts:
+        said = _SAID.get(each.outcome, each.outcome)
+        yield f"  {each.subject:<{subjects}}  {each.user_type or '-':<{types}}  {each.users:>12,}  {said}"
+
+
+def _samples(samples: Sequence[Sample]) -> Iterator[str]:
+    changing = [each for each in samples if each.after is not None or each.before is not None]
+    if changing:
+        yield ""
+        yield "for instance"
+    for each in changing:
+        yield f"  {each.recipient_id}  {_brief(each.before)} → {_brief(each.after)}"
+
+
+def _brief(choices: object) -> str:
+    return "no row" if choices is None else json.dumps(choices, ensure_ascii=False)
+
+
+def _estimate(cost: Estimate) -> Iterator[str]:
+    low, high = (timedelta(seconds=round(seconds)) for seconds in (cost.low, cost.high))
+    yield ""
+    yield (
+        f"will take about {low} to {high}, write {cost.wal_bytes / 1e6:,.1f} MB of WAL, and lock"
+        f" {cost.rows_locked:,} rows at a time for {cost.locked_seconds * 1000:,.0f} ms (one batch was rehearsed)"
+    )
+
+
+def _far(seen: Shown) -> Iterator[str]:
+    far = seen.totals
+    if not (far.applied or far.drifted or far.quarantined or seen.waited):
+        return
+    yield ""
+    yield (
+        f"{far.applied:,} applied, {far.drifted:,} drifted, {far.quarantined:,} quarantined, {far.left:,} left;"
+        f" {far.batches_done:,} of {far.batches:,} batches done"
+    )
+    if seen.head.compared is not None:
+        yield f"read again: {seen.head.holding:,} of {seen.head.compared:,} hold"
+    if seen.waited:
+        yield "waited " + ", ".join(f"{each.seconds:,.1f} s for {each.why}" for each in seen.waited)
+
+
+def _next(seen: Shown) -> str:
+    number = seen.head.id
+    match State(seen.head.state):
+        case State.PLANNING:
+            return f"next: hark backfill show {number}, when it is planned"
+        case State.PLANNED if seen.needs_approval:
+            return f"next: another person than {seen.head.created_by} runs hark backfill approve {number}"
+        case State.PLANNED | State.APPROVED:
+            return f"nothing was changed; next: hark backfill apply {number}"
+        case State.APPLYING:
+            return f"next: hark backfill show {number} again; hark backfill pause {number} holds it"
+        case State.PAUSED:
+            return f"next: hark backfill resume {number}"
+        case State.APPLIED:
+            return f"next: hark backfill verify {number}; hark backfill undo {number} takes it back"
+        case State.FAILED:
+            return f"next: hark backfill failures {number}"
+        case State.VERIFIED | State.CANCELED:
+            return f"hark backfill undo {number} takes back what it did"

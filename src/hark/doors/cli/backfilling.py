@@ -1,0 +1,221 @@
+"""Backfills at the command line: planned and applied in the foreground, with progress; ended with grace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import pairwise
+
+from hark.backfill import control, ordering
+from hark.backfill.cohort import FileReach, Staged
+from hark.backfill.listing import Shown, Totals, show, totals
+from hark.backfill.rehearse import rehearse
+from hark.backfill.run import Runner, Stepped
+from hark.backfill.states import State
+from hark.clock import DatabaseClock
+from hark.doors.cli.exits import ExitCode
+from hark.doors.cli.frame import Call
+from hark.doors.cli.logs import log_to_stderr
+from hark.doors.cli.output import printable
+from hark.doors.cli.session import Session
+from hark.doors.cli.working import Stop
+from hark.postgres.database import Database, is_passing
+from hark.worker import worker_name
+
+_HANDS = 2
+"""Batches that this process works at, at once."""
+
+_LOOK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan as it is shown, with what was read to make it (None: it was made before)."""
+
+    plan: Shown
+    cohort: Staged | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where a verb works on backfills: the session, the database's clock, and how to be told to stop."""
+
+    call: Call
+    session: Session
+    clock: DatabaseClock
+    stop: Stop
+
+    @property
+    def database(self) -> Database:
+        """The session's."""
+        return self.session.database
+
+    @property
+    def reach(self) -> FileReach:
+        """From where this user may have files read."""
+        return FileReach.of(self.call.settings, local=True)
+
+
+@asynccontextmanager
+async def bench(call: Call, *, install: bool = False) -> AsyncIterator[Bench]:
+    """A place to work at backfills, for the time of a block."""
+    log_to_stderr(call.settings.log_level)
+    async with call.session(size=_HANDS + 3, install=install) as session:
+        with Stop(call.output) as stop:
+            yield Bench(call, session, await DatabaseClock.start(session.database), stop)
+
+
+async def plan(at: Bench, backfill: int) -> Shown:
+    """Plan to the end, and measure what it will cost."""
+    await _work(at, backfill, "planning", State.PLANNING)
+    if not at.stop.event.is_set() and await _is_planned(at, backfill):
+        await rehearse(at.database, backfill, at.clock.now())
+    return await show(at.database, backfill)
+
+
+def is_good(plan: Shown) -> bool:
+    """Whether it could be planned at all."""
+    return plan.head.state != State.FAILED
+
+
+async def start(at: Bench, backfill: int, who: str, plan_hash: str | None, *, detach: bool) -> ExitCode:
+    """Let a plan be applied, and take part in it unless that is left to workers."""
+    await ordering.apply_plan(at.database, backfill, who=who, now=at.clock.now(), reach=at.reach, plan_hash=plan_hash)
+    return await take_part(at, backfill, detach=detach)
+
+
+async def take_part(at: Bench, backfill: int, *, detach: bool) -> ExitCode:
+    """Apply batches until none is left, somebody holds it, or we are told to stop."""
+    at.call.go_on = f"hark backfill apply {backfill} goes on where it was (and workers may by themselves)"
+    if detach:
+        at.call.output.note(f"left to workers; hark backfill show {backfill} says how far it is")
+        return ExitCode.DONE
+    await _work(at, backfill, "applying", State.APPLYING)
+    return _code(at, await control.stand(at.database, backfill), await totals(at.database, backfill))
+
+
+def _code(at: Bench, stand: control.Stand, seen: Totals) -> ExitCode:
+    if at.stop.event.is_set():
+        return at.stop.end(at.call)
+    if stand.state is State.PAUSED:
+        at.call.output.note(f"paused; hark backfill resume {stand.id} goes on")
+        return ExitCode.DONE
+    well = stand.state in (State.APPLIED, State.VERIFIED) and not seen.quarantined
+    return ExitCode.DONE if well else ExitCode.NOT_GOOD
+
+
+async def _work(at: Bench, backfill: int, doing: str, state: State) -> None:
+    hands = _HANDS if state is State.APPLYING else 1
+    runners = [
+        Runner(at.database, at.clock, f"{worker_name()}/{number}", lease=at.call.settings.lease)
+        for number in range(1, hands + 1)
+    ]
+    over = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_tell(at, backfill, doing, over))
+        async with asyncio.TaskGroup() as work:
+            for runner in runners:
+                work.create_task(_hand(at, runner, backfill, state))
+        over.set()
+
+
+async def _hand(at: Bench, runner: Runner, backfill: int, state: State) -> None:
+    while not at.stop.event.is_set():
+        stepped = await _step(at, runner, backfill)
+        if stepped.over or (state is State.PLANNING and stepped.did and await _is_planned(at, backfill)):
+            return
+        if stepped.obstacle is not None:
+            wait = (stepped.obstacle.until - at.clock.now()).total_seconds()
+            await _pause(at.stop.event, min(max(wait, 0.01), 1.0))
+
+
+async def _step(at: Bench, runner: Runner, backfill: int) -> Stepped:
+    """A database that is away for a while is waited for, as workers do."""
+    try:
+        return await runner.step(backfill)
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        at.call.output.note("Postgres is away; waiting for it")
+        await _pause(at.stop.event, 1.0)
+        return Stepped(did=False)
+
+
+async def _is_planned(at: Bench, backfill: int) -> bool:
+    return (await control.stand(at.database, backfill)).state is not State.PLANNING
+
+
+async def _pause(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+# Progress ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Pulse:
+    """The rate of the last while, and when a run may be done by it: from the fastest and the slowest of it."""
+
+    seen: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=60))
+
+    def note(self, seconds: float, done: int) -> None:
+        """So much is done after so many seconds."""
+        self.seen.append((seconds, done))
+
+    def rates(self) -> list[float]:
+        """Of each third of what was seen."""
+        if len(self.seen) < 4:
+            return []
+        step = max(1, (len(self.seen) - 1) // 3)
+        points = list(self.seen)[::step]
+        return [(done - had) / (at - since) for (since, had), (at, done) in pairwise(points) if at > since]
+
+    def left(self, todo: int) -> tuple[timedelta, timedelta] | None:
+        """How long the rest may take, from and to; None: nobody can say yet."""
+        rates = [rate for rate in self.rates() if rate > 0]
+        if not rates or len(rates) < len(self.rates()):
+            return None
+        return timedelta(seconds=round(todo / max(rates))), timedelta(seconds=round(todo / min(rates)))
+
+
+async def _tell(at: Bench, backfill: int, doing: str, over: asyncio.Event) -> None:
+    """Look how far it is every now and then, until it is over."""
+    pulse, begun = Pulse(), asyncio.get_running_loop().time()
+    stand = await control.stand(at.database, backfill)
+    total = stand.to_change if doing == "applying" else None
+    seen = await totals(at.database, backfill)
+    with at.call.output.progress(printable(doing), total) as told:
+        while not over.is_set():
+            seen = await _seen(at, backfill, seen)
+            done = seen.to_change - seen.left if doing == "applying" else seen.members
+            pulse.note(asyncio.get_running_loop().time() - begun, done)
+            told(done, line(seen, pulse)) if doing == "applying" else told(done)
+            await _pause(over, _LOOK_S)
+
+
+async def _seen(at: Bench, backfill: int, last: Totals) -> Totals:
+    """How far it is; as far as it was when the database is away."""
+    try:
+        return await totals(at.database, backfill)
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        return last
+
+
+def line(seen: Totals, pulse: Pulse) -> str:
+    """How it goes, for a progress bar: the rate, the time left, and what is not as planned."""
+    rates, left = pulse.rates(), pulse.left(seen.left)
+    parts = [f"{rates[-1]:,.0f}/s"] if rates else []
+    parts += [f"{left[0]} to {left[1]} left"] if left else []
+    parts += [f"{seen.drifted:,} drifted"] if seen.drifted else []
+    parts += [f"{seen.quarantined:,} quarantined"] if seen.quarantined else []
+    return ", ".join(parts)

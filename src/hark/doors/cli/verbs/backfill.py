@@ -1,0 +1,314 @@
+"""Backfills: what an operator changes for many users."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hark.doors.cli.exits import ExitCode
+from hark.doors.cli.frame import BACKFILLS, Call, verb
+from hark.doors.cli.output import Column, local
+from hark.doors.cli.verbs import backfill_steering as steering
+from hark.doors.cli.verbs.backfill_words import (
+    LARGEST,
+    Adaptive,
+    Detach,
+    Hours,
+    Id,
+    Rate,
+    Who,
+    names_of,
+    say,
+    who_does_it,
+)
+
+if TYPE_CHECKING:
+    from hark.backfill.failures import FailedBatch, Failure
+    from hark.backfill.listing import Line, Member
+    from hark.backfill.ordering import PreferenceWords
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the verbs into the command."""
+    group = typer.Typer(help="Change much for many: plan, apply, verify, undo.", rich_markup_mode=None)
+    first = "hark backfill preferences --reason app_shared --channels push --user-types Students --create-rows"
+    examples = {
+        "preferences": (preferences, first),
+        "list": (show_all, "hark backfill list"),
+        "show": (show, "hark backfill show 1"),
+        "apply": (steering.apply, "hark backfill apply 1"),
+        "approve": (steering.approve, "hark backfill approve 1 --as olga"),
+        "pause": (steering.pause, "hark backfill pause 1"),
+        "resume": (steering.resume, "hark backfill resume 1 --detach"),
+        "cancel": (steering.cancel, "hark backfill cancel 1"),
+        "speed": (steering.speed, 'hark backfill speed 1 --rate 500 --window "20:00-06:00 Europe/Berlin"'),
+        "verify": (verify, "hark backfill verify 1"),
+        "undo": (undo, "hark backfill undo 1"),
+        "failures": (failures, "hark backfill failures 1"),
+        "stop-all": (steering.stop_all, "hark backfill stop-all"),
+    }
+    for name, (function, example) in examples.items():
+        verb(group, name, panel=BACKFILLS, example=example)(function)  # type: ignore[arg-type]
+    app.add_typer(group, name="backfill", rich_help_panel=BACKFILLS)
+
+
+async def preferences(
+    call: Call,
+    reason: Annotated[
+        list[str] | None, typer.Option("--reason", metavar="REASON", help="For this reason; repeat it.")
+    ] = None,
+    channels: Annotated[
+        str | None, typer.Option("--channels", metavar="NAMES", help="What to add, in this order: push,in_app.")
+    ] = None,
+    user_types: Annotated[
+        str | None, typer.Option("--user-types", metavar="TYPES", help="Only users of these: Students,Employers.")
+    ] = None,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="All users of the types; so it is when nobody is named.")
+    ] = False,
+    ids: Annotated[list[str] | None, typer.Option("--ids", metavar="IDS", help="These users, with commas.")] = None,
+    file: Annotated[
+        list[str] | None, typer.Option("--file", metavar="FILE", help="Those in a CSV, text or Parquet file.")
+    ] = None,
+    url: Annotated[
+        list[str] | None, typer.Option("--from", metavar="URL", help="Those in an object: s3://bucket/key.")
+    ] = None,
+    segment: Annotated[list[str] | None, typer.Option("--segment", metavar="NAME", help="Those of a segment.")] = None,
+    except_ids: Annotated[list[str] | None, typer.Option("--except-ids", metavar="IDS", help="But not these.")] = None,
+    except_file: Annotated[
+        list[str] | None, typer.Option("--except-file", metavar="FILE", help="But not those in a file or object.")
+    ] = None,
+    except_segment: Annotated[
+        list[str] | None, typer.Option("--except-segment", metavar="NAME", help="But not those of a segment.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option("--column", metavar="COLUMN", help="Which column of the files has the ids; else id.")
+    ] = None,
+    file_format: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="csv, lines or parquet; else as it looks.")
+    ] = None,
+    create_rows: Annotated[
+        bool, typer.Option("--create-rows", help="Also for users who have no preferences at all yet.")
+    ] = False,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", metavar="N", help="Users a transaction; else 500.")
+    ] = None,
+    rate: Rate = None,
+    adaptive: Adaptive = True,
+    window: Hours = None,
+    apply_now: Annotated[bool, typer.Option("--apply", help="Apply the plan at once; else it is only shown.")] = False,
+    detach: Detach = False,
+    who: Who = None,
+) -> ExitCode:
+    """Add channels to what many users chose for some reasons: shown first, then applied.
+
+    Without --apply nothing is changed: what would be is stored as a plan, for hark backfill apply.
+    """
+    from hark.backfill.cohort import CohortWords
+    from hark.backfill.ordering import PreferenceWords
+
+    cohort = CohortWords(
+        everyone=everyone,
+        ids=ids or (),
+        files=file or (),
+        urls=url or (),
+        segments=segment or (),
+        except_ids=except_ids or (),
+        except_files=except_file or (),
+        except_segments=except_segment or (),
+        column=column,
+        format=file_format,
+    )
+    words = PreferenceWords(
+        reasons=reason or (),
+        channels=names_of(channels),
+        user_types=names_of(user_types),
+        cohort=cohort,
+        create_rows=create_rows,
+        batch_size=batch_size,
+        rate=rate,
+        adaptive=adaptive,
+        window=window,
+        apply=apply_now,
+    )
+    return await _order(call, words, who_does_it(who), detach=detach)
+
+
+async def _order(call: Call, words: PreferenceWords, who: str, *, detach: bool) -> ExitCode:
+    from hark.backfill.ordering import order_preferences
+    from hark.doors.cli import backfill_pages as pages
+    from hark.doors.cli import backfilling
+
+    async with backfilling.bench(call, install=True) as at:
+        with call.output.progress("reading the cohort") as told:
+            ordered = await order_preferences(
+                at.database,
+                at.session.need_catalogue(),
+                words,
+                who=who,
+                now=at.clock.now(),
+                reach=at.reach,
+                environment=os.environ,
+                progress=told,
+            )
+        call.go_on = f"hark backfill apply {ordered.backfill} once it is planned; workers plan it by themselves"
+        plan = await backfilling.plan(at, ordered.backfill)
+        if at.stop.event.is_set():
+            return at.stop.end(call)
+        if not ordered.apply or not backfilling.is_good(plan):
+            call.output.show(backfilling.Planned(plan, ordered.staged), pages.plan(plan, ordered.staged))
+            return ExitCode.DONE if backfilling.is_good(plan) else ExitCode.NOT_GOOD
+        for line in pages.plan(plan, ordered.staged):
+            call.output.note(line)
+        code = await backfilling.start(at, ordered.backfill, who, plan.head.hash, detach=detach)
+        await say(call, at.database, ordered.backfill)
+        return code
+
+
+async def show_all(
+    call: Call,
+    before: Annotated[
+        int | None, typer.Option("--before", metavar="ID", min=1, max=LARGEST, help="Only those older than this one.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
+) -> None:
+    """List backfills, newest first."""
+    from hark.backfill.listing import backfills
+
+    async with call.session(size=1) as session:
+        page = await backfills(session.database, before=before or LARGEST, limit=limit)
+    call.output.table(page, _line_columns(), empty="there are no backfills")
+
+
+async def show(
+    call: Call,
+    backfill: Id,
+    outcome: Annotated[
+        str | None,
+        typer.Option("--outcome", metavar="OUTCOME", help="List the users with this outcome instead: malformed."),
+    ] = None,
+    after: Annotated[str, typer.Option("--after", metavar="ID", help="Only users behind this id.")] = "",
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
+) -> None:
+    """Show a plan, how far it is applied, what held it up, and who did what."""
+    from hark.backfill.listing import members
+
+    async with call.session(size=1) as session:
+        if outcome is None:
+            await say(call, session.database, backfill)
+            return
+        page = await members(session.database, backfill, outcome, after=after, limit=limit)
+    call.output.table(page, _member_columns(), empty="no such users")
+
+
+async def verify(
+    call: Call,
+    backfill: Id,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=0, max=100_000, help="Name so many of those that do not hold.")
+    ] = 20,
+    who: Who = None,
+) -> ExitCode:
+    """Read the cohort again: how many hold, and each that does not, with why."""
+    from hark.backfill.verify import verify as look
+    from hark.doors.cli import backfill_pages as pages
+
+    async with call.session(size=2) as session:
+        now = await session.database.now()
+        with call.output.progress("verifying") as told:
+            seen = await look(session.database, backfill, who=who_does_it(who), now=now, shown=limit, progress=told)
+    call.output.show(seen, pages.verified(seen))
+    return ExitCode.DONE if seen.good else ExitCode.NOT_GOOD
+
+
+async def undo(
+    call: Call,
+    backfill: Id,
+    apply_now: Annotated[bool, typer.Option("--apply", help="Apply it at once; else it is only planned.")] = False,
+    detach: Detach = False,
+    who: Who = None,
+) -> ExitCode:
+    """Take back what a backfill did and nobody changed since: planned as a backfill of its own."""
+    from hark.backfill.undo import undo as take_back
+    from hark.doors.cli import backfill_pages as pages
+    from hark.doors.cli import backfilling
+
+    async with backfilling.bench(call, install=True) as at:
+        over = at.session.catalogue.backfills.approval_over if at.session.catalogue else None
+        number = await take_back(at.database, backfill, who=who_does_it(who), now=at.clock.now(), approval_over=over)
+        call.go_on = f"hark backfill apply {number} once it is planned; workers plan it by themselves"
+        plan = await backfilling.plan(at, number)
+        if at.stop.event.is_set():
+            return at.stop.end(call)
+        if not apply_now or not backfilling.is_good(plan):
+            call.output.show(backfilling.Planned(plan, None), pages.plan(plan, None))
+            return ExitCode.DONE if backfilling.is_good(plan) else ExitCode.NOT_GOOD
+        code = await backfilling.start(at, number, who_does_it(who), plan.head.hash, detach=detach)
+        await say(call, at.database, number)
+        return code
+
+
+async def failures(
+    call: Call,
+    backfill: Id,
+    retry: Annotated[bool, typer.Option("--retry", help="Apply what was quarantined again, and only that.")] = False,
+    after: Annotated[str, typer.Option("--after", metavar="ID", help="Only users behind this id.")] = "",
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
+    detach: Detach = False,
+    who: Who = None,
+) -> ExitCode:
+    """List whom the plan meant to change and who was not: drifted or quarantined, and why."""
+    from hark.backfill import failures as failing
+    from hark.doors.cli import backfilling
+
+    if not retry:
+        async with call.session(size=1) as session:
+            page = await failing.failures(session.database, backfill, after=after, limit=limit)
+            given_up = await failing.failed_batches(session.database, backfill)
+        call.output.table(page, _failure_columns(), empty="nobody failed")
+        _note_batches(call, given_up)
+        return ExitCode.DONE
+    async with backfilling.bench(call) as at:
+        users = await failing.retry_failures(at.database, backfill, who=who_does_it(who), now=at.clock.now())
+        call.output.note(f"{users:,} users are applied again")
+        code = await backfilling.take_part(at, backfill, detach=detach)
+        await say(call, at.database, backfill)
+        return code
+
+
+def _note_batches(call: Call, batches: list[FailedBatch]) -> None:
+    for batch in batches:
+        call.output.note(f"batch {batch.number} with {batch.members:,} users was given up: {batch.why}")
+
+
+def _line_columns() -> list[Column[Line]]:
+    return [
+        Column("id", lambda line: line.id, right=True),
+        Column("kind", lambda line: line.kind if line.undoes is None else f"undo of {line.undoes}"),
+        Column("state", lambda line: line.state),
+        Column("users", lambda line: f"{line.members:,}", right=True),
+        Column("to change", lambda line: f"{line.to_change:,}", right=True),
+        Column("by", lambda line: line.created_by),
+        Column("created", lambda line: local(line.created_at)),
+        Column("why", lambda line: line.why),
+    ]
+
+
+def _member_columns() -> list[Column[Member]]:
+    return [
+        Column("user", lambda member: member.recipient_id),
+        Column("type", lambda member: member.user_type or ""),
+        Column("outcome", lambda member: ", ".join(f"{on}: {what}" for on, what in member.outcomes.items())),
+    ]
+
+
+def _failure_columns() -> list[Column[Failure]]:
+    return [
+        Column("user", lambda failure: failure.recipient_id),
+        Column("batch", lambda failure: failure.batch, right=True),
+        Column("outcome", lambda failure: failure.outcome),
+        Column("at", lambda failure: local(failure.at)),
+        Column("why", lambda failure: failure.why or ""),
+    ]

@@ -1,0 +1,103 @@
+"""Backfills, steered: apply, approve, pause, resume, cancel, speed, stop-all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from hark.doors.cli.exits import ExitCode
+from hark.doors.cli.frame import Call
+from hark.doors.cli.verbs.backfill_words import Adaptive, Detach, Hours, Id, Rate, Who, say, say_stand, who_does_it
+
+
+@dataclass(frozen=True, slots=True)
+class _Switch:
+    stopped: bool
+    turned: bool
+
+
+async def apply(
+    call: Call,
+    backfill: Id,
+    plan_hash: Annotated[
+        str | None, typer.Option("--hash", metavar="HASH", help="Of the plan that you looked at; refuse another.")
+    ] = None,
+    detach: Detach = False,
+    who: Who = None,
+) -> ExitCode:
+    """Apply a plan, exactly as it was shown; or take part in one that is being applied."""
+    from hark.doors.cli import backfilling
+
+    async with backfilling.bench(call) as at:
+        code = await backfilling.start(at, backfill, who_does_it(who), plan_hash, detach=detach)
+        await say(call, at.database, backfill)
+        return code
+
+
+async def approve(call: Call, backfill: Id, who: Who = None) -> None:
+    """Agree to a plan, as a second person."""
+    from hark.backfill import control
+
+    async with call.session(size=1) as session:
+        now = await session.database.now()
+        say_stand(call, await control.approve(session.database, backfill, who=who_does_it(who), now=now))
+
+
+async def pause(call: Call, backfill: Id, who: Who = None) -> None:
+    """Stop after the batches under way. When this returns, nothing is being written."""
+    from hark.backfill import control
+
+    async with call.session(size=1) as session:
+        now = await session.database.now()
+        say_stand(call, await control.pause(session.database, backfill, who=who_does_it(who), now=now))
+
+
+async def resume(call: Call, backfill: Id, detach: Detach = False, who: Who = None) -> ExitCode:
+    """Go on where it was paused."""
+    from hark.backfill import control
+    from hark.doors.cli import backfilling
+
+    async with backfilling.bench(call) as at:
+        await control.resume(at.database, backfill, who=who_does_it(who), now=at.clock.now())
+        code = await backfilling.take_part(at, backfill, detach=detach)
+        await say(call, at.database, backfill)
+        return code
+
+
+async def cancel(call: Call, backfill: Id, who: Who = None) -> None:
+    """Call it off. What was applied stays; hark backfill undo takes it back."""
+    from hark.backfill import control
+
+    async with call.session(size=1) as session:
+        now = await session.database.now()
+        say_stand(call, await control.cancel(session.database, backfill, who=who_does_it(who), now=now))
+
+
+async def speed(
+    call: Call, backfill: Id, rate: Rate = None, adaptive: Adaptive = True, window: Hours = None, who: Who = None
+) -> None:
+    """Change how fast and when, also while it runs. What is left out has its default again."""
+    from hark.backfill import control
+    from hark.backfill.ordering import read_pace
+
+    pace = read_pace(rate, adaptive=adaptive, window=window)
+    async with call.session(size=1) as session:
+        now = await session.database.now()
+        say_stand(call, await control.speed(session.database, backfill, pace, who=who_does_it(who), now=now))
+
+
+async def stop_all(
+    call: Call,
+    release: Annotated[bool, typer.Option("--release", help="Let them go on.")] = False,
+    who: Who = None,
+) -> None:
+    """Hold all backfills at once. When this returns, none is writing anything."""
+    from hark.backfill import control
+
+    async with call.session(size=2) as session:
+        now = await session.database.now()
+        turned = await control.stop_all(session.database, stopped=not release, who=who_does_it(who), now=now)
+    said = "all backfills may go on" if release else "all backfills are held; hark backfill stop-all --release"
+    call.output.show(_Switch(not release, turned), [said if turned else f"so it was already: {said}"])

@@ -1,0 +1,233 @@
+"""The preference backfill: what becomes of whom."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hark.backfill.kinds.preferences import Outcome, become, read_preferences
+from hark.errors import BadInput
+from tests.backfill.campus import CATALOGUE, Campus
+
+KNOWN = ("email", "in_app", "push")
+CHANNEL = st.sampled_from(KNOWN)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5).filter(lambda text: "\0" not in text) | CHANNEL,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["email", "x"]), inner, max_size=2),
+    max_leaves=6,
+)
+CHOICE = st.lists(CHANNEL, max_size=3) | JSON
+MAP = st.dictionaries(st.sampled_from(["reply", "like", "tip", "done", "other"]), CHOICE, max_size=4)
+ASKED = st.lists(CHANNEL, min_size=1, max_size=3, unique=True)
+
+
+def model(held: dict[str, Any] | None, reason: str, asked: list[str], *, create: bool) -> tuple[str, object]:
+    """The rules once more, in the plainest words: the outcome, and what is stored afterwards (`...`: nothing is)."""
+    if held is None and not create:
+        return "no_row", ...
+    if reason not in (held or {}):
+        if "Students" not in CATALOGUE.reasons[reason].channels:
+            return "no_default", ...
+        defaults = [str(channel) for channel in CATALOGUE.reasons[reason].channels["Students"]]
+        return "create", defaults + [channel for channel in asked if channel not in defaults]
+    choice = (held or {})[reason]
+    if type(choice) is not list or any(type(each) is not str or each not in KNOWN for each in choice):
+        return "malformed", choice
+    if sorted(choice) != sorted(set(choice)):
+        return "malformed", choice
+    missing = [channel for channel in asked if channel not in choice]
+    return ("append", choice + missing) if missing else ("unchanged", choice)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(
+    people=st.lists(st.none() | MAP, min_size=1, max_size=8),
+    asked=ASKED,
+    reasons=st.lists(st.sampled_from(["reply", "like", "tip", "done"]), min_size=1, max_size=3, unique=True),
+    create=st.booleans(),
+)
+async def test_every_map_gets_what_the_model_says(
+    campus: Campus, people: list[dict[str, Any] | None], asked: list[str], reasons: list[str], create: bool
+) -> None:
+    await campus.run("truncate hark.preference, hark.recipient, hark.backfill_item")
+    had = {f"u{number}": held for number, held in enumerate(people)}
+    await campus.people(had)
+
+    backfill = await campus.plan(reasons, asked, create_rows=create)
+    told = {
+        (reason, name): model(held, reason, asked, create=create) for name, held in had.items() for reason in reasons
+    }
+    counted: dict[tuple[str, str], int] = {}
+    for (reason, _), (outcome, _) in told.items():
+        counted[reason, outcome] = counted.get((reason, outcome), 0) + 1
+    assert await campus.counts(backfill) == counted
+
+    await campus.apply(backfill)
+    expected: dict[str, Any] = {}
+    for name, held in had.items():
+        stored = {reason: told[reason, name][1] for reason in reasons if told[reason, name][1] is not ...}
+        if held is not None or stored:
+            expected[name] = {**(held or {}), **stored}
+    assert await campus.channels() == json.loads(json.dumps(expected))
+
+    if any(outcome in ("append", "create") for outcome, _ in told.values()):
+        await campus.undone(backfill)
+        assert await campus.channels() == {name: held for name, held in had.items() if held is not None}
+
+
+@given(choice=JSON, asked=ASKED, defaults=st.none() | st.lists(CHANNEL, unique=True), chose=st.booleans())
+def test_a_choice_never_loses_a_channel_and_keeps_its_order(
+    choice: object, asked: list[str], defaults: list[str] | None, chose: bool
+) -> None:
+    outcome, after = become(choice, asked, defaults, chose=chose)
+    held = choice if chose else defaults
+    if outcome in (Outcome.MALFORMED, Outcome.NO_DEFAULT):
+        assert after == []
+        return
+    assert isinstance(held, list)
+    assert after[: len(held)] == held
+    assert set(after) == set(held) | set(asked)
+    assert len(after) == len(set(after))
+
+
+async def test_a_second_one_changes_nothing(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": ["email"]}, "bob": {"reply": []}, "cat": {}, "dan": None})
+    await campus.apply(await campus.plan(create_rows=True))
+    before = await campus.rows("select xmin::text, * from hark.preference order by recipient_id")
+
+    again = await campus.plan(create_rows=True)
+    await campus.apply(again)
+
+    assert await campus.counts(again) == {("reply", "unchanged"): 4}
+    assert await campus.rows("select xmin::text, * from hark.preference order by recipient_id") == before
+    assert await campus.state(again) == "APPLIED"
+
+
+async def test_only_the_asked_user_types_are_touched(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": []}})
+    await campus.people({"eda": {"reply": []}}, "Employers")
+    backfill = await campus.plan(user_types=["Employers"])
+    await campus.apply(backfill)
+    assert await campus.counts(backfill) == {("reply", "append"): 1, ("reply", "other_type"): 1}
+    assert await campus.channels() == {"ann": {"reply": []}, "eda": {"reply": ["push", "in_app"]}}
+
+
+async def test_rows_are_created_only_when_asked_for_and_undone_whole(campus: Campus) -> None:
+    await campus.people({"ann": None, "bob": None})
+    backfill = await campus.plan(create_rows=True)
+    await campus.apply(backfill)
+    assert await campus.channels() == {name: {"reply": ["email", "in_app", "push"]} for name in ("ann", "bob")}
+    await campus.choose("bob", "tip", [])
+
+    await campus.undone(backfill)
+    assert await campus.channels() == {"bob": {"tip": []}}
+
+
+async def test_who_chose_since_the_plan_is_not_overwritten_and_counted_exactly(campus: Campus) -> None:
+    await campus.people({f"u{number:03}": {"reply": ["email"]} for number in range(100)})
+    backfill = await campus.plan(batch_size=30)
+    await campus.choose("u007", "reply", [])
+    await campus.choose("u050", "tip", ["email"])
+    await campus.run("update hark.recipient set user_type = 'Employers' where id = 'u051'")
+    await campus.run("delete from hark.preference where recipient_id = 'u099'")
+
+    await campus.apply(backfill)
+
+    far = (await campus.shown(backfill)).totals
+    assert (far.applied, far.drifted, far.quarantined) == (97, 3, 0)
+    drifted = await campus.rows("select recipient_id, why from hark.backfill_item where outcome = 'drifted' order by 1")
+    assert drifted == [
+        ("u007", "chose otherwise since the plan"),
+        ("u051", "is of type Employers now, was of Students"),
+        ("u099", "has no preferences any more"),
+    ]
+    held = await campus.channels()
+    assert held["u007"] == {"reply": []}
+    assert held["u050"] == {"reply": ["email", "push", "in_app"], "tip": ["email"]}
+    assert held["u051"] == {"reply": ["email"]}
+
+
+async def test_an_opt_out_that_commits_while_the_batch_waits_for_its_row_is_not_lost(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": ["email"]}, "bob": {"reply": ["email"]}})
+    backfill = await campus.plan()
+    with psycopg.connect(campus.dsn) as opting_out:
+        opting_out.execute("update hark.preference set channels = '{\"reply\": []}' where recipient_id = 'bob'")
+        applying = asyncio.create_task(campus.apply(backfill))
+        while not await campus.column("select 1 from pg_locks where not granted"):
+            assert not applying.done()
+            await asyncio.sleep(0.01)
+        opting_out.commit()
+    await applying
+    assert await campus.channels() == {"ann": {"reply": ["email", "push", "in_app"]}, "bob": {"reply": []}}
+    assert (await campus.shown(backfill)).totals.drifted == 1
+
+
+async def test_undo_takes_back_each_reason_that_nobody_changed_since(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": ["email"], "like": []}, "bob": {}})
+    backfill = await campus.plan(["reply", "like"], ["push"])
+    await campus.apply(backfill)
+    await campus.choose("ann", "like", ["push", "email"])
+
+    back = await campus.undone(backfill)
+
+    assert await campus.channels() == {"ann": {"reply": ["email"], "like": ["push", "email"]}, "bob": {}}
+    assert await campus.counts(back) == {
+        ("reply", "restore"): 2,
+        ("like", "restore"): 1,
+        ("like", "changed_since"): 1,
+    }
+    assert (await campus.verified(back)).good
+
+
+async def test_an_undo_can_be_undone(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": ["email"]}, "bob": {}, "cat": None})
+    backfill = await campus.plan(create_rows=True)
+    await campus.apply(backfill)
+    applied = await campus.channels()
+    back = await campus.undone(backfill)
+    await campus.undone(back)
+    assert await campus.channels() == applied
+
+
+async def test_verifying_tells_a_later_choice_from_a_loss(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": []}, "bob": {"reply": []}, "cat": {"reply": []}, "dan": {"reply": []}})
+    backfill = await campus.plan()
+    await campus.choose("ann", "reply", ["email"])
+    await campus.apply(backfill)
+    await campus.choose("bob", "reply", [])
+    seen = await campus.verified(backfill)
+    assert (seen.compared, seen.holding, seen.explained, seen.unexplained) == (4, 2, 2, 0)
+    assert seen.good
+    assert await campus.state(backfill) == "VERIFIED"
+
+    await campus.run("update hark.preference set channels = '{}' where recipient_id = 'cat'")
+    seen = await campus.verified(backfill)
+    assert (seen.unexplained, seen.good) == (1, False)
+    first = seen.astray[0]
+    assert (first.recipient_id, first.why) == ("cat", "does not hold, and nothing has changed it since")
+    assert await campus.state(backfill) == "APPLIED"
+
+
+async def test_comparing_nobody_is_no_success(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": None}})
+    backfill = await campus.plan()
+    await campus.apply(backfill)
+    seen = await campus.verified(backfill)
+    assert (seen.compared, seen.good) == (0, False)
+
+
+def test_all_that_is_wrong_is_told_at_once_with_the_nearest_names() -> None:
+    with pytest.raises(BadInput) as refused:
+        read_preferences(CATALOGUE, reasons=["repley"], channels=["pusch", "email", "email"], user_types=[])
+    assert str(refused.value).splitlines() == [
+        '--reason: "repley": no such reason; did you mean reply?',
+        '--channels: "pusch": no such channel; did you mean push?',
+        '--channels: "email" is named twice',
+        "--user-types: none is given; write Students or Employers",
+    ]

@@ -1,0 +1,410 @@
+"""Runs: batches, leases and fences; pause, cancel and speed; what fails; who is told."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, time, timedelta
+
+import psycopg
+import pytest
+
+from hark.backfill import control
+from hark.backfill.failures import failed_batches, failures, retry_failures
+from hark.backfill.plan import plan_chunk
+from hark.backfill.rehearse import rehearse
+from hark.backfill.request import Notify, Pace
+from hark.backfill.run import MAX_ATTEMPTS, Runner, Step
+from hark.backfill.throttle import Readings, Why
+from hark.backfill.undo import undo
+from hark.backfill.windows import Window
+from hark.errors import BadInput
+from tests.backfill.campus import Campus
+
+POISON = """
+create function hark.poison() returns trigger language plpgsql as $$
+begin
+    if new.recipient_id = any (array['u03', 'u07']) then raise exception 'poisoned' using errcode = '22023'; end if;
+    return new;
+end $$;
+create trigger poison before update on hark.preference for each row execute function hark.poison();
+"""
+
+
+async def twelve(campus: Campus, **asked: object) -> int:
+    """Twelve students in four batches, planned."""
+    await campus.people({f"u{number:02}": {"reply": ["email"]} for number in range(12)})
+    return await campus.plan(**asked)
+
+
+async def given_push(campus: Campus) -> int:
+    """How many have it."""
+    (count,) = await campus.column("select count(*) from hark.preference where channels -> 'reply' ? 'push'")
+    return int(count)
+
+
+async def started(campus: Campus, backfill: int) -> None:
+    await control.apply(campus.database, backfill, who="olga", now=campus.clock.now())
+
+
+async def stepped_out(runner: Runner, backfill: int) -> None:
+    over = False
+    while not over:
+        over = (await runner.step(backfill)).over
+
+
+# Planning -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_plan_writes_nothing_but_itself_and_its_hash_is_that_of_what_it_would_do(campus: Campus) -> None:
+    first = await twelve(campus)
+    again = await campus.plan()
+    other = await campus.plan(channels=["push"])
+    hashes = [(await control.stand(campus.database, each)).hash for each in (first, again, other)]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert await given_push(campus) == 0
+    assert await campus.rows("select * from hark.backfill_item") == []
+
+
+async def test_two_who_plan_the_same_one_plan_it_once(campus: Campus) -> None:
+    await campus.people({f"u{number:02}": {} for number in range(12)})
+    backfill = await campus.ask()
+    await asyncio.gather(campus.planned(backfill), campus.planned(backfill))
+    await campus.planned(backfill)
+    assert await campus.column("select members from hark.backfill where id = %s", backfill) == [12]
+    assert await campus.column("select number from hark.backfill_batch order by number") == [1, 2, 3, 4]
+
+
+async def test_a_rehearsal_measures_and_leaves_nothing_behind(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    seen = await rehearse(campus.database, backfill, campus.clock.now())
+    assert seen is not None and seen.users == 3 and seen.wal_bytes > 0 and seen.seconds > 0
+    assert await given_push(campus) == 0
+    estimate = (await campus.shown(backfill)).estimate
+    assert estimate is not None and estimate.rows_locked == 3
+
+
+async def test_an_empty_cohort_means_nobody(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": []}})
+    backfill = await campus.plan(members=[])
+    await campus.apply(backfill)
+    assert await campus.state(backfill) == "APPLIED"
+    assert await campus.channels() == {"ann": {"reply": []}}
+
+
+async def test_what_cannot_be_planned_has_failed_and_changes_nothing(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": []}})
+    backfill = await campus.ask()
+    await campus.run("update hark.backfill set request = '{}'")
+    assert (await campus.runner().step(backfill)).did
+    assert await campus.rows("select state::text, why from hark.backfill") == [("FAILED", "not planned: KeyError")]
+    with pytest.raises(BadInput, match="cannot be applied"):
+        await started(campus, backfill)
+
+
+# Approval -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_large_one_needs_a_second_person(campus: Campus) -> None:
+    backfill = await twelve(campus, approval_over=11)
+    now = campus.clock.now()
+    with pytest.raises(BadInput, match="more than 11 need a second person: let another one than olga"):
+        await started(campus, backfill)
+    with pytest.raises(BadInput, match="another person must approve it"):
+        await control.approve(campus.database, backfill, who="olga", now=now)
+    await control.approve(campus.database, backfill, who="paul", now=now)
+    await campus.apply(backfill)
+    assert await given_push(campus) == 12
+
+
+async def test_a_plan_of_another_hash_is_refused(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    with pytest.raises(BadInput, match="another plan"):
+        await control.apply(campus.database, backfill, who="olga", now=campus.clock.now(), plan_hash="0" * 64)
+
+
+# Leases and fences ----------------------------------------------------------------------------------------------------
+
+
+async def test_many_workers_share_a_run_and_each_user_is_changed_once(campus: Campus) -> None:
+    await campus.people({f"u{number:03}": {"reply": ["email"]} for number in range(200)})
+    backfill = await campus.plan(batch_size=7)
+    await started(campus, backfill)
+
+    await asyncio.gather(*(stepped_out(campus.runner(f"hand/{number}"), backfill) for number in range(4)))
+    assert await given_push(campus) == 200
+    assert await campus.column("select count(*) from hark.backfill_item where outcome = 'applied'") == [200]
+    assert len(set(await campus.column("select worker from hark.backfill_batch"))) > 1
+    assert (await campus.shown(backfill)).totals.applied == 200
+
+
+async def test_who_lost_the_batch_to_another_writes_nothing(campus: Campus) -> None:
+    backfill = await twelve(campus, batch_size=12)
+    await started(campus, backfill)
+
+    def taken_by_another(step: object) -> None:
+        if step is Step.CLAIMED:
+            with psycopg.connect(campus.dsn) as other:
+                other.execute("update hark.backfill_batch set attempt = attempt + 1, worker = 'other'")
+
+    assert not (await campus.runner("late", passed=taken_by_another).step(backfill)).did
+    assert await given_push(campus) == 0
+    assert await campus.rows("select state::text, worker, attempt from hark.backfill_batch") == [
+        ("CLAIMED", "other", 2)
+    ]
+
+    campus.clock.advance(timedelta(minutes=1))
+    await campus.run_out(backfill)
+    assert await given_push(campus) == 12
+    assert await campus.column("select attempt from hark.backfill_batch") == [3]
+
+
+async def test_a_batch_that_comes_to_nothing_again_and_again_is_given_up_and_can_be_retried(campus: Campus) -> None:
+    backfill = await twelve(campus, batch_size=6)
+    await campus.run("update hark.backfill_batch set attempt = %s where number = 1", MAX_ATTEMPTS)
+    await campus.apply(backfill)
+    assert await campus.state(backfill) == "FAILED"
+    assert [(batch.number, batch.members) for batch in await failed_batches(campus.database, backfill)] == [(1, 6)]
+    assert await given_push(campus) == 6
+
+    await campus.apply(backfill)
+    assert (await campus.state(backfill), await given_push(campus)) == ("APPLIED", 12)
+
+
+# Pause, cancel, speed, stop -------------------------------------------------------------------------------------------
+
+
+async def test_paused_resumed_and_done(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    await started(campus, backfill)
+    runner = campus.runner()
+    assert (await runner.step(backfill)).did
+    await control.pause(campus.database, backfill, who="paul", now=campus.clock.now())
+    assert (await runner.step(backfill)).over
+    assert await given_push(campus) == 3
+    await control.resume(campus.database, backfill, who="paul", now=campus.clock.now())
+    await campus.run_out(backfill)
+    assert await given_push(campus) == 12
+    moves = [(event.who, event.to_state) for event in (await campus.shown(backfill)).events if event.to_state]
+    assert moves[:3] == [("hand/1", "APPLIED"), ("paul", "APPLYING"), ("paul", "PAUSED")]
+
+
+async def test_a_cancel_waits_for_the_batch_under_way_and_lets_no_other_begin(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    await started(campus, backfill)
+    canceled: list[int] = []
+
+    async def cancel() -> None:
+        await control.cancel(campus.database, backfill, who="paul", now=campus.clock.now())
+        canceled.append(await given_push(campus))
+
+    pending: list[asyncio.Task[None]] = []
+
+    def passed(step: object) -> None:
+        if step is Step.FENCED and not pending:
+            pending.append(asyncio.ensure_future(cancel()))
+
+    runner = campus.runner(passed=passed)
+    await stepped_out(runner, backfill)
+    await pending[0]
+    assert canceled == [await given_push(campus)]
+    assert await campus.state(backfill) == "CANCELED"
+    assert await given_push(campus) in (3, 6)
+    back = await campus.undone(backfill)
+    assert await campus.state(back) == "APPLIED"
+    assert await given_push(campus) == 0
+
+
+async def test_a_cancel_and_the_end_race_and_exactly_one_of_them_is(campus: Campus) -> None:
+    await campus.people({f"u{number:02}": {"reply": ["email"]} for number in range(12)})
+    for _ in range(12):
+        backfill = await campus.plan(batch_size=12, channels=["push"])
+        await started(campus, backfill)
+        runner = campus.runner()
+        await runner.step(backfill)
+
+        async def cancel(number: int) -> str:
+            try:
+                await control.cancel(campus.database, number, who="paul", now=campus.clock.now())
+            except BadInput:
+                return "refused"
+            return "canceled"
+
+        said, _ = await asyncio.gather(cancel(backfill), runner.step(backfill))
+        ends = {"canceled": "CANCELED", "refused": "APPLIED"}
+        assert await campus.state(backfill) == ends[said]
+        ended = await campus.column(
+            "select count(*) from hark.backfill_event where backfill_id = %s and to_state in ('APPLIED', 'CANCELED')",
+            backfill,
+        )
+        assert ended == [1]
+        await campus.run('update hark.preference set channels = \'{"reply": ["email"]}\'')
+
+
+async def test_the_rate_is_kept_and_can_be_changed_while_it_runs(campus: Campus) -> None:
+    backfill = await twelve(campus, pace=Pace(rate=1.0))
+    await started(campus, backfill)
+    begun = campus.clock.now()
+    runner = campus.runner()
+    assert (await runner.step(backfill)).did
+    waiting = await runner.step(backfill)
+    assert waiting.obstacle is not None
+    assert (waiting.obstacle.why, waiting.obstacle.until) == (Why.RATE, begun + timedelta(seconds=3))
+    await control.speed(campus.database, backfill, Pace(rate=1000.0), who="paul", now=campus.clock.now())
+    assert (await runner.step(backfill)).did
+    await campus.run_out(backfill)
+    assert campus.clock.now() - begun < timedelta(seconds=1)
+
+
+async def test_waiting_is_accounted_to_its_reason(campus: Campus) -> None:
+    backfill = await twelve(campus, pace=Pace(rate=1.0))
+    await campus.apply(backfill)
+    waited = {each.why: each.seconds for each in (await campus.shown(backfill)).waited}
+    assert waited == {"rate": pytest.approx(9.0)}
+
+
+async def test_outside_its_window_it_waits_for_it(campus: Campus) -> None:
+    night = Pace(window=Window(time(20), time(6), "Europe/Berlin"))
+    backfill = await twelve(campus, pace=night)
+    await started(campus, backfill)
+    waiting = await campus.runner().step(backfill)
+    assert waiting.obstacle is not None and waiting.obstacle.why is Why.WINDOW
+    assert f"{waiting.obstacle.until:%H:%M}" == "19:00"
+    await campus.run_out(backfill)
+    assert await given_push(campus) == 12
+
+
+async def test_stop_all_holds_everything_until_it_is_released(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    await started(campus, backfill)
+    assert await control.stop_all(campus.database, stopped=True, who="paul", now=campus.clock.now())
+    assert not await control.stop_all(campus.database, stopped=True, who="paul", now=campus.clock.now())
+    waiting = await campus.runner().step(backfill)
+    assert waiting.obstacle is not None and waiting.obstacle.why is Why.STOPPED
+    await control.stop_all(campus.database, stopped=False, who="paul", now=campus.clock.now())
+    await campus.run_out(backfill)
+    assert await given_push(campus) == 12
+
+
+class Unreadable:
+    """Probes that cannot read."""
+
+    async def read(self, now: datetime) -> Readings:
+        return Readings(probe=timedelta(milliseconds=1), unreadable=("replica lag",))
+
+
+async def test_what_cannot_be_read_holds_it(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    await started(campus, backfill)
+    waiting = await campus.runner(probes=Unreadable()).step(backfill)
+    assert waiting.obstacle is not None and waiting.obstacle.why is Why.UNREADABLE
+    assert await given_push(campus) == 0
+
+
+async def test_the_probes_read_the_database(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    await started(campus, backfill)
+    assert (await campus.runner(probes=None).step(backfill)).did
+    await campus.run(
+        "insert into hark.event (reason, occurred_at, published_at)"
+        " select 'reply', %s, %s from generate_series(1, 200)",
+        campus.clock.now() - timedelta(minutes=1),
+        campus.clock.now() - timedelta(minutes=1),
+    )
+    waiting = await campus.runner(probes=None).step(backfill)
+    assert waiting.obstacle is not None and waiting.obstacle.why is Why.LIVE
+
+
+# What fails -----------------------------------------------------------------------------------------------------------
+
+
+async def test_who_makes_a_batch_fail_is_quarantined_and_the_others_are_done(campus: Campus) -> None:
+    backfill = await twelve(campus, batch_size=12)
+    await campus.run(POISON)
+    await campus.apply(backfill)
+    far = (await campus.shown(backfill)).totals
+    assert (far.applied, far.drifted, far.quarantined) == (10, 0, 2)
+    failed = await failures(campus.database, backfill)
+    assert [(each.recipient_id, each.outcome, each.why) for each in failed] == [
+        ("u03", "quarantined", "poisoned (22023)"),
+        ("u07", "quarantined", "poisoned (22023)"),
+    ]
+    assert not (await campus.verified(backfill)).good
+
+    await campus.run("drop trigger poison on hark.preference")
+    before = await campus.column("select count(*) from hark.backfill_item where outcome = 'applied'")
+    assert await retry_failures(campus.database, backfill, who="olga", now=campus.clock.now()) == 2
+    await campus.run_out(backfill)
+    far = (await campus.shown(backfill)).totals
+    assert (far.applied, far.drifted, far.quarantined) == (12, 0, 0)
+    assert before == [10]
+    assert (await campus.verified(backfill)).good
+
+
+async def test_with_nothing_failed_there_is_nothing_to_retry(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    await campus.apply(backfill)
+    with pytest.raises(BadInput, match="nothing of backfill"):
+        await retry_failures(campus.database, backfill, who="olga", now=campus.clock.now())
+    assert await campus.state(backfill) == "APPLIED"
+
+
+# Refusals -------------------------------------------------------------------------------------------------------------
+
+
+async def test_what_cannot_be_done_now_is_refused_with_what_to_do_instead(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    now = campus.clock.now()
+    with pytest.raises(BadInput, match="PLANNED and cannot be paused; apply it, or cancel it"):
+        await control.pause(campus.database, backfill, who="olga", now=now)
+    with pytest.raises(BadInput, match="pause or cancel it first"):
+        await undo(campus.database, backfill, who="olga", now=now)
+    await control.cancel(campus.database, backfill, who="olga", now=now)
+    with pytest.raises(BadInput, match="CANCELED and cannot be applied; it has ended"):
+        await started(campus, backfill)
+    with pytest.raises(BadInput, match="changed nothing"):
+        await undo(campus.database, backfill, who="olga", now=now)
+    with pytest.raises(BadInput, match="there is no backfill 99"):
+        await control.pause(campus.database, 99, who="olga", now=now)
+
+
+# Who is told ----------------------------------------------------------------------------------------------------------
+
+
+async def test_its_end_is_published_once_with_the_end_itself(campus: Campus) -> None:
+    await campus.people({"olga": {"reply": ["email"]}})
+    backfill = await campus.plan(notify=Notify("done", ("olga",)))
+    await campus.apply(backfill)
+    events = await campus.rows("select reason, recipients, payload ->> 'state' from hark.event")
+    assert events == [("done", ["olga"], "APPLIED")]
+
+
+async def test_a_notice_that_cannot_be_published_does_not_keep_it_from_ending(campus: Campus) -> None:
+    await campus.people({"olga": {"reply": ["email"]}})
+    backfill = await campus.plan(notify=Notify("no_such_reason", ("olga",)))
+    await campus.apply(backfill)
+    assert await campus.state(backfill) == "APPLIED"
+
+
+async def test_a_run_that_stalls_is_told_of_once(campus: Campus) -> None:
+    backfill = await twelve(campus, notify=Notify("done", ("olga",)))
+    await started(campus, backfill)
+    runner = campus.runner(probes=Unreadable())
+    for _ in range(5):
+        await runner.step(backfill)
+        campus.clock.advance(timedelta(minutes=5))
+    events = await campus.column("select payload ->> 'why' from hark.event")
+    assert events == ["stalled: unreadable"]
+
+
+async def test_a_worker_loop_plans_and_applies_whatever_there_is(campus: Campus) -> None:
+    await campus.people({f"u{number:02}": {"reply": ["email"]} for number in range(12)})
+    backfill = await campus.ask()
+    runner = campus.runner()
+    while (await runner.step_any()).did:
+        pass
+    assert await campus.state(backfill) == "PLANNED"
+    assert not await plan_chunk(campus.database, backfill, campus.clock.now())
+    await started(campus, backfill)
+    while (await runner.step_any()).did:
+        pass
+    assert (await campus.state(backfill), await given_push(campus)) == ("APPLIED", 12)

@@ -1,0 +1,54 @@
+"""Windows: open and closed, over midnight, over changes of clocks."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hark.backfill.windows import Window, parse_window
+from hark.errors import BadInput
+
+zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
+minutes = st.builds(time, st.integers(0, 23), st.integers(0, 59))
+windows = st.builds(Window, minutes, minutes, zones).filter(lambda window: window.opens != window.closes)
+moments = st.datetimes(datetime(2025, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+@given(windows, moments)
+def test_it_opens_within_two_days_and_is_open_then(window: Window, now: datetime) -> None:
+    opens = window.next_open(now)
+    assert now <= opens <= now + timedelta(days=2)
+    if window.is_open(now):
+        assert opens == now
+
+
+@given(windows, moments)
+def test_it_is_open_by_local_time_alone(window: Window, now: datetime) -> None:
+    local = now.astimezone(ZoneInfo(window.zone)).time()
+    inside = window.opens <= local < window.closes
+    over_midnight = local >= window.opens or local < window.closes
+    assert window.is_open(now) == (inside if window.opens < window.closes else over_midnight)
+
+
+@given(windows)
+def test_what_it_says_is_what_it_reads(window: Window) -> None:
+    assert parse_window(str(window)) == window
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("20:00", "is not a window"),
+        ("8-9", "write 08:00"),
+        ("20:00-20:00", "closes when it opens"),
+        ("20:00-06:00 Europe/Berlim", "no time zone"),
+        ("20:00-06:00 ../etc", "no time zone"),
+    ],
+)
+def test_what_is_no_window_is_refused(text: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        parse_window(text)

@@ -1,0 +1,156 @@
+"""`hark backfill` as operators type it."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.doors.commands import Desk
+from tests.servers import eventually
+
+PLAN = ("backfill", "preferences", "--reason", "app_shared", "--channels", "push,in_app", "--user-types", "Students")
+PEOPLE = """
+insert into hark.recipient (id, user_type, updated_at)
+select 'u' || lpad(n::text, 4, '0'), 'Students', now() from generate_series(1, 900) n;
+insert into hark.preference select id, '{"app_shared": ["email"]}', '{}', now() from hark.recipient;
+"""
+
+
+@pytest.fixture
+def campus(desk: Desk) -> Desk:
+    desk.execute(PEOPLE)
+    return desk
+
+
+def having_push(desk: Desk) -> int:
+    return int(desk.ask("select count(*) from hark.preference where channels -> 'app_shared' ? 'push'"))
+
+
+def test_planned_looked_at_applied_verified_and_undone(campus: Desk) -> None:
+    planned = campus.hark(*PLAN)
+    assert planned.code == 0
+    assert "900 to change" in planned.out
+    assert 'u0001  {"app_shared": ["email"]} → {"app_shared": ["email", "push", "in_app"]}' in planned.out
+    assert "nothing was changed; next: hark backfill apply 1" in planned.out
+    assert having_push(campus) == 0
+
+    assert campus.hark("backfill", "apply", "1").code == 0
+    assert having_push(campus) == 900
+    verified = campus.hark("backfill", "verify", "1")
+    assert (verified.code, verified.out.splitlines()[0]) == (0, "900 compared, 900 hold, 0 do not")
+
+    undone = campus.hark("backfill", "undo", "1", "--apply")
+    assert (undone.code, having_push(campus)) == (0, 0)
+    assert "backfill 2 (preferences, undoes 1) is APPLIED" in undone.out
+
+
+def test_everything_wrong_is_told_at_once_before_anything_else(campus: Desk) -> None:
+    refused = campus.hark(
+        *("backfill", "preferences", "--reason", "app_shard", "--channels", "pish", "--user-types", "Student"),
+        *("--batch-size", "0", "--window", "8-9", "--file", "", "--rate", "-1"),
+    )
+    assert refused.code == 2
+    lines = refused.err.splitlines()
+    assert [line for line in lines if "did you mean" in line] == [
+        '--reason: "app_shard": no such reason; did you mean app_shared?',
+        '--channels: "pish": no such channel; did you mean push?',
+        '--user-types: "Student": no such user type; did you mean Students?',
+    ]
+    assert any(line.startswith("--batch-size: 0 is not from 1") for line in lines)
+    assert any(line.startswith("--rate: -1 is not from") for line in lines)
+    assert any("is not a time of day" in line for line in lines)
+    assert campus.ask("select count(*) from hark.backfill") == 0
+    assert campus.ask("select count(*) from hark.cohort") == 0
+
+
+def test_user_types_are_required(campus: Desk) -> None:
+    refused = campus.hark("backfill", "preferences", "--reason", "app_shared", "--channels", "push")
+    assert (refused.code, refused.err.splitlines()) == (2, ["--user-types: none is given; write Students or Employers"])
+
+
+def test_the_variables_of_the_task_before_work_as_they_are(campus: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"PREFERENCE_NAME": "app_shared", "CHANNELS": "push", "USER_TYPES": "Students", "BATCH_SIZE": "2"}
+    for name, value in {**given, "USER_IDS": "u0001,u0002,u0003"}.items():
+        monkeypatch.setenv(name, value)
+    assert campus.hark("backfill", "preferences").code == 0
+    assert having_push(campus) == 0
+
+    monkeypatch.setenv("DRY_RUN", "false")
+    applied = campus.hark("backfill", "preferences", "--json")
+    assert applied.code == 0
+    assert having_push(campus) == 3
+    assert (applied.only["head"]["batch_size"], applied.only["totals"]["batches"]) == (2, 2)
+
+
+def test_the_tasks_file_works_too(campus: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    campus.write("ids.csv", "id\nu0001\nu0001\nnobody\n")
+    monkeypatch.setenv("CSV_PATH", "ids.csv")
+    monkeypatch.setenv("DRY_RUN", "false")
+    assert campus.hark(*PLAN).code == 0
+    assert having_push(campus) == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("DRY_RUN", "perhaps"), ("BATCH_SIZE", "lots"), ("USER_TYPES", "Pupils")])
+def test_a_variable_that_cannot_be_read_changes_nothing(
+    name: str, value: str, campus: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    own = PLAN if name != "USER_TYPES" else PLAN[:-2]
+    assert campus.hark(*own).code == 2
+    assert campus.ask("select count(*) from hark.backfill") == 0
+
+
+def test_a_file_that_changed_since_the_plan_is_refused(campus: Desk) -> None:
+    campus.write("ids.csv", "id\nu0001\n")
+    assert campus.hark(*PLAN, "--file", "ids.csv").code == 0
+    campus.write("ids.csv", "id\nu0001\nu0002\n")
+    refused = campus.hark("backfill", "apply", "1")
+    assert refused.code == 2
+    assert "changed since the plan" in refused.err
+    assert having_push(campus) == 0
+
+
+def test_a_second_person_approves(campus: Desk) -> None:
+    campus.write("hark.toml", (campus.directory / "hark.toml").read_text() + "\n[backfills]\napproval_over = 10\n")
+    planned = campus.hark(*PLAN, "--as", "olga")
+    assert "another person than olga runs hark backfill approve 1" in planned.out
+    assert campus.hark("backfill", "apply", "1", "--as", "olga").code == 2
+    assert campus.hark("backfill", "approve", "1", "--as", "olga").code == 2
+    assert campus.hark("backfill", "approve", "1", "--as", "paul").code == 0
+    assert campus.hark("backfill", "apply", "1", "--as", "olga").code == 0
+    assert having_push(campus) == 900
+
+
+def test_verify_fails_where_something_is_lost(campus: Desk) -> None:
+    campus.hark(*PLAN, "--apply")
+    campus.execute("update hark.preference set channels = '{}' where recipient_id = 'u0007'")
+    verified = campus.hark("backfill", "verify", "1")
+    assert verified.code == 1
+    assert "u0007  UNEXPLAINED: does not hold, and nothing has changed it since" in verified.out
+
+
+def test_interrupted_it_says_how_to_go_on_and_does(campus: Desk) -> None:
+    campus.hark(*PLAN, "--rate", "100", "--batch-size", "50")
+    process = campus.spawn("backfill", "apply", "1")
+    eventually(lambda: having_push(campus) > 0, "it has begun")
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "hark backfill apply 1 goes on where it was" in err
+    assert campus.ask("select state::text from hark.backfill") == "APPLYING"
+    assert campus.ask("select count(*) from hark.backfill_batch where state = 'CLAIMED'") == 0
+    campus.hark("backfill", "speed", "1")
+    assert campus.hark("backfill", "apply", "1").code == 0
+    assert having_push(campus) == 900
+
+
+def test_a_worker_applies_what_was_left_to_it(campus: Desk) -> None:
+    campus.hark(*PLAN)
+    assert campus.hark("backfill", "apply", "1", "--detach").code == 0
+    process = campus.spawn("worker", "--maildir", "mails")
+    eventually(lambda: campus.ask("select state::text from hark.backfill") == "APPLIED", "a worker applied it")
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert having_push(campus) == 900
