@@ -223,24 +223,36 @@ async def test_what_was_committed_late_or_backdated_is_not_lost(world: World) ->
 async def test_what_was_there_before_is_not_news_to_the_first_readers(world: World) -> None:
     await ready(world)
     await post(world, "old")
-    for day in range(1, 4):
+    for day in range(1, 10):
         await morning(world, MORNING + day * DAY - LEAD)
     await post(world, "new")
     await world.know("newcomer")
-    await morning(world, MORNING + 4 * DAY)
-    assert await digests(world, "newcomer") == [("Fri", ["new"])]
+    await morning(world, MORNING + 10 * DAY)
+    assert await digests(world, "newcomer") == [("Thu", ["new"])]
     (row,) = await world.rows("select base, since_at from hark.digest where recipient_id = 'newcomer'")
     assert row.base == "first"
 
 
 async def test_a_first_reader_misses_nothing_between_two_empty_mornings(world: World) -> None:
-    """The other slots' moments lie closer than a period ago; a first digest must not begin at one of them."""
+    """The other slots' moments lie closer than a week ago; a first digest must not begin at one of them."""
     await ready(world, people=["ada", student("bob", zone="Asia/Kathmandu")])
     await morning(world, TUESDAY - LEAD)
     await post(world, "just_after")
     await world.execute("insert into hark.moment values (%s, pg_current_snapshot())", TUESDAY - timedelta(minutes=5))
     await morning(world, TUESDAY + DAY)
     assert await digests(world, "ada") == [("Wed", ["just_after"])]
+
+
+async def test_who_wanted_it_weekly_and_then_daily_before_the_first_one_misses_nothing(world: World) -> None:
+    await ready(world)
+    await world.choose("ada", "front_page", frequency=Frequency.WEEKLY)
+    await morning(world, TUESDAY - LEAD)
+    await post(world, "while_weekly")
+    for day in range(3):
+        await morning(world, TUESDAY + day * DAY)
+    await world.choose("ada", "front_page", frequency=Frequency.DAILY)
+    await morning(world, TUESDAY + 4 * DAY)
+    assert await digests(world, "ada") == [("Sat", ["while_weekly"])]
 
 
 async def test_a_feed_that_knows_only_times_tells_nothing_twice(world: World) -> None:
@@ -455,7 +467,7 @@ async def test_a_callable_is_asked_for_a_chunk_at_once(world: World) -> None:
     world.clock.move_to(TUESDAY)
     await world.plan(answers=shop, chunk=10)
     assert [len(due) for due in shop.asked] == [10, 2]
-    assert shop.asked[0][0].since_at == TUESDAY - DAY - LEAD - DAY, "a period, the lead and the overlap ago"
+    assert shop.asked[0][0].since_at == TUESDAY - 7 * DAY - LEAD - DAY, "a week, the lead and the overlap ago"
     assert await digests(world, "s000") == [("Tue", ["a", "b"])]
     assert len(await digests(world)) == 12
 

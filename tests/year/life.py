@@ -215,7 +215,7 @@ class Life:
 
     def _person(self, n: int) -> Person:
         random = self._random
-        at = time(random.randrange(24), random.choice((0, 30))) if random.random() < 0.2 else None
+        at = random.choice((time(0, 15), time(12), time(23, 30))) if random.random() < 0.2 else None
         return Person(f"u{n:06}", random.choice(ZONES), at)
 
     def _follows(self) -> Iterator[tuple[str, str]]:

@@ -158,7 +158,7 @@ class Simulation:
     # What happens ---------------------------------------------------------------------------------------------------
 
     async def _happen(self, happening: Happening) -> None:
-        now, database, ledger = self.world.clock.now(), self.world.database, self.ledger
+        now = self.world.clock.now()
         match happening:
             case Said():
                 await self._say(happening, now)
@@ -166,26 +166,29 @@ class Simulation:
                 await self._post(happening, now)
             case Withdrawn():
                 await self._withdraw(happening, now)
-            case Chose(person, reason, frequency):
-                await self.world.choose(person, reason, frequency=frequency)
-                ledger.chose(person, reason, now, frequency)
-            case Muted(person, entity, muted):
-                await mute(database, [Subscription(person, entity)], now, muted=muted)
-                ledger.muted(person, entity, now, muted)
-                if muted:  # and so it is theirs, should they let it speak again
-                    self._followers.setdefault(entity, set()).add(person)
-            case Read(person):
-                await self.world.fan_out()
-                await inbox.mark_all_read(database, person, now)
-                ledger.reads[person].append(now)
-            case Moved(person, zone):
-                await self._move(person, zone, now)
             case Outage(hours, lost_answers):
                 self._down_until, self._lost_answers = now + hours * HOUR, lost_answers
             case Slept(hours):
                 self._asleep_until = now + hours * HOUR
             case Kill():
                 self._kill = happening
+            case _:
+                await self._act(happening, now)
+
+    async def _act(self, act: Chose | Muted | Read | Moved, now: datetime) -> None:
+        match act:
+            case Chose(person, reason, frequency):
+                await self.world.choose(person, reason, frequency=frequency)
+                self.ledger.chose(person, reason, now, frequency)
+            case Muted(person, entity, muted):
+                await mute(self.world.database, [Subscription(person, entity)], now, muted=muted)
+                self.ledger.muted(person, entity, now, muted)
+            case Read(person):
+                await self.world.fan_out()
+                await inbox.mark_all_read(self.world.database, person, now)
+                self.ledger.reads[person].append(now)
+            case Moved(person, zone):
+                await self._move(person, zone, now)
 
     async def _say(self, said: Said, now: datetime) -> None:
         # What was chosen or muted in this very hour holds for what is said in it, as it is fanned out at once.

@@ -42,7 +42,9 @@ KEYS_KEPT = 1000
 MEMORY = "64MB"
 """What a chunk may sort in, so that it does not sort on disk."""
 
-PERIOD = {Frequency.DAILY: timedelta(days=1), Frequency.WEEKLY: timedelta(days=7)}
+FIRST_COVERS = timedelta(days=7)
+"""How far a first digest goes back, daily or weekly: also who wanted it weekly, and then daily before the first weekly one
+came, misses nothing, nor who was to get a first daily one while nobody planned."""
 _FIRST_WAIT = timedelta(seconds=30)
 _LONGEST_WAIT = timedelta(minutes=30)
 _ITS_OWN = ("08", "40", "53", "55P03", "57P", "58")
@@ -234,7 +236,7 @@ class Planner:
             "reached": walk.reached,
             "chunk": self.chunk,
             "expected": self.chunk,
-            "ago": walk.due_at - PERIOD[Frequency(walk.frequency)] - self.lead,
+            "ago": walk.due_at - FIRST_COVERS - self.lead,
             "answered_by": now - ANSWER_WAIT,
             "overlap": reason.feed.overlap,
             "cap": reason.feed.cap,

@@ -78,7 +78,7 @@ willing as (
 )
 
 -- part: grounds
--- Where coverage may begin: not behind the newest base; a first digest, one period ago.
+-- Where coverage may begin: not behind the newest base; a first digest, a week ago.
 grounds as materialized (
     select base.at as base_at, base.snapshot as base_since,
            greatest(coalesce(ago.at, base.at), %(ago)s) as first_at, coalesce(ago.snapshot, base.snapshot) as first_since

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from hark.catalogue import Frequency
-from hark.digests.planning import ANSWER_WAIT, LEAD, PERIOD, WILLING
+from hark.digests.planning import ANSWER_WAIT, FIRST_COVERS, LEAD, WILLING
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries, chain
 
@@ -97,7 +97,7 @@ async def next_digests(
             "recipient": recipient,
             "reason": feed.reason,
             "period": _FAR,
-            "ago": now - timedelta(days=1) - lead,
+            "ago": now - FIRST_COVERS - lead,
             "answered_by": now - ANSWER_WAIT,
             "expected": 1,
         }
@@ -109,10 +109,10 @@ async def next_digests(
 
 
 def _begun(row: NextDigest, lead: timedelta) -> NextDigest:
-    """A first digest begins one period before its own morning, not before now."""
-    if row.base != "first" or row.next_due is None or row.frequency not in PERIOD:
+    """A first digest begins a week before its own morning, not before now."""
+    if row.base != "first" or row.next_due is None:
         return row
-    return replace(row, since_at=row.next_due - PERIOD[Frequency(row.frequency)] - lead)
+    return replace(row, since_at=row.next_due - FIRST_COVERS - lead)
 
 
 async def failing(database: Database) -> list[FailingFeed]:
