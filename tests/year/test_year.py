@@ -12,11 +12,7 @@ from tests.year.life import Life, Scale
 from tests.year.simulation import Simulation
 
 FULL = os.environ.get("HARK_YEAR") == "full"
-SCALES = (
-    [Scale(10_000, 365, seed=1)]
-    if FULL
-    else [Scale(120, 40, seed=1), Scale(60, 75, seed=2), Scale(30, 60, seed=3, busy=60)]
-)
+SCALES = [Scale(10_000, 365, seed=1)] if FULL else [Scale(60, 14, seed=1), Scale(25, 35, seed=2, busy=60.0)]
 
 
 @pytest.mark.slow
