@@ -43,8 +43,8 @@ MEMORY = "64MB"
 """What a chunk may sort in, so that it does not sort on disk."""
 
 FIRST_COVERS = timedelta(days=7)
-"""How far a first digest goes back, daily or weekly: nothing is missed by who wanted it weekly, and then daily before the
-first weekly one came, nor by who was to get a first one while nobody planned."""
+"""How far a first digest goes back, daily or weekly: nothing is missed by who wanted it weekly, and then daily before
+the first weekly one came, nor by who was to get a first one while nobody planned."""
 _FIRST_WAIT = timedelta(seconds=30)
 _LONGEST_WAIT = timedelta(minutes=30)
 _ITS_OWN = ("08", "40", "53", "55P03", "57P", "58")
