@@ -81,3 +81,13 @@ def test_a_feed_that_fails_is_seen_at_a_glance(seeded: Desk) -> None:
         "  from hark.slot"
     )
     assert "digests of 1 morning wait for a feed that fails: items[3].key is missing" in seeded.hark().out
+
+
+def test_who_was_passed_over_is_seen_at_a_glance(seeded: Desk) -> None:
+    seeded.execute(
+        "insert into hark.walk (slot_id, reason, due_at, period, missed, opened_at, retry_at, done_at, passed_over,"
+        " fault) select min(id), 'front_page', now(), current_date, 0, now(), now(), now(), 1,"
+        " '1 passed over, the last bob: x' from hark.slot"
+    )
+    told = "1 recipient is without a digest, for a feed breaks on their data: 1 passed over, the last bob: x"
+    assert told in seeded.hark().out

@@ -60,13 +60,15 @@ class NextDigest:
 
 @dataclass(frozen=True, slots=True)
 class FailingFeed:
-    """A feed that fails: in how many slots, how often by now, when it is asked again, and what it said last."""
+    """A feed that fails: in how many slots, how often by now, when it is asked again, what it said last, and how many
+    recipients it was not asked for any more, since it breaks on their data (`passed_over`)."""
 
     reason: str
     walks: int
     failures: int
     retry_at: datetime
     fault: str
+    passed_over: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,9 @@ select r.id as recipient_id, %(reason)s as reason, coalesce(d.email, false) as e
  where r.id = %(recipient)s
 
 -- name: failing
-select w.reason, count(*) as walks, max(w.failures) as failures, min(w.retry_at) as retry_at, max(w.fault) as fault
+select w.reason, count(*) as walks, max(w.failures) as failures, min(w.retry_at) as retry_at, max(w.fault) as fault,
+       sum(w.passed_over) as passed_over
   from hark.walk w
- where w.done_at is null and w.failures > 0
+ where w.done_at is null and w.failures > 0 or w.passed_over > 0
  group by w.reason
  order by w.reason
