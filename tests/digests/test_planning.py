@@ -12,6 +12,7 @@ from hark import audience, preferences
 from hark.catalogue import Calendar, Channel, Feed, Frequency
 from hark.clock import VirtualClock
 from hark.digests import CoverageLost, Planner
+from hark.digests.walks import MOST_PASSED_OVER
 from hark.errors import SourceFailed
 from hark.feeds import Asking, Due, FeedItem
 from hark.postgres.database import open_database
@@ -32,6 +33,10 @@ from tests.digests.forum import (
 )
 from tests.world import NEWS, World, student, students
 
+BREAKS_ON_SOME = (
+    f"select front.* from ({FRONT_PAGE_SQL}\n) front"
+    " where 1 / case when front.recipient_id ~ '^bad' then 0 else 1 end > 0"
+)
 BROKEN_SQL = f"select front.* from ({FRONT_PAGE_SQL}\n) front where 1 / (length(front.key) - 1) > 0"
 DAY = timedelta(days=1)
 WEEK = 7 * DAY
@@ -521,6 +526,62 @@ async def test_a_feed_that_fails_does_not_stop_the_others_and_is_tried_again(wor
     await morning(world, walk.retry_at)
     assert len(await digests(world)) == 2
     assert await world.rows("select from hark.walk where done_at is null or failures > 0 or fault is not null") == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a", "b", "bad", "c", "d"],
+        ["bad", "x", "y"],
+        ["a", "b", "bad"],
+        ["a", "bad1", "bad2", "bad3", "bad4", "bad5", "c"],
+        ["bad1", "bad2", "bad3", "c", "d", "e", "f", "g", "h"],
+    ],
+    ids=["within", "first", "last", "many", "first three"],
+)
+@pytest.mark.parametrize("chunk", [1, 4, 5000])
+async def test_who_breaks_a_feed_is_passed_over_and_the_others_get_theirs(
+    world: World, chunk: int, names: list[str]
+) -> None:
+    await ready(world, front_page(sql=BREAKS_ON_SOME), people=names)
+    await post(world, "p")
+    world.clock.move_to(TUESDAY)
+    steps = await world.plan(chunk=chunk)
+    assert sum(step.failed for step in steps) == 0
+    planned = await world.rows("select recipient_id from hark.digest order by 1")
+    bad = [name for name in names if name.startswith("bad")]
+    assert [row.recipient_id for row in planned] == [name for name in names if name not in bad]
+    (walk,) = await world.rows("select passed_over, failures, fault, done_at from hark.walk")
+    assert (walk.passed_over, walk.failures, walk.done_at) == (len(bad), 0, TUESDAY)
+    assert walk.fault == f"{len(bad)} passed over, the last {bad[-1]}: DivisionByZero (22012): division by zero"
+
+    await hand_over(world)
+    await world.install(front_page())
+    await morning(world, TUESDAY + DAY)
+    assert {row.recipient_id for row in await world.rows("select recipient_id from hark.digest")} == set(names)
+    assert await world.rows("select from hark.walk where passed_over > 0 or fault is not null") == []
+
+
+async def test_a_feed_that_breaks_on_everybody_is_at_fault_itself_and_nobody_is_passed_over(world: World) -> None:
+    await ready(world, front_page(sql=BREAKS_ON_SOME), people=[f"bad{number}" for number in range(9)])
+    await post(world, "p")
+    world.clock.move_to(TUESDAY)
+    steps = await world.plan(chunk=4)
+    assert sum(step.failed for step in steps) == 1
+    (walk,) = await world.rows("select passed_over, failures, fault, retry_at from hark.walk")
+    assert (walk.passed_over, walk.failures) == (0, 1)
+    assert walk.retry_at == TUESDAY + timedelta(seconds=30)
+
+
+async def test_a_feed_that_breaks_on_too_many_is_at_fault_itself(world: World) -> None:
+    names = [name for number in range(130) for name in (f"{number:03}", f"bad{number:03}")]
+    await ready(world, front_page(sql=BREAKS_ON_SOME), people=names)
+    await post(world, "p")
+    world.clock.move_to(TUESDAY)
+    await world.plan()
+    (walk,) = await world.rows("select passed_over, failures, done_at from hark.walk")
+    assert (walk.passed_over, walk.failures, walk.done_at) == (MOST_PASSED_OVER, 1, None)
+    assert len(await digests(world)) == 130
 
 
 async def test_a_feed_that_takes_too_long_is_cut_and_tried_again(world: World) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -19,9 +20,10 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from hark.batching import GATHERED
-from hark.catalogue import Catalogue, Feed, Frequency, Reason, SqlSource
+from hark.catalogue import Catalogue, Feed, Reason, SqlSource
 from hark.clock import Clock
 from hark.digests.mornings import declare, look, open_slots
+from hark.digests.walks import Chunk, Passing, Walk, around, may_be_ones_own
 from hark.errors import HarkError, SourceFailed
 from hark.feeds import Asking, Due, FeedItem, ask_feed
 from hark.postgres.database import Database, fetch
@@ -85,23 +87,6 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """A walk that this planner has taken: where it is, and for which morning."""
-
-    slot: int
-    reason: str
-    due_at: datetime
-    period: date
-    missed: int
-    reached: str
-    frequency: Frequency
-    zone: str
-    digest_at: time | None
-    digest_weekday: int | None
-    failures: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Asked:
     recipient_id: str
     since: str
@@ -110,16 +95,13 @@ class _Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Expected:
-    recipients: int
+class _Reached:
+    reached: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
-    walked: int
-    asked: int
-    planned: int
-    done: bool
+class _Expected:
+    recipients: int
 
 
 Answers = Callable[[Feed, str, Sequence[Due], Asking], Awaitable[list[FeedItem]]]
@@ -192,13 +174,23 @@ class Planner:
         _log.info("digests_planned", reason=walk.reason, slot=walk.slot, asked=chunk.asked, planned=chunk.planned)
         return Planned(asked=chunk.asked, planned=chunk.planned)
 
-    async def _plan(self, walk: Walk, reason: Reason) -> _Chunk:
+    async def _plan(self, walk: Walk, reason: Reason) -> Chunk:
         assert reason.feed is not None
-        if isinstance(reason.feed.source, SqlSource):
-            return await self._write(plan_by_sql(reason.feed), walk, self._given(walk, reason))
-        return await self._ask_and_plan(walk, reason, reason.feed)
+        if not isinstance(reason.feed.source, SqlSource):
+            return await self._ask_and_plan(walk, reason, reason.feed)
+        plan = partial(self._plan_by_sql, plan_by_sql(reason.feed), reason)
+        try:
+            return await plan(walk, self.chunk, None)
+        except psycopg.Error as error:
+            if not may_be_ones_own(walk, error):
+                raise
+        return await around(walk, self.chunk, plan)
 
-    async def _ask_and_plan(self, walk: Walk, reason: Reason, feed: Feed) -> _Chunk:
+    async def _plan_by_sql(self, query: Query, reason: Reason, walk: Walk, size: int, passing: Passing | None) -> Chunk:
+        given = {**self._given(walk, reason), "chunk": size, "expected": size}
+        return await self._write(query, walk, given, passing)
+
+    async def _ask_and_plan(self, walk: Walk, reason: Reason, feed: Feed) -> Chunk:
         given = self._given(walk, reason)
         due = await self.database.fetch(ASK, _Asked, given, prepare=False)
         asked = [Due(each.recipient_id, each.since, each.since_at) for each in due]
@@ -206,15 +198,31 @@ class Planner:
         until = due[0].until if due else None
         return await self._write(PLAN_ASKED, walk, {**given, **_answered(due, items), "until": until})
 
-    async def _write(self, query: Query, walk: Walk, given: Mapping[str, object]) -> _Chunk:
+    async def _write(
+        self, query: Query, walk: Walk, given: Mapping[str, object], passing: Passing | None = None
+    ) -> Chunk:
         schema = self.database.schema
         async with self.database.transaction() as connection:
             await connection.execute(_SQL["one_at_a_time"].text(schema), {"reason": walk.reason})
             await self._be_patient(connection)
+            if passing is not None:
+                given = await self._passed_over(connection, walk, given, passing)
             (ahead,) = await fetch(connection, _SQL["expected"], _Expected, given, schema=schema)
             given = {**given, "expected": ahead.recipients}
-            (chunk,) = await fetch(connection, query, _Chunk, given, schema=schema, prepare=False)
+            (chunk,) = await fetch(connection, query, Chunk, given, schema=schema, prepare=False)
+            if passing is not None and not chunk.walked and not walk.asked:
+                raise passing.fault
+        if passing is not None:
+            _log.error("passed_over", reason=walk.reason, slot=walk.slot, error=_kind(passing.fault))
         return chunk
+
+    async def _passed_over(
+        self, connection: AsyncConnection[Any], walk: Walk, given: Mapping[str, object], passing: Passing
+    ) -> Mapping[str, object]:
+        """Go on behind those ahead; what is given from there."""
+        passed = {**given, "passing": passing.recipients, "fault": _in_words(passing.fault)}
+        reached = await fetch(connection, _SQL["passed_over"], _Reached, passed, schema=self.database.schema)
+        return {**given, "reached": reached[0].reached} if reached else given
 
     async def _be_patient(self, connection: AsyncConnection[Any]) -> None:
         milliseconds = round(self.asking.timeout.total_seconds() * 1000)

@@ -13,7 +13,8 @@ update hark.walk w
   from next, hark.slot s
  where w.slot_id = next.slot_id and w.reason = next.reason and s.id = next.slot_id
 returning w.slot_id as slot, w.reason, w.due_at, w.period, w.missed, w.reached,
-          s.frequency::text as frequency, s.zone, s.digest_at, s.digest_weekday, w.failures
+          s.frequency::text as frequency, s.zone, s.digest_at, s.digest_weekday, w.failures, w.asked,
+          w.passed_over
 
 -- name: one_at_a_time
 -- The chunks of one reason are planned one after the other: each sees what the one before it has committed.
@@ -250,18 +251,19 @@ moved as (
        set reached = coalesce((select max(recipient_id) from walked), w.reached),
            asked = w.asked + (select count(*) from watermarks),
            planned = w.planned + (select count(*) from written),
-           retry_at = %(now)s, failures = 0, fault = null,
+           retry_at = %(now)s, failures = 0, fault = case when w.passed_over > 0 then w.fault end,
            done_at = case when (select count(*) from walked) < %(chunk)s then %(now)s::timestamptz end
       from guard
      where w.slot_id = guard.slot_id and w.reason = %(reason)s
-    returning w.done_at is not null as done
+    returning w.reached, w.done_at is not null as done
 )
 
 -- name: plan
 select (select count(*) from walked) as walked,
        (select count(*) from watermarks) as asked,
        (select count(*) from written) as planned,
-       coalesce((select done from moved), false) as done
+       coalesce((select done from moved), false) as done,
+       coalesce((select reached from moved), %(reached)s) as reached
 
 -- name: ask
 select recipient_id, since::text as since, since_at, pg_current_snapshot()::text as until from due
@@ -270,3 +272,20 @@ select recipient_id, since::text as since, since_at, pg_current_snapshot()::text
 update hark.walk
    set failures = failures + 1, fault = %(fault)s, retry_at = %(retry_at)s
  where slot_id = %(slot)s and reason = %(reason)s and due_at = %(due_at)s and reached = %(reached)s and done_at is null
+
+-- name: passed_over
+-- The next ones ahead get no digest of this morning, and the walk goes on behind them.
+update hark.walk w
+   set reached = ahead.last, passed_over = w.passed_over + ahead.recipients, retry_at = %(now)s, failures = 0,
+       fault = w.passed_over + ahead.recipients || ' passed over, the last ' || ahead.last || ': ' || %(fault)s
+  from (select max(id) as last, count(*)::int as recipients
+          from (select r.id from hark.recipient r
+                 where r.zone = %(zone)s
+                   and coalesce(r.digest_at, time '24:00') = coalesce(%(digest_at)s::time, time '24:00')
+                   and coalesce(r.digest_weekday, -1::smallint) = coalesce(%(digest_weekday)s::smallint, -1::smallint)
+                   and r.id > %(reached)s
+                 order by r.id
+                 limit %(passing)s) next) ahead
+ where w.slot_id = %(slot)s and w.reason = %(reason)s and w.due_at = %(due_at)s and w.reached = %(reached)s
+   and w.done_at is null and ahead.recipients > 0
+returning w.reached

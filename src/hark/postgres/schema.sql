@@ -522,6 +522,7 @@ create table hark.walk (
     done_at   timestamptz,
     failures  integer not null default 0,
     fault     text,
+    passed_over integer not null default 0 check (passed_over >= 0),
     primary key (slot_id, reason)
 ) with (fillfactor = 70);
 create index walk_open on hark.walk (retry_at) where done_at is null;
@@ -554,6 +555,7 @@ create table hark.digest (
     primary key (recipient_id, reason, period)
 );
 create index digest_delivery on hark.digest (recipient_id, delivery_id);
+create index digest_newest on hark.digest (planned_at);
 
 create index recipient_morning on hark.recipient
     (zone, (coalesce(digest_at, time '24:00')), (coalesce(digest_weekday, -1::smallint)), id);
@@ -785,3 +787,12 @@ end
 $$;
 create trigger backfill_moved after update of state on hark.backfill
     for each row execute function hark.backfill_moved();
+
+
+-- How far back digests are kept ----------------------------------------------------------------------------------------
+
+-- Digests planned before this were pruned, as far as coverage did not need them: what follows them has a beginning that is
+-- not there any more.
+create table hark.digest_kept (
+    since timestamptz primary key
+);
