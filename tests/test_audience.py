@@ -105,17 +105,32 @@ async def test_who_muted_one_entity_is_not_told_of_its_events_through_another(wo
     assert await world.names_told(other) == Counter(["ann", "bob", "eve"])
 
 
-async def test_who_mutes_what_they_do_not_follow_follows_it_once_it_may_speak(world: World) -> None:
+async def test_who_mutes_what_they_do_not_follow_does_not_follow_it_once_it_may_speak(world: World) -> None:
     await world.know("bob")
     bob = [Subscription("bob", "post:1")]
     assert await audience.mute(world.database, bob, world.clock.now()) == 1
     assert await audience.mute(world.database, bob, world.clock.now()) == 0
+    (row,) = await audience.subscriptions_of(world.database, "bob")
+    assert (row.entity, row.muted, row.followed, row.since) == ("post:1", True, False, world.clock.now())
+    assert await audience.mute(world.database, bob, world.clock.now(), muted=False) == 1
+    assert await audience.subscriptions_of(world.database, "bob") == []
+    await world.publish(entities=["post:1"])
+    await world.fan_out()
+    assert await world.names_told() == Counter()
+
+
+async def test_who_muted_first_and_follows_then_hears_of_it_once_it_may_speak(world: World) -> None:
+    await world.know("bob")
+    bob = [Subscription("bob", "post:1")]
+    await audience.mute(world.database, bob, world.clock.now())
+    assert await audience.subscribe(world.database, bob, world.clock.now()) == 1
     assert await audience.subscribe(world.database, bob, world.clock.now()) == 0
     (row,) = await audience.subscriptions_of(world.database, "bob")
-    assert (row.entity, row.muted, row.since) == ("post:1", True, world.clock.now())
-    assert await audience.mute(world.database, bob, world.clock.now(), muted=False) == 1
+    assert (row.muted, row.followed) == (True, True)
+    await world.publish(entities=["post:1"])
+    await audience.mute(world.database, bob, world.clock.now(), muted=False)
     (row,) = await audience.subscriptions_of(world.database, "bob")
-    assert not row.muted
+    assert (row.muted, row.followed) == (False, True)
 
 
 async def test_who_muted_an_entity_is_told_when_named(world: World) -> None:

@@ -253,6 +253,8 @@ async def test_what_they_muted_stays_muted(forum: World) -> None:
     await audience.mute(forum.database, [Subscription("zoe", "post:42")], forum.clock.now())
     await reply(forum, actor="zoe")
     assert await follows(forum) == {"post:42": True}
+    await audience.mute(forum.database, [Subscription("zoe", "post:42")], forum.clock.now(), muted=False)
+    assert await follows(forum) == {"post:42": False}
 
 
 async def test_nobody_follows_by_a_reason_that_does_not_say_so_nor_without_an_actor(forum: World) -> None:

@@ -53,10 +53,11 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class KnownSubscription:
-    """A subscription as stored: since when, and whether it is muted."""
+    """A subscription as stored: since when, and whether it is muted. `followed`: not only muted, but asked for."""
 
     entity: str
     muted: bool
+    followed: bool
     since: datetime
 
 
@@ -82,6 +83,11 @@ class KnownRecipient:
 @dataclass(frozen=True, slots=True)
 class _Written:
     written: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    changed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +149,7 @@ async def recipients_after(
 
 
 async def subscribe(database: Database, subscriptions: Sequence[Subscription], now: datetime) -> int:
-    """Subscribe recipients to entities; how many subscriptions are new. One that is muted stays muted."""
+    """Subscribe recipients to entities; how many are new. What is muted is followed then, and stays muted."""
     return await database.execute(_SQL["subscribe"], {**_pairs(subscriptions), "now": now})
 
 
@@ -155,11 +161,12 @@ async def unsubscribe(database: Database, subscriptions: Sequence[Subscription])
 async def mute(database: Database, subscriptions: Sequence[Subscription], now: datetime, *, muted: bool = True) -> int:
     """Mute entities for recipients (or, `muted=False`, let them speak again); how many changed.
 
-    A subscription stays, and is silent; who has none gets one that is muted, and follows the entity once it speaks
-    again. An event that has a muted entity is not told through any of its other entities: only by name.
+    A subscription stays, and is silent until the entity may speak again. Who has none mutes it all the same, and does
+    not follow it once it is unmuted. An event that has a muted entity is not told through any of its other entities:
+    only by name.
     """
     if not muted:
-        return await database.execute(_SQL["unmute"], _pairs(subscriptions))
+        return (await database.one(_SQL["unmute"], _Changed, _pairs(subscriptions))).changed
     return await database.execute(_SQL["mute"], {**_pairs(subscriptions), "now": now})
 
 

@@ -150,11 +150,12 @@ select distinct user_type
 select name from hark.user_type order by name
 
 -- name: subscribe
-insert into hark.subscription (recipient_id, entity, muted, since)
+-- What was only muted is followed from now on, and stays muted.
+insert into hark.subscription as s (recipient_id, entity, muted, since)
 select distinct recipient_id, entity, false, %(now)s::timestamptz
   from unnest(%(recipients)s::text[], %(entities)s::text[]) as given(recipient_id, entity)
  order by recipient_id, entity
-    on conflict (recipient_id, entity) do nothing
+    on conflict (recipient_id, entity) do update set followed = true, since = excluded.since where not s.followed
 
 -- name: unsubscribe
 delete from hark.subscription s
@@ -162,21 +163,35 @@ delete from hark.subscription s
  where s.recipient_id = given.recipient_id and s.entity = given.entity
 
 -- name: mute
--- Also of who is not subscribed: a muted row is there before any subscription.
-insert into hark.subscription as s (recipient_id, entity, muted, since)
-select distinct recipient_id, entity, true, %(now)s::timestamptz
+-- Also of who is not subscribed: a muted row that is not followed.
+insert into hark.subscription as s (recipient_id, entity, muted, followed, since)
+select distinct recipient_id, entity, true, false, %(now)s::timestamptz
   from unnest(%(recipients)s::text[], %(entities)s::text[]) as given(recipient_id, entity)
  order by recipient_id, entity
     on conflict (recipient_id, entity) do update set muted = true where not s.muted
 
 -- name: unmute
-update hark.subscription s
-   set muted = false
-  from unnest(%(recipients)s::text[], %(entities)s::text[]) as given(recipient_id, entity)
- where s.recipient_id = given.recipient_id and s.entity = given.entity and s.muted
+-- What was followed before speaks again; what only ever was a mute is gone.
+with given as (
+    select distinct recipient_id, entity from unnest(%(recipients)s::text[], %(entities)s::text[]) as given(recipient_id, entity)
+),
+heard as (
+    update hark.subscription s
+       set muted = false
+      from given
+     where s.recipient_id = given.recipient_id and s.entity = given.entity and s.muted and s.followed
+    returning 1
+),
+gone as (
+    delete from hark.subscription s
+     using given
+     where s.recipient_id = given.recipient_id and s.entity = given.entity and not s.followed
+    returning 1
+)
+select (select count(*) from heard) + (select count(*) from gone) as changed
 
 -- name: subscriptions
-select entity, muted, since
+select entity, muted, followed, since
   from hark.subscription
  where recipient_id = %(recipient)s and entity > %(after)s
    and (%(muted)s::boolean is null or muted = %(muted)s)

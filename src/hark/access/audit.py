@@ -42,6 +42,7 @@ class Act(StrEnum):
     BACKFILL_RETRY = "backfill.retry"
     BACKFILL_VERIFY = "backfill.verify"
     BACKFILL_UNDO = "backfill.undo"
+    BACKFILL_STOP_ALL = "backfill.stop_all"
 
 
 @dataclass(frozen=True, slots=True)

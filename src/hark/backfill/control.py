@@ -24,7 +24,7 @@ class Stand:
 
     id: int
     state: State
-    cohort_id: int
+    cohort_id: int | None
     undoes: int | None
     created_by: str
     approved_by: str | None
@@ -42,7 +42,7 @@ class Stand:
 class _Stand:
     id: int
     state: str
-    cohort_id: int
+    cohort_id: int | None
     undoes: int | None
     created_by: str
     approved_by: str | None

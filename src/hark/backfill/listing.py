@@ -122,7 +122,7 @@ class Head:
     undoes: int | None
     undone_by: list[int]
     request: dict[str, Any]
-    cohort_id: int
+    cohort_id: int | None
     batch_size: int
     rate: float | None
     adaptive: bool

@@ -19,7 +19,9 @@ from hark.backfill.cohort import (
     cohort_of,
     stage,
     unchanged,
+    within,
 )
+from hark.backfill.enlist import ToStage
 from hark.backfill.kinds.preferences import PREFERENCES, PreferenceRequest, read_preferences
 from hark.backfill.plan import create
 from hark.backfill.request import (
@@ -48,12 +50,15 @@ _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreferenceWords:
-    """What somebody says who wants preferences changed. `cohort`: all of the user types, unless it says whom."""
+    """What somebody says who wants preferences changed.
+
+    `cohort` is in words, and all of the user types unless they say whom; or it reads a cohort that was said otherwise.
+    """
 
     reasons: Sequence[str] = ()
     channels: Sequence[str] = ()
     user_types: Sequence[str] = ()
-    cohort: CohortWords = field(default_factory=CohortWords)
+    cohort: CohortWords | Callable[[], Cohort] = field(default_factory=CohortWords)
     create_rows: bool = False
     batch_size: int | None = None
     rate: float | None = None
@@ -103,22 +108,28 @@ async def order_preferences(
     Raises:
         BadInput: all that is wrong with the words; or what `cohort.stage` refuses.
     """
-    read = _read(catalogue, words, check_who(who), environment or {})
+    read = _read(catalogue, words, check_who(who), environment or {}, reach)
     staged = await stage(
         database, read.cohort, user_types=read.asked.user_types, now=now, reach=reach, progress=progress
     )
-    rules = catalogue.backfills
-    order = Order(
-        PREFERENCES.name,
-        read.asked.to_json(),
-        staged.cohort_id,
-        who,
-        read.batch_size,
-        read.pace,
-        rules.approval_over,
-        notify_of(rules),
-    )
+    order = _order(catalogue, read, staged.cohort_id, who)
     return Ordered(await create(database, order, now), staged, read.apply)
+
+
+async def ask_preferences(
+    database: Database, catalogue: Catalogue, words: PreferenceWords, *, who: str, now: datetime, reach: FileReach
+) -> int:
+    """Write down what is asked for, and leave it to workers to stage the cohort and to plan; the backfill's id.
+
+    Args:
+        reach: from where the cohort's files may be read; workers look at it again.
+
+    Raises:
+        BadInput: all that is wrong with the words.
+    """
+    read = _read(catalogue, words, check_who(who), {}, reach)
+    order = _order(catalogue, read, ToStage(read.cohort, read.asked.user_types), who)
+    return await create(database, order, now)
 
 
 async def apply_plan(
@@ -130,7 +141,7 @@ async def apply_plan(
         BadInput: they are not, or what `control.apply` refuses.
     """
     found = await control.stand(database, backfill)
-    if found.state in (State.PLANNED, State.APPROVED) and found.undoes is None:
+    if found.state in (State.PLANNED, State.APPROVED) and found.undoes is None and found.cohort_id is not None:
         await unchanged(database, found.cohort_id, reach=reach)
     return await control.apply(database, backfill, who=who, now=now, plan_hash=plan_hash)
 
@@ -153,7 +164,23 @@ def read_pace(rate: float | None, *, adaptive: bool, window: str | None) -> Pace
     return Pace(rate, adaptive, hours)
 
 
-def _read(catalogue: Catalogue, words: PreferenceWords, _who: str, environment: Mapping[str, str]) -> _Read:
+def _order(catalogue: Catalogue, read: _Read, cohort: int | ToStage, who: str) -> Order:
+    rules = catalogue.backfills
+    return Order(
+        PREFERENCES.name,
+        read.asked.to_json(),
+        cohort,
+        who,
+        read.batch_size,
+        read.pace,
+        rules.approval_over,
+        notify_of(rules),
+    )
+
+
+def _read(
+    catalogue: Catalogue, words: PreferenceWords, _who: str, environment: Mapping[str, str], reach: FileReach
+) -> _Read:
     reading = Reading()
     said = _with_variables(words, environment)
     asked = reading.take(
@@ -165,7 +192,7 @@ def _read(catalogue: Catalogue, words: PreferenceWords, _who: str, environment: 
             create_rows=said.create_rows,
         )
     )
-    cohort = reading.take(lambda: _cohort(said.cohort, environment))
+    cohort = reading.take(lambda: within(_cohort(said.cohort, environment), reach))
     pace = reading.take(lambda: read_pace(said.rate, adaptive=said.adaptive, window=said.window))
     size = reading.take(lambda: check_batch_size(_size(said.batch_size, environment)))
     apply = reading.take(lambda: said.apply or not _dry_run(environment))
@@ -183,7 +210,9 @@ def _with_variables(words: PreferenceWords, environment: Mapping[str, str]) -> P
     )
 
 
-def _cohort(words: CohortWords, environment: Mapping[str, str]) -> Cohort:
+def _cohort(words: CohortWords | Callable[[], Cohort], environment: Mapping[str, str]) -> Cohort:
+    if not isinstance(words, CohortWords):
+        return words()
     if words != CohortWords(column=words.column, format=words.format):
         return cohort_of(_somebody(words))
     named = cohort_from_environment(environment)

@@ -16,11 +16,13 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from hark.backfill.enlist import ToStage
 from hark.backfill.kind import Connection, Json, Kind, Part, Span
 from hark.backfill.kinds import KINDS
 from hark.backfill.request import Order
 from hark.backfill.spans import Extent, extent
 from hark.backfill.states import BatchState
+from hark.errors import HarkError
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries
 
@@ -28,6 +30,8 @@ _SQL = Queries.beside(__file__)
 
 AT_ONCE = 10_000
 """Users that one chunk looks at, about."""
+
+_LONGEST_WHY = 2000
 
 
 class PlanStep(StrEnum):
@@ -65,7 +69,8 @@ async def create(database: Database, order: Order, now: datetime) -> int:
     given = {
         "kind": order.kind,
         "request": Jsonb(dict(order.request)),
-        "cohort": order.cohort,
+        "cohort": None if isinstance(order.cohort, ToStage) else order.cohort,
+        "to_stage": Jsonb(dict(order.cohort.to_json())) if isinstance(order.cohort, ToStage) else None,
         "undoes": order.undoes,
         "batch_size": order.batch_size,
         "rate": order.pace.rate,
@@ -99,8 +104,9 @@ async def plan_chunk(
 
 
 async def give_up(database: Database, backfill: int, error: Exception, *, who: str, now: datetime) -> None:
-    """It cannot be planned: FAILED, with what kind of error it was. What was planned so far is of no use."""
-    given = {"backfill": backfill, "who": who, "why": f"not planned: {type(error).__name__}", "now": now}
+    """It cannot be planned: FAILED, and why: of a refusal its words, of an accident its kind. The rest is of no use."""
+    why = str(error)[:_LONGEST_WHY] if isinstance(error, HarkError) else type(error).__name__
+    given = {"backfill": backfill, "who": who, "why": f"not planned: {why}", "now": now}
     await database.execute(_SQL["unplannable"], given)
 
 

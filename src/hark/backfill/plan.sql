@@ -1,8 +1,8 @@
 -- name: create
 with made as (
-    insert into hark.backfill (kind, request, cohort_id, undoes, batch_size, rate, adaptive, opens, closes, zone,
+    insert into hark.backfill (kind, request, cohort_id, to_stage, undoes, batch_size, rate, adaptive, opens, closes, zone,
                                approval_over, notify, next_at, created_by, created_at, changed_by, changed_at)
-    values (%(kind)s, %(request)s, %(cohort)s, %(undoes)s, %(batch_size)s, %(rate)s, %(adaptive)s, %(opens)s, %(closes)s,
+    values (%(kind)s, %(request)s, %(cohort)s, %(to_stage)s, %(undoes)s, %(batch_size)s, %(rate)s, %(adaptive)s, %(opens)s, %(closes)s,
             %(zone)s, %(approval_over)s, %(notify)s, %(now)s, %(who)s, %(now)s, %(who)s, %(now)s)
     returning id
 ),
@@ -15,7 +15,7 @@ select id from made
 -- name: hold_unplanned
 select id, kind, request, cohort_id, undoes, batch_size, reached, batches
   from hark.backfill
- where id = %(backfill)s and state = 'PLANNING'
+ where id = %(backfill)s and state = 'PLANNING' and cohort_id is not null
    for no key update skip locked
 
 -- name: put_batch

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from hark.backfill.enlist import ToStage
 from hark.backfill.kind import Json
 from hark.backfill.windows import Window
 from hark.errors import BadInput
@@ -46,7 +47,7 @@ class Order:
     Attributes:
         kind: its name, as in `hark.backfill.kinds.KINDS`.
         request: what that kind needs to know, as it is stored.
-        cohort: the staged cohort's id.
+        cohort: the staged cohort's id; or one that workers are still to stage.
         who: who asks for it, for the audit log.
         approval_over: how many users may be changed without a second person; None: any number.
         notify: whom to tell of its end; None: nobody.
@@ -55,7 +56,7 @@ class Order:
 
     kind: str
     request: Json
-    cohort: int
+    cohort: int | ToStage
     who: str
     batch_size: int = BATCH_SIZE
     pace: Pace = field(default_factory=Pace)

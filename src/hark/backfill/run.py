@@ -19,9 +19,11 @@ from psycopg.types.json import Jsonb
 
 from hark.backfill import notice
 from hark.backfill.bisect import Tally, apply_whole_or_in_halves
+from hark.backfill.cohort import FileReach
 from hark.backfill.kind import Batch, Connection
 from hark.backfill.kinds import KINDS
-from hark.backfill.plan import PlanStep, give_up, plan_chunk
+from hark.backfill.plan import PlanStep
+from hark.backfill.planning import plan_on
 from hark.backfill.probes import DatabaseProbes, Probes
 from hark.backfill.states import State
 from hark.backfill.steering import Obstacle, Standing, Steering
@@ -103,6 +105,7 @@ class Runner:
 
     Attributes:
         worker: who this is, for leases and the audit log.
+        reach: from where the lists of cohorts may be read that were asked for elsewhere.
         lease: how long a claim holds, and how long a transaction may stand idle before the server ends it.
         passed: told of each point that is passed, for tests.
     """
@@ -111,6 +114,7 @@ class Runner:
     clock: Clock
     worker: str
     lease: timedelta = timedelta(seconds=30)
+    reach: FileReach = field(default_factory=FileReach)
     probes: Probes | None = None
     limits: Limits = field(default_factory=Limits)
     webhook: notice.Webhook | None = None
@@ -124,7 +128,7 @@ class Runner:
             self._steerings.pop(backfill, None)
             return Stepped(did=False, over=True)
         if found[0].state == State.PLANNING:
-            return await self._plan(backfill)
+            return await self._plan(found[0])
         return await self._apply(found[0])
 
     async def step_any(self) -> Stepped:
@@ -138,15 +142,9 @@ class Runner:
         first = min((wait for wait in waits if wait is not None), key=lambda wait: wait.until, default=None)
         return Stepped(did=False, obstacle=first)
 
-    async def _plan(self, backfill: int) -> Stepped:
-        try:
-            did = await plan_chunk(self.database, backfill, self.clock.now(), self.passed)
-        except Exception as error:
-            if is_passing(error):
-                raise
-            _log.error("backfill_not_planned", backfill=backfill, exc_info=error)
-            await give_up(self.database, backfill, error, who=self.worker, now=self.clock.now())
-            return Stepped(did=True)
+    async def _plan(self, run: Standing) -> Stepped:
+        now = self.clock.now()
+        did = await plan_on(self.database, run, reach=self.reach, who=self.worker, now=now, passed=self.passed)
         return Stepped(did, None if did else self._later(Why.OTHERS))
 
     # One batch -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 -- name: standing
-select b.id, b.kind, b.state::text as state, b.batch_size, b.rate, b.adaptive, b.opens, b.closes, b.zone, b.next_at, s.stopped
+select b.id, b.kind, b.state::text as state, b.batch_size, b.rate, b.adaptive, b.opens, b.closes, b.zone, b.next_at, s.stopped,
+       b.cohort_id is null as unlisted
   from hark.backfill b cross join hark.backfill_switch s
  where b.id = %(backfill)s
 

@@ -18,7 +18,7 @@ _LOOK_AGAIN = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A run as a worker finds it; `stopped`: the stop-all switch."""
+    """A run as a worker finds it; `stopped`: the stop-all switch; `unlisted`: its cohort is still to be staged."""
 
     id: int
     kind: str
@@ -31,6 +31,7 @@ class Standing:
     zone: str
     next_at: datetime
     stopped: bool
+    unlisted: bool
 
     @property
     def window(self) -> Window | None:

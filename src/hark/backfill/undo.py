@@ -24,7 +24,7 @@ _SQL = Queries.beside(__file__)
 class _Done:
     kind: str
     request: dict[str, Any]
-    cohort_id: int
+    cohort_id: int | None
     batch_size: int
     notify: dict[str, Any] | None
     journaled: bool
@@ -52,7 +52,7 @@ async def undo(
     if found.state not in UNDOABLE:
         raise BadInput(f"backfill {backfill} is {found.state}; pause or cancel it first, or let it end")
     done = await database.one(_SQL["done"], _Done, {"backfill": backfill})
-    if not done.journaled:
+    if not done.journaled or done.cohort_id is None:
         raise BadInput(f"backfill {backfill} changed nothing, so there is nothing to undo")
     notify = Notify(done.notify["reason"], tuple(done.notify["to"])) if done.notify else None
     order = Order(

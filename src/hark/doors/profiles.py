@@ -1,10 +1,10 @@
-"""What is known of one recipient, whichever door asks: who they are, what they follow, what they chose."""
+"""What is known of one recipient, whichever door asks: who they are, what they chose."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime
 
 from hark.catalogue import Channel
 from hark.postgres.database import Database
@@ -17,7 +17,10 @@ _BITS = {1: Channel.EMAIL, 2: Channel.IN_APP, 4: Channel.PUSH}
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A recipient as stored. `reach` is the first thing that stands in the way of e-mail, or `ok`."""
+    """A recipient as stored. `reach` is the first thing that stands in the way of e-mail, or `ok`.
+
+    `digest_at` and `digest_weekday` are as they are written: `07:30`, `friday`.
+    """
 
     id: str
     user_type: str
@@ -28,20 +31,11 @@ class Profile:
     zone: str
     locale: str
     attributes: Mapping[str, object]
-    digest_at: time | None
-    digest_weekday: int | None
+    digest_at: str | None
+    digest_weekday: str | None
     suppressed: str | None
     reach: str
     updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """An entity that a recipient follows; a muted one tells them nothing."""
-
-    entity: str
-    muted: bool
-    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +75,6 @@ async def profile(database: Database, recipient: str) -> Profile | None:
     """A recipient; None: there is none of this id."""
     found = await database.fetch(_SQL["recipient"], Profile, {"recipient": recipient})
     return found[0] if found else None
-
-
-async def followed(database: Database, recipient: str, *, after: str = "", limit: int = 100) -> list[Followed]:
-    """What a recipient follows, in the order of the entities' names, behind `after`: one page."""
-    return await database.fetch(
-        _SQL["subscriptions"], Followed, {"recipient": recipient, "after": after, "limit": limit}
-    )
 
 
 async def choices(database: Database, recipient: str, *, reason: str | None = None) -> list[Choice]:

@@ -1,15 +1,10 @@
 -- name: recipient
-select id, user_type, address, confirmed, opted_in, active, zone, locale, attributes, digest_at, digest_weekday, suppressed,
-       reach::text as reach, updated_at
+select id, user_type, address, confirmed, opted_in, active, zone, locale, attributes,
+       to_char(digest_at, 'HH24:MI') as digest_at,
+       (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])[digest_weekday + 1] as digest_weekday,
+       suppressed, reach::text as reach, updated_at
   from hark.recipient
  where id = %(recipient)s
-
--- name: subscriptions
-select entity, muted, since
-  from hark.subscription
- where recipient_id = %(recipient)s and entity > %(after)s
- order by entity
- limit %(limit)s
 
 -- name: choices
 -- Of every reason: what the recipient chose, and what is decided for them. Nothing is decided for whom nobody knows.

@@ -85,7 +85,9 @@ create table hark.subscription (
     entity       text collate "C" not null check (length(entity) between 1 and 255),
     muted        boolean not null default false,
     since        timestamptz not null,
-    primary key (recipient_id, entity)
+    followed     boolean not null default true,
+    primary key (recipient_id, entity),
+    constraint heard_is_followed check (followed or muted)
 );
 create index subscription_entity on hark.subscription (entity, recipient_id) where not muted;
 create index subscription_muted on hark.subscription (entity, recipient_id) where muted;
@@ -340,10 +342,12 @@ begin
               from (select unnest(publish.entities) as entity, false as is_about
                     union all
                     select publish.about, true where publish.about ~ '^[a-z][a-z0-9_]*:.' and length(publish.about) <= 255) given
-             where hark.kind_of(given.entity) = any(follows) or given.is_about and 'about' = any(follows)
+             where (hark.kind_of(given.entity) = any(follows) or given.is_about and 'about' = any(follows))
+               and not exists (select from hark.subscription known
+                                where known.recipient_id = publish.actor and known.entity = given.entity and known.followed)
              group by given.entity
              order by given.entity collate "C"
-                on conflict do nothing;
+                on conflict (recipient_id, entity) do update set followed = true where not subscription.followed;
         end if;
         return event_id;
     end if;
@@ -632,7 +636,7 @@ create table hark.backfill (
     id           bigint generated always as identity primary key,
     kind         text collate "C" not null,
     request      jsonb not null check (jsonb_typeof(request) = 'object'),
-    cohort_id    bigint not null,
+    cohort_id    bigint,
     undoes       bigint references hark.backfill,
     state        hark.backfill_state not null default 'PLANNING',
     batch_size   integer not null check (batch_size between 1 and 10000),
@@ -660,10 +664,13 @@ create table hark.backfill (
     ended_at     timestamptz,
     compared     bigint,
     holding      bigint,
+    to_stage     jsonb,
+    stalled_at   timestamptz,
     constraint window_has_two_ends check (opens is null and closes is null or coalesce(opens <> closes, false)),
     constraint planned_has_hash check (state in ('PLANNING', 'CANCELED', 'FAILED') or hash is not null),
     constraint approved_by_another check (approved_by <> created_by),
-    constraint verified_compared_some check (state <> 'VERIFIED' or compared > 0)
+    constraint verified_compared_some check (state <> 'VERIFIED' or compared > 0),
+    constraint planned_has_cohort check (cohort_id is not null or to_stage is not null and state in ('PLANNING', 'CANCELED', 'FAILED'))
 ) with (fillfactor = 50);
 create index backfill_active on hark.backfill (id) where state in ('PLANNING', 'APPLYING');
 

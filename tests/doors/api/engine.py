@@ -26,6 +26,7 @@ class Engine:
 
     asked: list[PreferencesAsked] = field(default_factory=list)
     kept: dict[int, Shown] = field(default_factory=dict)
+    stopped: bool = False
 
     def one_in_each(self, states: Sequence[str]) -> dict[str, int]:
         """A backfill in each of these states, by somebody else; their numbers."""
@@ -85,6 +86,10 @@ class Engine:
         every = [Failure(name, 1, "drifted", "opted out", MONDAY_NOON) for name in ("bob", "carol", "dora")]
         return [each for each in every if each.recipient_id > after][:limit]
 
+    async def stop_all(self, who: str, *, stopped: bool) -> bool:
+        turned, self.stopped = self.stopped is not stopped, stopped
+        return turned
+
     def _keep(self, who: str, pace: PaceAsked) -> Shown:
         number = len(self.kept) + 1
         head = Head(
@@ -110,7 +115,7 @@ class Engine:
             holding=None,
             why="",
         )
-        self.kept[number] = Shown(head, Totals(1, 0, 0, 2, 0, 2, 0, 0, 0), [], [], None, [], [], False)
+        self.kept[number] = Shown(head, None, Totals(1, 0, 0, 2, 0, 2, 0, 0, 0), [], [], None, [], [], False)
         return self.kept[number]
 
     def _change(self, number: int, **changes: Any) -> Shown:

@@ -102,7 +102,7 @@ async def test_all_that_is_wrong_is_told_at_once(office: Office) -> None:
     ]
     assert ("body.cohort.id", "no such field; did you mean ids?") in refused.faults
     refused = await office.all.post("/admin/backfill", {**ASKED, "reasons": ["nope"]})
-    assert refused.faults == [("", '--reason: "nope": no such reason'), ("", "--channels: none")]
+    assert refused.faults == [("body.reasons", '"nope": no such reason'), ("body.channels", "none")]
 
 
 async def test_who_did_what_is_audited_also_what_was_refused(office: Office) -> None:

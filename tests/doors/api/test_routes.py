@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
@@ -83,6 +83,29 @@ async def test_recipients_are_put_all_or_none(office: Office) -> None:
     assert (await office.all.get("/v1/recipients/bob")).status == 404
 
 
+async def test_when_digests_come_is_written_shown_and_forgotten_as_all_else(office: Office) -> None:
+    person = {"id": "bob", "user_type": "Students", "digest_at": "07:30", "digest_weekday": "friday"}
+    await office.all.put("/v1/recipients", {"recipients": [person]})
+    bob = (await office.all.get("/v1/recipients/bob")).body
+    assert (bob["digest_at"], bob["digest_weekday"]) == ("07:30", "friday")
+    (row,) = await office.world.rows("select digest_at, digest_weekday from hark.recipient")
+    assert (row.digest_at, row.digest_weekday) == (time(7, 30), 4)
+    await office.all.put("/v1/recipients", {"recipients": [{**person, "digest_at": None, "digest_weekday": None}]})
+    bob = (await office.all.get("/v1/recipients/bob")).body
+    assert (bob["digest_at"], bob["digest_weekday"]) == (None, None)
+
+
+async def test_a_morning_that_is_none_is_refused(office: Office) -> None:
+    person = {"id": "bob", "user_type": "Students", "digest_at": "25:00", "digest_weekday": 4}
+    refused = await office.all.put("/v1/recipients", {"recipients": [person]})
+    assert refused.status == 422
+    assert [where for where, _ in refused.faults] == [
+        "body.recipients[0].digest_at",
+        "body.recipients[0].digest_weekday",
+    ]
+    assert "is not a text" in refused.faults[1][1]
+
+
 async def test_subscribers_are_told_unless_muted(office: Office) -> None:
     await introduced(office, "bob", "carol")
     pairs = [{"recipient": "bob", "entity": "post:7"}, {"recipient": "carol", "entity": "post:7", "muted": True}]
@@ -102,7 +125,9 @@ async def test_subscriptions_are_listed_in_pages_and_removed(office: Office) -> 
     assert rest["next"] is None
     assert (await office.all.delete("/v1/subscriptions", {"subscriptions": pairs[:2]})).body == {"changed": 2}
     left = (await office.all.get("/v1/subscriptions?recipient=bob")).body["items"]
-    assert left == [{"entity": "post:2", "muted": False, "since": MONDAY_NOON.isoformat().replace("+00:00", "Z")}]
+    assert left == [
+        {"entity": "post:2", "muted": False, "followed": True, "since": MONDAY_NOON.isoformat().replace("+00:00", "Z")}
+    ]
 
 
 async def test_a_muted_subscription_speaks_again_only_when_told_to(office: Office) -> None:

@@ -23,7 +23,7 @@ from hark.backfill.cohort.kept import (
     unchanged,
 )
 from hark.backfill.cohort.parsing import cohort_from_json
-from hark.backfill.cohort.reach import FileReach
+from hark.backfill.cohort.reach import FileReach, within
 from hark.backfill.cohort.segments import put_segment
 from hark.backfill.cohort.sources import ObjectSeen
 from hark.backfill.cohort.spec import Cohort, Difference, Everyone, File, Format, Ids, Segment, Union
@@ -56,4 +56,5 @@ __all__ = [
     "put_segment",
     "stage",
     "unchanged",
+    "within",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
+from hark.backfill.cohort.spec import Cohort, File, leaves
 from hark.catalogue.wording import no_such, quoted
 from hark.config import Settings
 from hark.config.stores import SCHEMES, is_bucket
@@ -53,6 +54,26 @@ class OnDisk:
 
 
 Place = InStore | OnDisk
+
+
+def within(cohort: Cohort, reach: FileReach) -> Cohort:
+    """The cohort, if all of its files lie within what may be read.
+
+    Raises:
+        BadInput: all that do not, one a line.
+    """
+    faults = [fault for leaf, _ in leaves(cohort.who) if isinstance(leaf, File) and (fault := _fault(leaf.url, reach))]
+    if faults:
+        raise BadInput("\n".join(faults))
+    return cohort
+
+
+def _fault(url: str, reach: FileReach) -> str:
+    try:
+        locate(url, reach)
+    except BadInput as refusal:
+        return str(refusal)
+    return ""
 
 
 def locate(url: str, reach: FileReach) -> Place:

@@ -66,7 +66,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What was asked for, and how it stands; `hash`: over all that the plan would do."""
+    """What was asked for, and how it stands; `hash`: over all that the plan would do. No cohort: not staged yet."""
 
     id: int
     kind: str
@@ -74,7 +74,7 @@ class Head:
     undoes: int | None
     undone_by: list[int]
     request: dict[str, Any]
-    cohort_id: int
+    cohort_id: int | None
     batch_size: int
     rate: float | None
     adaptive: bool
@@ -89,6 +89,33 @@ class Head:
     compared: int | None
     holding: int | None
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListFault:
+    """A row of a list that is bad, or names somebody unknown; `where`: the list."""
+
+    line: int
+    where: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Who is meant (`members`, each once), out of how many rows of lists, and what became of the other rows.
+
+    `faults` has the first of the bad and unknown rows.
+    """
+
+    members: int
+    rows: int
+    duplicates: int
+    unknown: int
+    other_types: int
+    excluded: int
+    bad: int
+    blank: int
+    faults: list[ListFault]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +190,7 @@ class Shown:
     """All that there is to see of one backfill."""
 
     head: Head
+    cohort: Staged | None
     totals: Totals
     counts: list[Count]
     samples: list[Sample]
@@ -210,7 +238,7 @@ class Backfills(Protocol):
     """All that can be done with backfills. `who` is the name of the caller's key."""
 
     async def create(self, asked: PreferencesAsked, who: str) -> Shown:
-        """Ask for a plan; workers make it. Nothing is changed until it is applied."""
+        """Ask for a plan; workers stage its cohort and make it. Nothing is changed until it is applied."""
         ...
 
     async def show(self, number: int) -> Shown | None:
@@ -259,4 +287,8 @@ class Backfills(Protocol):
 
     async def failures(self, number: int, *, after: str, limit: int) -> Sequence[Failure]:
         """One page, in the order of the users' ids."""
+        ...
+
+    async def stop_all(self, who: str, *, stopped: bool) -> bool:
+        """Hold all backfills, or let them go on; whether that changed anything."""
         ...

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from collections.abc import Callable
+from datetime import UTC, datetime, time
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from hark.catalogue.wording import quoted, shown
-from hark.doors.files.cells import Faulty, address_of
+from hark.doors.files.cells import Faulty, address_of, local_time, weekday
+
+T = TypeVar("T")
 
 LARGEST = 2**63 - 1
 AT_ONCE = 1000
@@ -58,6 +61,20 @@ def _moment(value: object) -> datetime:
     if not _FIRST <= at <= _LAST:
         raise fault(f"{shown(value)} is not between the years 1900 and 9998")
     return at
+
+
+def _of_a_cell(read: Callable[[Any], T]) -> Callable[[object], T]:
+    """What a text says, as files say it, too."""
+
+    def parse(value: object) -> T:
+        if not isinstance(value, str):
+            raise fault(f"{shown(value)} is not a text")
+        try:
+            return read(value)
+        except Faulty as refused:
+            raise fault(str(refused)) from None
+
+    return parse
 
 
 def _shallow(value: Any) -> None:
@@ -117,6 +134,12 @@ Flag = Annotated[bool, Field(strict=True)]
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 """A time with a zone."""
+
+LocalTime = Annotated[time, BeforeValidator(_of_a_cell(local_time))]
+"""A time of day on somebody's own clock: `07:30`."""
+
+Weekday = Annotated[int, BeforeValidator(_of_a_cell(weekday), json_schema_input_type=str)]
+"""A day of the week by its name."""
 
 Document = Annotated[dict[str, Any], AfterValidator(_document)]
 """A JSON object that Postgres can store."""

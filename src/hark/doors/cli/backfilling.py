@@ -72,8 +72,10 @@ async def bench(call: Call, *, install: bool = False) -> AsyncIterator[Bench]:
 async def plan(at: Bench, backfill: int) -> Shown:
     """Plan to the end, and measure what it will cost."""
     await _work(at, backfill, "planning", State.PLANNING)
-    if not at.stop.event.is_set() and await _is_planned(at, backfill):
-        await rehearse(at.database, backfill, at.clock.now())
+    seen = await show(at.database, backfill)
+    if at.stop.event.is_set() or seen.head.state != State.PLANNED or seen.head.rehearsal is not None:
+        return seen
+    await rehearse(at.database, backfill, at.clock.now())
     return await show(at.database, backfill)
 
 
@@ -111,7 +113,7 @@ def _code(at: Bench, stand: control.Stand, seen: Totals) -> ExitCode:
 async def _work(at: Bench, backfill: int, doing: str, state: State) -> None:
     hands = _HANDS if state is State.APPLYING else 1
     runners = [
-        Runner(at.database, at.clock, f"{worker_name()}/{number}", lease=at.call.settings.lease)
+        Runner(at.database, at.clock, f"{worker_name()}/{number}", lease=at.call.settings.lease, reach=at.reach)
         for number in range(1, hands + 1)
     ]
     over = asyncio.Event()

@@ -7,6 +7,7 @@ from contextlib import closing
 
 from hark.clock import DatabaseClock
 from hark.doors.api import build_api
+from hark.doors.api.engine import Engine
 from hark.doors.api.serving import listen, serve, url_of
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
@@ -29,7 +30,8 @@ async def run_serve(call: Call, work: Work) -> ExitCode:
             open_outbound(settings, session.need_catalogue(), work) as outbound,
         ):
             clock = await DatabaseClock.start(session.database)
-            app = build_api(session.database, session.need_catalogue(), settings, clock)
+            backfills = Engine.of(session.database, session.need_catalogue(), settings, clock)
+            app = build_api(session.database, session.need_catalogue(), settings, clock, backfills)
             with Stop(call.output) as stop:
                 worker = await build_worker(session, settings, outbound, tally, stop.event, clock)
                 call.output.note(f"listening on {url_of(listening)}; GET /openapi.json describes it")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from fastapi import Body as Sent
 from fastapi import Query
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from hark.access.audit import Act
 from hark.access.keys import Scope
@@ -26,7 +26,7 @@ from hark.doors.api.backfills import (
 from hark.doors.api.door import Visit, Visiting, guarded
 from hark.doors.api.fields import AT_ONCE, LARGEST, After, Before, Body, Flag, Limit, Name, Number, Text, Word
 from hark.doors.api.pages import Page
-from hark.doors.api.problems import Kind, not_found, refusal, responses
+from hark.doors.api.problems import ApiFault, Kind, bad_input, not_found, refusal, responses
 from hark.errors import BadInput
 
 _STEERED = responses(
@@ -39,6 +39,15 @@ _EXAMPLE = {
     "cohort": {"ids": ["bob", "carol"]},
     "rate": 2000,
     "window": "20:00-06:00 Europe/Berlin",
+}
+
+_FIELDS = {
+    "--reason": "body.reasons",
+    "--channels": "body.channels",
+    "--user-types": "body.user_types",
+    "--batch-size": "body.batch_size",
+    "--rate": "body.rate",
+    "cohort": "body.cohort",
 }
 
 Rate = Annotated[float | None, Field(strict=True, ge=0.001, le=10_000_000, allow_inf_nan=False)]
@@ -89,6 +98,19 @@ class Applying(Body):
 _ANY_PLAN = Applying()
 
 
+class Switch(Body):
+    """Whether all backfills are held."""
+
+    stopped: Flag = Field(description="true: hold them all; false: let them go on.")
+
+
+class Switched(BaseModel):
+    """How the switch stands now, and whether it stood otherwise before."""
+
+    stopped: bool
+    turned: bool
+
+
 class Which(Body):
     """Which backfills to list."""
 
@@ -108,7 +130,7 @@ router = guarded(Scope.BACKFILL, "backfills")
 
 @router.post("/admin/backfill", status_code=HTTPStatus.ACCEPTED)
 async def create(visit: Visiting, asked: Annotated[Asked, Sent(examples=[_EXAMPLE])]) -> Shown:
-    """Plan a backfill of preferences. Nothing is changed: look at the plan, then apply it."""
+    """Ask for a backfill of preferences. Workers plan it: look at it until it is PLANNED. Nothing is changed so far."""
     told = {"reasons": asked.reasons, "channels": asked.channels, "user_types": asked.user_types}
     await visit.note(visit.database, Act.BACKFILL_CREATE, "a new backfill", told)
     wanted = PreferencesAsked(
@@ -120,7 +142,18 @@ async def create(visit: Visiting, asked: Annotated[Asked, Sent(examples=[_EXAMPL
         asked.batch_size,
         _pace(asked),
     )
-    return await _backfills(visit).create(wanted, visit.caller.name)
+    try:
+        return await _backfills(visit).create(wanted, visit.caller.name)
+    except BadInput as error:
+        raise bad_input([_of_body(line) for line in str(error).splitlines()]) from None
+
+
+@router.post("/admin/backfill/stop-all")
+async def stop_all(visit: Visiting, switch: Annotated[Switch, Sent(examples=[{"stopped": True}])]) -> Switched:
+    """Hold all backfills at once, or let them go on. When this returns, none that is held is writing anything."""
+    await visit.note(visit.database, Act.BACKFILL_STOP_ALL, "all backfills", {"stopped": switch.stopped})
+    turned = await _backfills(visit).stop_all(visit.caller.name, stopped=switch.stopped)
+    return Switched(stopped=switch.stopped, turned=turned)
 
 
 @router.get("/admin/backfill")
@@ -222,6 +255,13 @@ async def _steering(visit: Visit, number: int, what: Act) -> AsyncIterator[Backf
         yield _backfills(visit)
     except BadInput as error:
         raise refusal(Kind.NOT_NOW, HTTPStatus.CONFLICT, str(error)) from None
+
+
+def _of_body(line: str) -> ApiFault:
+    """A fault of the engine's, which speaks of options, by the field that it is of."""
+    option, _, what = line.partition(": ")
+    where = _FIELDS.get(option.partition(".")[0])
+    return ApiFault(where, what) if where else ApiFault("", line)
 
 
 async def _note(visit: Visit, number: int, what: Act, detail: Mapping[str, object] | None = None) -> None:

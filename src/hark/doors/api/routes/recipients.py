@@ -12,7 +12,7 @@ from hark.access.keys import Scope
 from hark.audience import Recipient, put_recipients
 from hark.doors import profiles
 from hark.doors.api.door import Visiting, guarded
-from hark.doors.api.fields import AT_ONCE, Address, Body, Document, Flag, Name, Word
+from hark.doors.api.fields import AT_ONCE, Address, Body, Document, Flag, LocalTime, Name, Weekday, Word
 from hark.doors.api.problems import not_found
 from hark.doors.profiles import Profile
 
@@ -28,6 +28,8 @@ _EXAMPLE = {
             "confirmed": True,
             "zone": "Europe/Berlin",
             "attributes": {"team": "Blue"},
+            "digest_at": "07:30",
+            "digest_weekday": "friday",
         }
     ]
 }
@@ -45,6 +47,12 @@ class Person(Body):
     zone: Word = Field(default="UTC", description="Their time zone, an IANA name.")
     locale: Word = Field(default="en", description="Their language, as de-AT.")
     attributes: Document = Field(default={}, description="What templates may want to know of them.")
+    digest_at: LocalTime | None = Field(
+        default=None, description="When their daily and weekly messages come, as 07:30; null: as the catalogue says."
+    )
+    digest_weekday: Weekday | None = Field(
+        default=None, description="On which day their weekly ones come, as friday; null: as the catalogue says."
+    )
 
 
 class People(Body):

@@ -12,12 +12,10 @@ from pydantic import Field
 from hark import audience
 from hark.access.audit import Act
 from hark.access.keys import Scope
-from hark.audience import Subscription
-from hark.doors import profiles
+from hark.audience import KnownSubscription, Subscription
 from hark.doors.api.door import Visit, Visiting, guarded
 from hark.doors.api.fields import AT_ONCE, After, Body, Flag, Limit, Name
 from hark.doors.api.pages import Changed, Page
-from hark.doors.profiles import Followed
 from hark.postgres.database import Database
 
 router = guarded(Scope.SUBSCRIBE, "who and what")
@@ -83,9 +81,9 @@ async def unsubscribe(visit: Visiting, pairs: Annotated[Pairs, Sent(examples=[{"
 
 
 @reading.get("/v1/subscriptions")
-async def subscriptions(visit: Visiting, whose: Annotated[Whose, Query()]) -> Page[Followed]:
-    """List what a recipient follows, muted or not."""
-    page = await profiles.followed(visit.database, whose.recipient, after=whose.after, limit=whose.limit)
+async def subscriptions(visit: Visiting, whose: Annotated[Whose, Query()]) -> Page[KnownSubscription]:
+    """List what a recipient follows or muted: `followed` says whether it will speak again once it is unmuted."""
+    page = await audience.subscriptions_of(visit.database, whose.recipient, whose.after, limit=whose.limit)
     return Page(items=page, next=page[-1].entity if len(page) == whose.limit else None)
 
 

@@ -67,7 +67,8 @@ async def subscribe(
 ) -> None:
     """Subscribe a user to an entity, or many at once from a file.
 
-    Or remove, mute or unmute what is there, or list it. To mute also works for what they do not follow.
+    Or remove, mute or unmute what is there, or list it. To mute also works for what they do not
+    follow; to unmute it leaves nothing behind.
     """
     if [remove, mute, unmute, as_list].count(True) > 1:
         raise BadInput("--remove, --mute, --unmute and --list exclude each other; give one of them")

@@ -1,0 +1,181 @@
+"""The engine of backfills as the HTTP door sees it: `Backfills` over `hark.backfill`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from hark.backfill import control, listing
+from hark.backfill import failures as failing
+from hark.backfill import verify as verifying
+from hark.backfill.cohort import Cohort, FileReach, cohort_from_json, load
+from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, read_pace
+from hark.backfill.undo import undo
+from hark.catalogue import Catalogue
+from hark.clock import Clock
+from hark.config import Settings
+from hark.doors.api import backfills as told
+from hark.errors import BadInput
+from hark.postgres.database import Database
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """`Backfills` in earnest. Nothing is staged, planned or applied here: workers do that."""
+
+    database: Database
+    catalogue: Catalogue
+    clock: Clock
+    reach: FileReach
+
+    @classmethod
+    def of(cls, database: Database, catalogue: Catalogue, settings: Settings, clock: Clock) -> Engine:
+        """As the settings want it: files of this machine are nobody's who calls, but where `object_stores` says so."""
+        return cls(database, catalogue, clock, FileReach.of(settings, local=False))
+
+    async def create(self, asked: told.PreferencesAsked, who: str) -> told.Shown:
+        """See `Backfills.create`."""
+        words = PreferenceWords(
+            reasons=asked.reasons,
+            channels=asked.channels,
+            user_types=asked.user_types,
+            cohort=partial(cohort_asked, asked.cohort),
+            create_rows=asked.create_rows,
+            batch_size=asked.batch_size,
+            rate=asked.pace.rate,
+            adaptive=asked.pace.adaptive,
+            window=asked.pace.window,
+        )
+        number = await ask_preferences(self.database, self.catalogue, words, who=who, now=self._now(), reach=self.reach)
+        return await self._shown(number)
+
+    async def show(self, number: int) -> told.Shown | None:
+        """See `Backfills.show`."""
+        try:
+            await control.stand(self.database, number)
+        except BadInput:
+            return None
+        return await self._shown(number)
+
+    async def list(self, *, before: int, limit: int) -> Sequence[told.Line]:
+        """See `Backfills.list`."""
+        return _each(told.Line, await listing.backfills(self.database, before=before, limit=limit))
+
+    async def approve(self, number: int, who: str) -> told.Shown:
+        """See `Backfills.approve`."""
+        await control.approve(self.database, number, who=who, now=self._now())
+        return await self._shown(number)
+
+    async def apply(self, number: int, who: str, plan: str | None) -> told.Shown:
+        """See `Backfills.apply`."""
+        await apply_plan(self.database, number, who=who, now=self._now(), reach=self.reach, plan_hash=plan)
+        return await self._shown(number)
+
+    async def pause(self, number: int, who: str) -> told.Shown:
+        """See `Backfills.pause`."""
+        await control.pause(self.database, number, who=who, now=self._now())
+        return await self._shown(number)
+
+    async def resume(self, number: int, who: str) -> told.Shown:
+        """See `Backfills.resume`."""
+        await control.resume(self.database, number, who=who, now=self._now())
+        return await self._shown(number)
+
+    async def cancel(self, number: int, who: str) -> told.Shown:
+        """See `Backfills.cancel`."""
+        await control.cancel(self.database, number, who=who, now=self._now())
+        return await self._shown(number)
+
+    async def speed(self, number: int, pace: told.PaceAsked, who: str) -> told.Shown:
+        """See `Backfills.speed`."""
+        read = read_pace(pace.rate, adaptive=pace.adaptive, window=pace.window)
+        await control.speed(self.database, number, read, who=who, now=self._now())
+        return await self._shown(number)
+
+    async def retry(self, number: int, who: str) -> told.Shown:
+        """See `Backfills.retry`."""
+        await failing.retry_failures(self.database, number, who=who, now=self._now())
+        return await self._shown(number)
+
+    async def verify(self, number: int, who: str) -> told.Verified:
+        """See `Backfills.verify`."""
+        seen = await verifying.verify(self.database, number, who=who, now=self._now())
+        return _as(told.Verified, seen, astray=_each(told.Astray, seen.astray))
+
+    async def undo(self, number: int, who: str) -> told.Shown:
+        """See `Backfills.undo`."""
+        over = self.catalogue.backfills.approval_over
+        return await self._shown(await undo(self.database, number, who=who, now=self._now(), approval_over=over))
+
+    async def failures(self, number: int, *, after: str, limit: int) -> Sequence[told.Failure]:
+        """See `Backfills.failures`."""
+        return _each(told.Failure, await failing.failures(self.database, number, after=after, limit=limit))
+
+    async def stop_all(self, who: str, *, stopped: bool) -> bool:
+        """See `Backfills.stop_all`."""
+        return await control.stop_all(self.database, stopped=stopped, who=who, now=self._now())
+
+    def _now(self) -> datetime:
+        return self.clock.now()
+
+    async def _shown(self, number: int) -> told.Shown:
+        seen = await listing.show(self.database, number)
+        return told.Shown(
+            head=_as(told.Head, seen.head),
+            cohort=await self._staged(seen.head.cohort_id),
+            totals=_as(told.Totals, seen.totals),
+            counts=_each(told.Count, seen.counts),
+            samples=_each(told.Sample, seen.samples),
+            estimate=_as(told.Estimate, seen.estimate) if seen.estimate else None,
+            waited=_each(told.Waited, seen.waited),
+            events=_each(told.Happened, seen.events),
+            needs_approval=seen.needs_approval,
+        )
+
+    async def _staged(self, cohort: int | None) -> told.Staged | None:
+        if cohort is None:
+            return None
+        staged = await load(self.database, cohort)
+        return _as(told.Staged, staged, faults=_each(told.ListFault, staged.faults))
+
+
+def cohort_asked(asked: told.CohortAsked) -> Cohort:
+    """Whom a caller means.
+
+    Raises:
+        BadInput: nobody is named, or everyone and some.
+    """
+    named = _parts(asked, asked.ids, asked.urls, asked.segments)
+    excepted = _parts(asked, asked.except_ids, asked.except_urls, asked.except_segments)
+    if asked.everyone and named:
+        raise BadInput("cohort: everyone is everybody already; leave it out, or leave out ids, urls and segments")
+    if not asked.everyone and not named:
+        raise BadInput("cohort: say whose: ids, urls, segments, or everyone: true")
+    who = {"all": True} if asked.everyone else {"union": named}
+    return cohort_from_json({"difference": [who, {"union": excepted}]} if excepted else who)
+
+
+def _parts(
+    asked: told.CohortAsked, ids: Sequence[str], urls: Sequence[str], segments: Sequence[str]
+) -> list[dict[str, Any]]:
+    of_files = {"column": asked.column, "format": asked.format}
+    return [
+        *([{"ids": list(ids)}] if ids else []),
+        *({"file": url, **of_files} for url in urls),
+        *({"segment": name} for name in segments),
+    ]
+
+
+def _each(kind: type[T], rows: Iterable[object]) -> list[T]:
+    return [_as(kind, row) for row in rows]
+
+
+def _as(kind: type[T], seen: object, **other: Any) -> T:
+    """What the door tells of what the engine has: the fields of the same names."""
+    names = (each.name for each in fields(kind))  # type: ignore[arg-type]
+    return kind(**{**{name: getattr(seen, name) for name in names if name not in other}, **other})
