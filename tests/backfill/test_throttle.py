@@ -76,6 +76,13 @@ def test_a_database_twenty_times_as_slow_is_felt_within_ten_readings_and_got_ove
     assert after(throttle, *([CALM] * 10)).rest == 0
 
 
+def test_slow_statements_are_rested_for_until_a_batch_shows_that_they_are_quick_again() -> None:
+    throttle = after(Throttle(), CALM, Readings(probe=MS, statement=timedelta(milliseconds=1)))
+    assert (throttle.rest, throttle.why) == (1.0, Why.STATEMENTS)
+    assert after(throttle, *([Readings(probe=MS)] * 10)).rest == 1.0
+    assert after(throttle, *([CALM] * 3)).rest == 0
+
+
 def test_a_machine_that_is_slower_for_good_is_got_used_to() -> None:
     slow = Readings(probe=20 * MS)
     assert after(Throttle(), CALM, *([slow] * 400)).rest == 0

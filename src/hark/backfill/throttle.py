@@ -7,7 +7,8 @@
     statements   the same of the backfill's own statements
 
 Rest is counted in batches: a worker that rests 2 works a third of its time, however slow the database is. It doubles
-with each reading that is too high and halves with each that is not, so that it is felt within seconds both ways.
+with each reading that is too high and halves with each that is not, so that it is felt within seconds both ways. A
+reading before which no batch was done says nothing of statements: what they were too slow for stays until one is.
 """
 
 from __future__ import annotations
@@ -110,6 +111,8 @@ def next_throttle(was: Throttle, read: Readings, limits: Limits) -> Throttle:
     slow = _slow(seen, read, limits)
     if slow is not None:
         return replace(seen, hold=False, why=slow, rest=min(max(was.rest * 2, 1.0), limits.longest_rest))
+    if was.why is Why.STATEMENTS and read.statement is None:
+        return seen
     rest = was.rest / 2 if was.rest / 2 >= _LEAST_REST else 0.0
     return replace(seen, hold=False, why=was.why if rest else None, rest=rest)
 
