@@ -30,10 +30,10 @@ DATABASE = "bench_backfill_live"
 
 IDLE = "the same traffic, with no backfill beside it"
 NOTES = (
-    f"{PUBLISHES} publishes/s, each a transaction of its own, and {READS} inboxes/s (the newest twenty, and the count) over "
-    f"{CONNECTIONS} connections; a worker fans out. Each call is timed from when it was due, waiting for a connection "
-    f"included. The backfill is adaptive, without a rate, {HANDS} batches of 500 at once, as `hark backfill apply` runs. Five "
-    "processes and Postgres share this machine."
+    f"{PUBLISHES} publishes/s, each a transaction of its own, and {READS} inboxes/s (the newest twenty, and the count) "
+    f"over {CONNECTIONS} connections; a worker fans out. Each call is timed from when it was due, waiting for a "
+    f"connection included. The backfill is adaptive, without a rate, {HANDS} batches of 500 at once, as `hark backfill "
+    "apply` runs. Five processes and Postgres share this machine."
 )
 PUBLISH = Question(
     name="backfill_live",

@@ -99,7 +99,7 @@ async def test_gcs(world: World, gcs: str) -> None:
 
 
 async def test_gcs_with_gzip_as_its_encoding_is_read_as_it_is_stored(world: World, gcs: str) -> None:
-    """Else it would be unpacked on its way: then its size is not that of its body, and a body cannot be gone on with."""
+    """Else it would be unpacked on its way: its size is not that of its body then, and no body can be gone on with."""
     await world.know("bob", "cy")
     data = gzip.compress(b"id\n" + b"bob\nnobody\n" * (LINES // 2))
     put_gcs(gcs, "cohorts", "packed.csv", data, encoding="gzip")
