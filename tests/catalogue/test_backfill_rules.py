@@ -13,10 +13,11 @@ def test_says_who_must_approve_and_who_is_told(tmp_path: Path) -> None:
 [backfills]
 approval_over = 10000
 notify        = { reason = "app_shared", to = ["olga", "paul"] }
-webhook       = "https://acme.example/hooks"
+webhook       = "https://acme.example/hooks/${HOOK_TOKEN:-abc}"
 """
     read = load(tmp_path, BASE + rules).backfills
-    assert read == Backfills(10000, "app_shared", ("olga", "paul"), "https://acme.example/hooks")
+    assert read == Backfills(10000, "app_shared", ("olga", "paul"), "https://acme.example/hooks/abc")
+    assert "abc" not in repr(read)
     assert load(tmp_path, BASE).backfills == Backfills()
 
 
@@ -33,6 +34,6 @@ approve       = 3
         (10, "backfills.approval_over", '"many" is not a number of users; write 10000'),
         (11, "backfills.notify.reason", "no such reason; did you mean app_shared?"),
         (11, "backfills.notify.to", 'is empty; write ["olga"]'),
-        (12, "backfills.webhook", '"ftp://acme.example" is not a web address; write https://…'),
+        (12, "backfills.webhook", "is not the URL of a web server; write https://HOST/PATH"),
         (13, "backfills.approve", "no such key; did you mean approval_over?"),
     ]

@@ -29,6 +29,8 @@ from hark.errors import BadInput, CatalogueFaults
 from hark.guarded.addresses import Allowed
 from hark.worker import Pace
 
+SECRET = "whsec_" + "c2VjcmV0" * 4
+NO_SECRET = "is not whsec_ and 24 to 64 bytes in Base64; openssl rand -base64 32 makes some"
 ALLOWED = Allowed.parse(["10.1.0.0/16", "feeds.internal"])
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "settings.md"
 
@@ -107,6 +109,7 @@ class TestKinds:
             ("database_url", ["postgresql://u@h/d"], "postgresql://u@h/d"),
             ("database_url", ["host=/run dbname=x"], "host=/run dbname=x"),
             ("smtp_url", ["smtps://u:p@h:465"], "smtps://u:p@h:465"),
+            ("webhook_secret", [SECRET, f" {SECRET} "], SECRET),
             ("http_allow_private", ["10.1.0.0/16,Feeds.internal", " 10.1.0.0/16 , feeds.internal"], ALLOWED),
         ],
     )
@@ -144,6 +147,8 @@ class TestKinds:
             ("rate_limit", "100", '"100" is not a rate; write 100/s, 30/m, 2/h or 5/d'),
             ("worker_rate_limit", "2 per hour", '"2 per hour" is not a rate; write 2/h'),
             ("recipient_cap", "1001/h", '"1001/h" is more than 1000 at a time; write less, or a shorter period'),
+            ("webhook_secret", "hunter2", NO_SECRET),
+            ("webhook_secret", "whsec_hunter2", NO_SECRET),
             ("http_allow_private", "10.0.0.1/8", '"10.0.0.1/8" is not a network; write 10.1.0.0/16 or fd00:1::/64'),
             ("poll_floor", "2s", "2s is more than poll_period, 1s; write less, or more for poll_period"),
             ("backoff_base", "3h", "3h is more than backoff_cap, 2h; write less, or more for backoff_cap"),
@@ -278,7 +283,7 @@ class TestTheReference:
             for name, row in described().items()
             if (match := re.search(r"(\w+) to (\w+)$", row[1]))
         }
-        assert len(bounds) == 12
+        assert len(bounds) == 15
         for name, (low, high) in bounds.items():
             assert in_words(name, READ[name](low)) == low
             assert in_words(name, READ[name](high)) == high

@@ -6,7 +6,6 @@ run did not end after all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -17,7 +16,7 @@ import structlog
 from hark.backfill.kind import Connection
 from hark.backfill.steering import Obstacle
 from hark.backfill.throttle import Why
-from hark.postgres.database import Database, fetch
+from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
@@ -27,16 +26,42 @@ _MEANT = frozenset((Why.WINDOW, Why.STOPPED, Why.RATE))
 """To wait for these is what was asked for."""
 
 
-class Webhook(Protocol):
-    """Calls out to whoever wants to know; guarded, and never inside a transaction."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a webhook is told.
 
-    async def tell(self, what: Mapping[str, object]) -> None:
-        """Send what happened, as JSON."""
+    Attributes:
+        id: of the message: the same for the same end, or the same standstill.
+        what: `ended` or `stalled`.
+        at: when it ended; since when nothing was done.
+        why: in words, or what it stalls on; empty: nothing stands out.
+    """
+
+    id: str
+    what: str
+    at: datetime
+    backfill: int
+    kind: str
+    undoes: int | None
+    state: str
+    why: str
+    members: int
+    to_change: int
+    applied: int
+    drifted: int
+    quarantined: int
+
+
+class Webhook(Protocol):
+    """Calls out to whoever wants to know."""
+
+    def tell(self, told: Told) -> None:
+        """Send it in the background: nobody waits for it, and nothing fails for it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Published:
     id: int | None
 
 
@@ -49,23 +74,27 @@ async def ended(connection: Connection, backfill: int, now: datetime) -> None:
         _log.warning("backfill_end_not_told", backfill=backfill, error=type(error).__name__, sqlstate=error.sqlstate)
 
 
-async def stalled(database: Database, backfill: int, obstacle: Obstacle, now: datetime, after: timedelta) -> None:
-    """Publish that a run has done nothing for so long, once for each time that it stalls."""
+async def stalled(
+    database: Database, webhook: Webhook | None, backfill: int, obstacle: Obstacle, now: datetime, after: timedelta
+) -> None:
+    """Tell that a run has done nothing for so long, once for each time that it stalls."""
     if obstacle.why in _MEANT:
         return
     given = {"backfill": backfill, "now": now, "before": now - after, "obstacle": str(obstacle.why)}
     try:
-        async with database.connection() as connection:
-            await fetch(connection, _SQL["publish_stall"], _Told, given)
+        await database.fetch(_SQL["publish_stall"], _Published, given)
+        if webhook is not None:
+            for told in await database.fetch(_SQL["mark_stall"], Told, given):
+                webhook.tell(told)
     except psycopg.Error as error:
         _log.warning("backfill_stall_not_told", backfill=backfill, error=type(error).__name__)
 
 
-async def call(webhook: Webhook | None, backfill: int, state: str) -> None:
-    """Tell a webhook that a run ended; what it answers is logged and no more."""
+async def call(webhook: Webhook | None, database: Database, backfill: int) -> None:
+    """Tell a webhook that a run ended."""
     if webhook is None:
         return
     try:
-        await webhook.tell({"backfill": backfill, "state": state})
-    except Exception as error:
-        _log.warning("backfill_webhook_failed", backfill=backfill, error=type(error).__name__)
+        webhook.tell(await database.one(_SQL["end"], Told, {"backfill": backfill}))
+    except psycopg.Error as error:
+        _log.warning("backfill_webhook_not_called", backfill=backfill, error=type(error).__name__)

@@ -152,7 +152,7 @@ class Runner:
     async def _apply(self, run: Standing) -> Stepped:
         steering = self._steering(run.id)
         if (obstacle := await steering.obstacle(run, self.clock.now())) is not None:
-            await notice.stalled(self.database, run.id, obstacle, self.clock.now(), STALLED_AFTER)
+            await notice.stalled(self.database, self.webhook, run.id, obstacle, self.clock.now(), STALLED_AFTER)
             return Stepped(did=False, obstacle=obstacle)
         claimed = await self._claim(run)
         if claimed is None:
@@ -250,7 +250,7 @@ class Runner:
             return Stepped(did=await self._finish(run))
         obstacle = self._obstacle_of(left)
         steering.wait_for(obstacle, self.clock.now())
-        await notice.stalled(self.database, run.id, obstacle, self.clock.now(), STALLED_AFTER)
+        await notice.stalled(self.database, self.webhook, run.id, obstacle, self.clock.now(), STALLED_AFTER)
         return Stepped(did=False, obstacle=obstacle)
 
     async def _finish(self, run: Standing) -> bool:
@@ -265,7 +265,7 @@ class Runner:
                 self.passed(Step.TOLD)
         if ended:
             self.passed(Step.FINISHED)
-            await notice.call(self.webhook, run.id, ended[0].state)
+            await notice.call(self.webhook, self.database, run.id)
         return bool(ended)
 
     def _obstacle_of(self, left: _Open) -> Obstacle:

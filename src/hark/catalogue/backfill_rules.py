@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from hark.catalogue.mail_settings import expanded
 from hark.catalogue.model import Backfills, Reason
 from hark.catalogue.nodes import Node
 from hark.catalogue.wording import no_such, shown
+from hark.guarded.urls import url_fault
 
 BACKFILL_KEYS = ("approval_over", "notify", "webhook")
 NOTIFY_KEYS = ("reason", "to")
@@ -14,14 +16,15 @@ NOTIFY_KEYS = ("reason", "to")
 _EXAMPLE = '{ reason = "backfill_ended", to = ["olga"] }'
 
 
-def read_backfills(node: Node | None, reasons: Mapping[str, Reason]) -> Backfills:
-    """Read the section; it may be left out."""
+def read_backfills(node: Node | None, reasons: Mapping[str, Reason], environment: Mapping[str, str]) -> Backfills:
+    """Read the section; it may be left out. `environment`: where `${NAME}` in the webhook comes from."""
     if node is None:
         return Backfills()
     table = node.table(BACKFILL_KEYS)
     approval, notify, webhook = (table.get(key) for key in BACKFILL_KEYS)
     reason, to = _notify(notify, reasons) if notify else (None, ())
-    return Backfills(_count(approval) if approval else None, reason, to, _url(webhook) if webhook else None)
+    hook = _url(webhook, environment) if webhook else None
+    return Backfills(_count(approval) if approval else None, reason, to, hook)
 
 
 def _count(node: Node) -> int:
@@ -51,8 +54,8 @@ def _recipients(node: Node) -> tuple[str, ...]:
     return people
 
 
-def _url(node: Node) -> str:
-    url = node.line_of_text(2000)
-    if url and not url.startswith(("https://", "http://")):
-        node.fault(f"{shown(url)} is not a web address; write https://…")
+def _url(node: Node, environment: Mapping[str, str]) -> str:
+    url = expanded(node, environment)
+    if url and (fault := url_fault(url)):
+        node.fault(fault)
     return url

@@ -170,7 +170,7 @@ class Backfills:
     approval_over: int | None = None
     notify_reason: str | None = None
     notify_to: tuple[str, ...] = ()
-    webhook: str | None = None
+    webhook: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def load_catalogue(path: Path, environment: Mapping[str, str]) -> Catalogue:
 
     Args:
         path: the file, as its user named it; template files are looked for beside it.
-        environment: where `${NAME}` in `[channels.…]` and in the URLs of sources comes from: `os.environ`.
+        environment: where `${NAME}` in `[channels.…]` and in URLs comes from: `os.environ`.
 
     Raises:
         CatalogueFaults: all that is wrong with the file, each with its line and how to mend it.
@@ -72,7 +72,7 @@ def _catalogue(findings: Findings, folder: Path, environment: Mapping[str, str])
     reasons = _reasons(file, around)
     calendar = _calendar(file)
     email = _email(file, reasons, findings, environment)
-    backfills = read_backfills(file.get("backfills"), reasons)
+    backfills = read_backfills(file.get("backfills"), reasons, environment)
     _settings(file)
     return Catalogue(user_types, reasons, email, calendar, backfills)
 

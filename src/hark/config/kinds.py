@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -103,6 +104,18 @@ def smtp_url(value: object) -> str:
     if fault := smtp_fault(url):
         raise BadInput(fault)
     return url
+
+
+def webhook_secret(value: object) -> str:
+    """`whsec_` and 24 to 64 bytes in Base64, as standardwebhooks.com has it; a secret too."""
+    text = _text(value).strip()
+    try:
+        size = len(b64decode(text.removeprefix("whsec_"), validate=True)) if text.startswith("whsec_") else 0
+    except ValueError:
+        size = 0
+    if not 24 <= size <= 64:
+        raise BadInput("is not whsec_ and 24 to 64 bytes in Base64; openssl rand -base64 32 makes some")
+    return text
 
 
 def allowed_networks(value: object) -> Allowed:

@@ -49,12 +49,13 @@ class Settings:
     object_stores: tuple[str, ...] = ()
     object_endpoints: tuple[str, ...] = ()
     http_allow_private: Allowed = NOTHING_ALLOWED
+    webhook_secret: str | None = field(default=None, repr=False)
     api_host: str = "127.0.0.1"
     api_port: int = 8425
 
 
 NAMES = tuple(each.name for each in fields(Settings))
-SECRETS = frozenset(("database_url", "smtp_url"))
+SECRETS = frozenset(("database_url", "smtp_url", "webhook_secret"))
 PATHS = frozenset(("data_dir", "catalogue"))
 
 READ: Mapping[str, Callable[[object], object]] = {
@@ -85,6 +86,7 @@ READ: Mapping[str, Callable[[object], object]] = {
     "object_stores": stores.object_stores,
     "object_endpoints": stores.object_endpoints,
     "http_allow_private": kinds.allowed_networks,
+    "webhook_secret": kinds.webhook_secret,
     "api_host": kinds.host,
     "api_port": kinds.count(0, 65_535),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,8 @@ from hark.backfill.listing import Shown, Totals, show, totals
 from hark.backfill.rehearse import rehearse
 from hark.backfill.run import Runner, Stepped
 from hark.backfill.states import State
+from hark.backfill.webhook import Hook
+from hark.catalogue import load_catalogue
 from hark.clock import DatabaseClock
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
@@ -23,6 +26,8 @@ from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.output import printable
 from hark.doors.cli.session import Session
 from hark.doors.cli.working import Stop
+from hark.errors import CatalogueFaults
+from hark.guarded.client import Guarded
 from hark.postgres.database import Database, is_passing
 from hark.worker import worker_name
 
@@ -48,6 +53,7 @@ class Bench:
     session: Session
     clock: DatabaseClock
     stop: Stop
+    hook: Hook | None
 
     @property
     def database(self) -> Database:
@@ -65,8 +71,33 @@ async def bench(call: Call, *, install: bool = False) -> AsyncIterator[Bench]:
     """A place to work at backfills, for the time of a block."""
     log_to_stderr(call.settings.log_level)
     async with call.session(size=_HANDS + 3, install=install) as session:
+        clock = await DatabaseClock.start(session.database)
         with Stop(call.output) as stop:
-            yield Bench(call, session, await DatabaseClock.start(session.database), stop)
+            async with _open_hook(call, clock) as hook:
+                yield Bench(call, session, clock, stop, hook)
+
+
+@asynccontextmanager
+async def _open_hook(call: Call, clock: DatabaseClock) -> AsyncIterator[Hook | None]:
+    """The catalogue's webhook, if there is one and the catalogue can be read."""
+    client = Guarded(call.settings.http_allow_private)
+    hook = Hook.of(_url(call), call.settings, client, clock)
+    try:
+        yield hook
+    finally:
+        if hook is not None:
+            await hook.close()
+        await client.close()
+
+
+def _url(call: Call) -> str | None:
+    if call.settings.catalogue is None:
+        return None
+    try:
+        return load_catalogue(call.settings.catalogue, os.environ).backfills.webhook
+    except CatalogueFaults:
+        call.output.note("the catalogue cannot be read, so no webhook is called; hark catalogue check says why")
+        return None
 
 
 async def plan(at: Bench, backfill: int) -> Shown:
@@ -113,7 +144,14 @@ def _code(at: Bench, stand: control.Stand, seen: Totals) -> ExitCode:
 async def _work(at: Bench, backfill: int, doing: str, state: State) -> None:
     hands = _HANDS if state is State.APPLYING else 1
     runners = [
-        Runner(at.database, at.clock, f"{worker_name()}/{number}", lease=at.call.settings.lease, reach=at.reach)
+        Runner(
+            at.database,
+            at.clock,
+            f"{worker_name()}/{number}",
+            lease=at.call.settings.lease,
+            reach=at.reach,
+            webhook=at.hook,
+        )
         for number in range(1, hands + 1)
     ]
     over = asyncio.Event()

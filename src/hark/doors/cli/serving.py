@@ -12,7 +12,7 @@ from hark.doors.api.serving import listen, serve, url_of
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
 from hark.doors.cli.logs import log_to_stderr
-from hark.doors.cli.working import SPARE_CONNECTIONS, Stop, Tally, Work, build_worker, open_outbound
+from hark.doors.cli.working import SPARE_CONNECTIONS, Stop, Tally, Work, open_outbound, open_worker
 
 _DOOR_CONNECTIONS = 8
 
@@ -33,10 +33,10 @@ async def run_serve(call: Call, work: Work) -> ExitCode:
             backfills = Engine.of(session.database, session.need_catalogue(), settings, clock)
             app = build_api(session.database, session.need_catalogue(), settings, clock, backfills)
             with Stop(call.output) as stop:
-                worker = await build_worker(session, settings, outbound, tally, stop.event, clock)
-                call.output.note(f"listening on {url_of(listening)}; GET /openapi.json describes it")
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(serve(app, listening, stop.event))
-                    tasks.create_task(worker.run(stop.event))
+                async with open_worker(session, settings, outbound, tally, stop.event, clock) as worker:
+                    call.output.note(f"listening on {url_of(listening)}; GET /openapi.json describes it")
+                    async with asyncio.TaskGroup() as tasks:
+                        tasks.create_task(serve(app, listening, stop.event))
+                        tasks.create_task(worker.run(stop.event))
     call.output.show(tally, [tally.line()])
     return stop.end(call)

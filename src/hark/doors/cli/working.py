@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
+from hark.backfill.cohort import FileReach
 from hark.backfill.run import Runner
+from hark.backfill.webhook import Hook
 from hark.batching import ChunkSize, FannedOut
 from hark.catalogue import Catalogue, Channel, Email
 from hark.channels.addresses import parse_mailbox
@@ -40,7 +42,7 @@ from hark.worker import Pace, Watch, Worker, worker_name
 
 _log = structlog.get_logger(__name__)
 
-SPARE_CONNECTIONS = 4
+SPARE_CONNECTIONS = 5
 """For whatever a worker does beside its attempts."""
 
 _LOOK_S = 0.1
@@ -137,27 +139,43 @@ async def run_worker(call: Call, work: Work) -> ExitCode:
         open_outbound(settings, session.need_catalogue(), work) as outbound,
     ):
         with Stop(call.output) as stop:
-            worker = await build_worker(session, settings, outbound, tally, stop.event)
-            try:
+            async with open_worker(session, settings, outbound, tally, stop.event) as worker:
                 await _run(worker, stop.event, until_idle=work.until_idle)
-            finally:
-                await worker.senders[0].rechecks.asking.client.close()
     call.output.show(tally, [tally.line()])
     return stop.end(call)
 
 
-async def build_worker(
+@asynccontextmanager
+async def open_worker(
     session: Session,
     settings: Settings,
     outbound: Outbound,
     tally: Tally,
     stopping: asyncio.Event,
     clock: Clock | None = None,
-) -> Worker:
-    """A worker as the settings want it; `clock`: the one that the process has already."""
+) -> AsyncIterator[Worker]:
+    """A worker as the settings want it, and its one way out by HTTP; `clock`: the one that the process has already."""
     clock = clock or await DatabaseClock.start(session.database)
-    rechecks = Rechecks.of(await _askable(session, settings), Asking(Guarded(settings.http_allow_private)))
+    asking = Asking(Guarded(settings.http_allow_private), settings.feed_timeout)
+    hook = Hook.of(session.need_catalogue().backfills.webhook, settings, asking.client, clock)
+    rechecks = Rechecks.of(await _askable(session, settings), asking)
     senders = await _senders(session, settings, outbound, clock, rechecks, stopping)
+    try:
+        yield _worker(session, settings, senders, tally, clock, hook)
+    finally:
+        if hook is not None:
+            await hook.close()
+        await asking.client.close()
+
+
+def _worker(
+    session: Session,
+    settings: Settings,
+    senders: Sequence[Sender],
+    tally: Tally,
+    clock: Clock,
+    hook: Hook | None,
+) -> Worker:
     return Worker(
         database=session.database,
         clock=clock,
@@ -165,19 +183,30 @@ async def build_worker(
         chunk=ChunkSize(events=settings.fanout_events, begun=settings.fanout_chunk),
         pace=Pace(floor=settings.poll_floor, period=settings.poll_period),
         watch=Watch(tally.fanned_out, tally.attempted, tally.planned),
-        planner=_planner(session, settings, clock),
-        backfills=Runner(session.database, clock, f"{worker_name()}/backfill", lease=settings.lease),
+        planner=_planner(session, settings, clock, senders[0].rechecks.asking),
+        backfills=_runner(session, settings, clock, hook),
     )
 
 
-def _planner(session: Session, settings: Settings, clock: Clock) -> Planner:
+def _runner(session: Session, settings: Settings, clock: Clock, hook: Hook | None) -> Runner:
+    return Runner(
+        session.database,
+        clock,
+        f"{worker_name()}/backfill",
+        lease=settings.lease,
+        reach=FileReach.of(settings, local=False),
+        webhook=hook,
+    )
+
+
+def _planner(session: Session, settings: Settings, clock: Clock, asking: Asking) -> Planner:
     return Planner(
         session.database,
         clock,
         session.need_catalogue(),
         lead=settings.digest_lead,
         chunk=settings.digest_chunk,
-        asking=Asking(timeout=settings.feed_timeout),
+        asking=asking,
     )
 
 
