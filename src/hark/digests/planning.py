@@ -28,6 +28,7 @@ from hark.errors import HarkError, SourceFailed
 from hark.feeds import Asking, Due, FeedItem, ask_feed
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries, Query, chain
+from hark.sources import as_part
 
 _SQL = Queries.beside(__file__)
 _log = structlog.get_logger(__name__)
@@ -66,7 +67,7 @@ PLAN_ASKED = chain(
 def plan_by_sql(feed: Feed) -> Query:
     """The statement that plans one chunk with the feed's own query inside of it."""
     assert isinstance(feed.source, SqlSource)
-    answered = Query("feed.answered", f"answered as (\n{_escaped(feed.source.sql)}\n)", part=True)
+    answered = Query("feed.answered", f"answered as ({as_part(feed.source)})", part=True)
     known = _SQL["known"] if feed.overlap else _SQL["known_nothing"]
     return chain(*_WHO, answered, known, _SQL["offered"], _SQL["paired"], *_OUT, end=_SQL["plan"])
 
@@ -302,7 +303,3 @@ def _in_words(error: Exception) -> str:
 def _kind(error: Exception) -> str:
     sqlstate = f" ({error.sqlstate})" if isinstance(error, psycopg.Error) else ""
     return f"{type(error).__name__}{sqlstate}"
-
-
-def _escaped(sql: str) -> str:
-    return sql.replace("%", "%%")
