@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from hark.catalogue import Frequency
-from hark.delivery.recheck import Rechecked, read
+from hark.delivery.payloads import moment, read
+from hark.delivery.recheck import Rechecked
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 from hark.rendering import Item
@@ -30,10 +30,10 @@ class Digested:
         """The items, as rendering takes them.
 
         Raises:
-            RenderingFailed: a payload that Postgres could hold cannot be read here (nested too deep).
+            RenderingFailed: a payload that Postgres could hold cannot be read here (nested too deep), or a time.
         """
         return [
-            Item(self.reason, None, datetime.fromisoformat(at), actor, about, payload, key)
+            Item(self.reason, None, moment(at), actor, about, payload, key)
             for key, at, actor, about, payload in read(self.items)
         ]
 
