@@ -161,6 +161,11 @@ class TestWhatIsRead:
     def test_settings_are_left_to_those_who_know_them(self, tmp_path: Path) -> None:
         assert load(tmp_path, f"{BASE}[settings]\nwhatever = 1").reasons.keys() == {"app_shared"}
 
+    def test_a_feed_that_no_user_type_gets_by_mail_is_a_fault(self, tmp_path: Path) -> None:
+        text = changed(8, 'channels = { Students = ["in_app"] }\nfeed = { python = "a:b" }\nbatching = "daily"')
+        with pytest.raises(CatalogueFaults, match="no user type gets this reason by it; add email to its channels"):
+            load(tmp_path, text)
+
 
 class TestTheEnvironment:
     @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hark import audience, preferences
 from hark.catalogue import Calendar, Channel, Feed, Frequency
 from hark.clock import VirtualClock
 from hark.digests import CoverageLost, Planner
+from hark.digests.planning import smaller
 from hark.digests.walks import MOST_PASSED_OVER
 from hark.errors import SourceFailed
 from hark.feeds import Asking, Due, FeedItem
@@ -560,6 +561,40 @@ async def test_who_breaks_a_feed_is_passed_over_and_the_others_get_theirs(
     await morning(world, TUESDAY + DAY)
     assert {row.recipient_id for row in await world.rows("select recipient_id from hark.digest")} == set(names)
     assert await world.rows("select from hark.walk where passed_over > 0 or fault is not null") == []
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "null::text as key, post.posted_at as at, '{}'::jsonb as payload",
+        "'' as key, post.posted_at as at, '{}'::jsonb as payload",
+        "post.key, 'infinity'::timestamptz as at, '{}'::jsonb as payload",
+        "post.key, '12000-01-01'::timestamptz as at, '{}'::jsonb as payload",
+        "post.key, post.posted_at as at, '[1, 2]'::jsonb as payload",
+    ],
+    ids=["no key", "empty key", "endless", "far", "list"],
+)
+async def test_an_item_that_no_digest_can_hold_costs_only_its_own_recipient_theirs(world: World, column: str) -> None:
+    good = "post.key, post.posted_at as at, '{}'::jsonb as payload"
+    sql = " union all ".join(
+        f"select due.recipient_id, 1 as rank, null as actor, null as about, {columns} from due, public.post post"
+        f" where due.recipient_id {which} 'bad'"
+        for columns, which in ((column, "="), (good, "<>"))
+    )
+    await ready(world, front_page(sql=sql), people=["a", "bad", "c"])
+    await post(world, "p")
+    await morning(world, TUESDAY)
+    assert [row.recipient_id for row in await world.rows("select recipient_id from hark.digest order by 1")] == [
+        "a",
+        "c",
+    ]
+    (walk,) = await world.rows("select passed_over, fault from hark.walk")
+    assert walk.passed_over == 1
+    assert walk.fault.startswith("1 passed over, the last bad: ")
+
+
+def test_what_took_too_long_is_tried_with_fewer_until_it_is_one() -> None:
+    assert [smaller(5000, failures) for failures in (0, 1, 2, 7, 99)] == [5000, 1250, 312, 1, 1]
 
 
 async def test_a_feed_that_breaks_on_everybody_is_at_fault_itself_and_nobody_is_passed_over(world: World) -> None:

@@ -173,7 +173,9 @@ known as (
 -- (Sorted together, not joined: no plan compares each with each.)
 offered as (
     select recipient_id, count(*) as total,
-           jsonb_agg(jsonb_build_array(key, at, actor, about, payload) order by rank desc nulls last, at desc, key)
+           jsonb_agg(case when key <> '' and at between '1900-01-01' and '9999-01-01' and jsonb_typeof(payload) = 'object'
+                          then jsonb_build_array(key, at, actor, about, payload) else hark.refuse_item() end
+                     order by rank desc nulls last, at desc, key)
                filter (where place <= %(cap)s) as items,
            array_agg(key order by rank desc nulls last, at desc, key) filter (where place <= %(keys_kept)s) as keys
       from (
