@@ -93,7 +93,8 @@ with recursive due as (
 select name, due, before
   from due
  where before is not null
-   and (hark.last_local(due, name, %s, %s) <> due or hark.last_local(due - interval '1 microsecond', name, %s, %s) <> before)
+   and (hark.last_local(due, name, %s, %s) <> due
+        or hark.last_local(due - interval '1 microsecond', name, %s, %s) <> before)
 """
 
 
