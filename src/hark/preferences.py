@@ -17,9 +17,9 @@ reason into `hark.decision`; fan-out and recheck look them up there, a million r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import product
 from typing import Any
@@ -131,9 +131,12 @@ class _Installed:
     name: str
     fingerprint: str
     frequency: str
+    has_feed: bool
 
 
-async def install(database: Database, catalogue: Catalogue, *, retire: bool = False) -> list[str]:
+async def install(
+    database: Database, catalogue: Catalogue, *, retire: bool = False, now: datetime | None = None
+) -> list[str]:
     """Make the database know a catalogue: its user types, its reasons, and the decisions of every class.
 
     Safe to run on every start and by many processes at once; the last catalogue wins.
@@ -141,6 +144,7 @@ async def install(database: Database, catalogue: Catalogue, *, retire: bool = Fa
     Args:
         retire: retire what the catalogue no longer has: publish refuses it, what waits is still sent. Only
             for whoever decides that (`hark migrate`): a worker that is one version behind must not.
+        now: when that is; this machine's time unless given.
 
     Returns:
         The names of the reasons that were new or changed.
@@ -157,6 +161,7 @@ async def install(database: Database, catalogue: Catalogue, *, retire: bool = Fa
         await _put_user_types(connection, database.schema, catalogue)
         if retire:
             await _retire(connection, database.schema, catalogue)
+        await _put_feeds(connection, database.schema, catalogue, now or datetime.now(UTC))
         if changed:
             await _put_reasons(connection, database.schema, catalogue, changed)
             await _put_facets(connection, database.schema, changed)
@@ -178,11 +183,14 @@ async def choose(
     With another frequency, what waits for the reason moves to the message of that one, in the same transaction.
 
     Raises:
-        BadInput: the database knows no such reason, or neither half is given.
+        BadInput: the database knows no such reason, neither half is given, or the reason has a feed and the frequency
+            is one that no digest comes in.
     """
     if channels is None and frequency is None:
         raise BadInput(f"no choice given for {reason}: name channels, a frequency, or both")
-    await _known_reason(database, reason)
+    known = await _known_reason(database, reason)
+    if known.has_feed and frequency in (Frequency.IMMEDIATE, Frequency.BATCHED):
+        raise BadInput(f"{reason} comes as a digest: daily, weekly or never, not {frequency}")
     given = {
         "recipient": recipient,
         "reason": reason,
@@ -191,7 +199,7 @@ async def choose(
         "now": now,
     }
     async with database.transaction() as connection:
-        await _note_return(connection, database.schema, recipient, reason, now)
+        await _note_return(connection, database.schema, given, kept=True)
         await connection.execute(_SQL["choose"].text(database.schema), given)
         if frequency is not None:
             switch = Switch(recipient, reason, frequency, own=True)
@@ -206,22 +214,27 @@ async def unchoose(database: Database, recipient: str, reason: str, now: datetim
     """
     default = Frequency((await _known_reason(database, reason)).frequency)
     async with database.transaction() as connection:
-        given = {"recipient": recipient, "reason": reason, "now": now}
-        await _note_return(connection, database.schema, recipient, reason, now)
+        given = {"recipient": recipient, "reason": reason, "channels": None, "frequency": None, "now": now}
+        await _note_return(connection, database.schema, given, kept=False)
         await connection.execute(_SQL["unchoose"].text(database.schema), given)
         await move_waiting(connection, database.schema, [Switch(recipient, reason, default, own=False)], now)
 
 
 async def _note_return(
-    connection: AsyncConnection[Any], schema: str, recipient: str, reason: str, now: datetime
+    connection: AsyncConnection[Any], schema: str, given: Mapping[str, object], *, kept: bool
 ) -> None:
-    """Note, before a choice is stored, that what was before `now` is no news to them.
+    """Note, before a choice is stored, who stops being told of a feed, and who is told of it again.
 
-    Only where the reason has a feed and they do not get digests of it as things stand: whoever comes back, or chooses a
-    feed for the first time, is not flooded with what was missed.
+    Whoever comes back, or chooses a feed for the first time, is not flooded with what was missed. `kept`: a half that
+    is not given stays as it was; else it goes back to the catalogue's default.
     """
-    given = {"recipients": [recipient], "reasons": [reason], "now": now}
-    await connection.execute(_SQL["note_return"].text(schema), given)
+    pairs = {
+        "recipients": [given["recipient"]],
+        "reasons": [given["reason"]],
+        "channels": [given["channels"]],
+        "frequencies": [given["frequency"]],
+    }
+    await connection.execute(_SQL["note_return"].text(schema), {**pairs, "kept": kept, "now": given["now"]})
 
 
 async def _known_reason(database: Database, reason: str) -> _Installed:
@@ -250,6 +263,8 @@ async def _put_user_types(connection: AsyncConnection[Any], schema: str, catalog
 
 async def _retire(connection: AsyncConnection[Any], schema: str, catalogue: Catalogue) -> None:
     await connection.execute(_SQL["retire_reasons"].text(schema), {"kept": list(catalogue.reasons)})
+    without = [reason.name for reason in catalogue.reasons.values() if reason.feed is None]
+    await connection.execute(_SQL["forget_feeds"].text(schema), {"reasons": without})
 
 
 async def _put_reasons(
@@ -272,6 +287,20 @@ async def _put_reasons(
             "positions": [_position(catalogue, reason) for reason in reasons],
             "fingerprints": [_fingerprint(catalogue, reason) for reason in reasons],
             "auto_subscribes": [",".join(reason.auto_subscribe) for reason in reasons],
+        },
+    )
+
+
+async def _put_feeds(connection: AsyncConnection[Any], schema: str, catalogue: Catalogue, now: datetime) -> None:
+    feeds = [(reason, reason.feed) for reason in catalogue.reasons.values() if reason.feed is not None]
+    await connection.execute(
+        _SQL["put_feeds"].text(schema),
+        {
+            "reasons": [reason.name for reason, _ in feeds],
+            "caps": [feed.cap for _, feed in feeds],
+            "overlaps": [feed.overlap for _, feed in feeds],
+            "frequencies": [reason.frequency for reason, _ in feeds],
+            "now": now,
         },
     )
 

@@ -139,6 +139,27 @@ class TestWhatIsRead:
         templates = load(tmp_path, text).reasons["app_shared"].templates
         assert (templates.subject, templates.html, templates.text) == ("Hi", "<b>{{ actor }}</b>", None)
 
+    @pytest.mark.parametrize(
+        ("query", "overlap", "fine"),
+        [
+            ("select due.since_at from due", "", False),
+            ("select due.SINCE_AT from due -- not since", "", False),
+            ("select due.since_at from due", ', overlap = "1h"', True),
+            ("select due.since_at, due.since from due", "", True),
+            ("select 'since_at' from due", "", True),
+        ],
+    )
+    def test_a_query_that_knows_only_times_needs_an_overlap(
+        self, tmp_path: Path, query: str, overlap: str, fine: bool
+    ) -> None:
+        (tmp_path / "page.sql").write_text(query)
+        text = BASE + f'frequency = "never"\nfeed = {{ sql = "page.sql"{overlap} }}'
+        if fine:
+            assert load(tmp_path, text).reasons["app_shared"].feed is not None
+        else:
+            with pytest.raises(CatalogueFaults, match=r'knows only since_at.*add overlap = "1d"'):
+                load(tmp_path, text)
+
     def test_a_feed_and_a_recheck_name_whom_to_ask(self, tmp_path: Path) -> None:
         (tmp_path / "page.sql").write_text("-- new\nselect 1")
         text = (

@@ -193,6 +193,32 @@ class TestEvents:
         assert (await world.delivery()).why == "nothing left to say: 0 of 2 items left: 2 deleted since"
 
     @pytest.mark.parametrize("kind", SOURCES)
+    async def test_what_is_about_an_entity_that_they_muted_is_not_said(self, world: World) -> None:
+        await set_up(world, None, frequency=Frequency.DAILY)
+        await digest(world, "bob", ("k1", "p1"), ("k2", "p2"), ("k3", "p3"))
+        await world.execute(
+            "insert into hark.subscription (recipient_id, entity, muted, since) values ('bob', 'p2', true, %s),"
+            " ('eve', 'p1', true, %s), ('bob', 'p3', false, %s)",
+            *[MONDAY_NOON] * 3,
+        )
+        await world.attempt()
+        (mail,) = world.recorder.accepted
+        assert "p2" not in mail.text and "p1 k1" in mail.text and "p3 k3" in mail.text
+        delivery = await world.delivery()
+        assert delivery.left_out == {"post/k2": "muted"}
+
+    async def test_where_all_that_is_listed_is_muted_nothing_is_said(self, world: World) -> None:
+        await set_up(world, None, frequency=Frequency.DAILY)
+        await digest(world, "bob", ("k1", "p1"))
+        await world.execute(
+            "insert into hark.subscription (recipient_id, entity, muted, since) values ('bob', 'p1', true, %s)",
+            MONDAY_NOON,
+        )
+        await world.attempt()
+        assert world.recorder.accepted == []
+        delivery = await world.delivery()
+        assert delivery.state == "CANCELED" and "about what they muted" in delivery.why
+
     async def test_one_left_is_told_by_the_template_for_one(self, world: World, kind: str) -> None:
         await set_up(world, SOURCES[kind])
         await tell(world, "p1", "p2", "p3")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from hark.clock import VirtualClock
 from hark.digests import CoverageLost, Planner
 from hark.digests.planning import smaller
 from hark.digests.walks import MOST_PASSED_OVER
-from hark.errors import SourceFailed
+from hark.errors import BadInput, SourceFailed
 from hark.feeds import Asking, Due, FeedItem
 from hark.postgres.database import open_database
 from tests.digests.forum import (
@@ -137,7 +138,7 @@ async def test_who_is_not_due_gets_none_whatever_the_feed_answers(world: World) 
     assert await digests(world) == []
 
 
-@pytest.mark.parametrize("choice", [Frequency.NEVER, Frequency.WEEKLY, Frequency.BATCHED])
+@pytest.mark.parametrize("choice", [Frequency.NEVER, Frequency.WEEKLY])
 async def test_only_those_who_want_it_daily_get_it_daily(world: World, choice: Frequency) -> None:
     await ready(world, people=["ada", "bob"])
     await world.choose("bob", "front_page", frequency=choice)
@@ -294,10 +295,92 @@ async def test_back_to_the_default_is_coming_back_too(world: World) -> None:
     await ready(world)
     await world.choose("ada", "front_page", frequency=Frequency.NEVER)
     await post(world, "missed")
+    await morning(world, TUESDAY)
     await preferences.unchoose(world.database, "ada", "front_page", world.clock.now())
     await post(world, "after")
+    await morning(world, TUESDAY + DAY)
+    assert await digests(world) == [("Wed", ["after"])]
+
+
+async def test_who_comes_back_before_a_morning_has_come_misses_nothing(world: World) -> None:
+    await ready(world)
+    await world.choose("ada", "front_page", frequency=Frequency.WEEKLY)
+    await post(world, "a")
+    await world.choose("ada", "front_page", frequency=Frequency.NEVER)
+    await post(world, "b")
+    await world.choose("ada", "front_page", frequency=Frequency.WEEKLY)
+    await morning(world, MORNING + WEEK)
+    assert await digests(world) == [("Mon", ["a", "b"])]
+    assert (await world.rows("select since from hark.preference"))[0].since == {}
+
+
+async def test_who_leaves_twice_still_begins_where_they_came_back_the_first_time(world: World) -> None:
+    await ready(world)
+    await world.choose("ada", "front_page", frequency=Frequency.NEVER)
+    await post(world, "missed")
     await morning(world, TUESDAY)
-    assert await digests(world) == [("Tue", ["after"])]
+    await world.choose("ada", "front_page", frequency=Frequency.DAILY)
+    await world.choose("ada", "front_page", frequency=Frequency.NEVER)
+    await post(world, "after")
+    await world.choose("ada", "front_page", frequency=Frequency.DAILY)
+    await morning(world, TUESDAY + DAY)
+    assert await digests(world) == [("Wed", ["after"])]
+
+
+@pytest.mark.parametrize("frequency", [Frequency.IMMEDIATE, Frequency.BATCHED])
+async def test_a_feed_comes_as_a_digest_or_not_at_all(world: World, frequency: Frequency) -> None:
+    await ready(world)
+    with pytest.raises(BadInput, match="front_page comes as a digest: daily, weekly or never"):
+        await world.choose("ada", "front_page", frequency=frequency)
+    assert await world.rows("select from hark.preference") == []
+
+
+async def test_weekly_is_once_a_week_whatever_weekday_is_chosen(world: World) -> None:
+    await ready(world)
+    await world.choose("ada", "front_page", frequency=Frequency.WEEKLY)
+    for day in range(1, 15):
+        await post(world, f"p{day:02}")
+        await world.know(replace(student("ada"), digest_weekday=(MORNING + day * DAY).weekday()))
+        await morning(world, MORNING + day * DAY - timedelta(hours=1))
+        await morning(world, MORNING + day * DAY)
+        await hand_over(world)
+    days = [day for day, _ in await digests(world)]
+    assert days == ["Tue", "Mon", "Mon"]
+    assert await keys_sent(world, "ada") == [f"p{day:02}" for day in range(1, 15)]
+
+
+async def test_a_catalogue_that_says_never_no_more_brings_no_flood(world: World) -> None:
+    await ready(world, front_page(frequency=Frequency.NEVER))
+    await post(world, "missed")
+    await morning(world, TUESDAY)
+    await world.install(front_page(frequency=Frequency.DAILY))
+    await post(world, "after")
+    await morning(world, TUESDAY + DAY)
+    assert await digests(world) == [("Wed", ["after"])]
+    assert (await world.rows("select base from hark.digest"))[0].base == "returned"
+
+
+async def test_no_overlap_goes_back_behind_where_someone_came_back(world: World) -> None:
+    await ready(world, front_page(sql=BY_TIME_SQL, overlap=2 * DAY))
+    await world.choose("ada", "front_page", frequency=Frequency.NEVER)
+    await morning(world, TUESDAY)
+    await post(world, "missed")
+    world.clock.advance(timedelta(hours=1))
+    await world.choose("ada", "front_page", frequency=Frequency.DAILY)
+    for day in (1, 2):
+        world.clock.advance(timedelta(hours=1))
+        await post(world, f"after{day}")
+        await morning(world, TUESDAY + day * DAY)
+        await hand_over(world)
+    assert await digests(world) == [("Wed", ["after1"]), ("Thu", ["after2"])]
+
+
+async def test_ones_own_doing_is_no_news(world: World) -> None:
+    await ready(world, people=("ada", "alice"))
+    await post(world, "a")
+    await morning(world, TUESDAY)
+    assert await digests(world, "ada") == [("Tue", ["a"])]
+    assert await digests(world, "alice") == []
 
 
 async def test_from_daily_to_weekly_nothing_is_lost_or_told_twice(world: World) -> None:

@@ -67,7 +67,7 @@ def _whole(delivery: Rechecked, digests: Sequence[Digested], sources: Mapping[st
     if not digests and not sources.keys() & delivery.counts.keys():
         return Whole(delivery)
     try:
-        of_feeds = [(item, digest.not_said) for digest in digests for item in digest.listed()]
+        of_feeds = [(item, digest.why_not(item)) for digest in digests for item in digest.listed()]
         said = [item for item, why in of_feeds if why is None]
         unwanted = [(item, why) for item, why in of_feeds if why is not None]
         return Whole(delivery, digests, [*delivery.events(), *said], unwanted)

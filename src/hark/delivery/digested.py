@@ -14,10 +14,14 @@ from hark.rendering import Item
 
 _SQL = Queries.beside(__file__)
 
+MUTED = "muted"
+"""Why an item is not said that is about an entity which its recipient muted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Digested:
-    """One reason's digest in a delivery: its listed items as JSON, how many there are in all, and why none is said."""
+    """One reason's digest in a delivery: its listed items as JSON, how many there are in all, why none is said, and
+    which of the entities that they are about the recipient muted."""
 
     recipient_id: str
     delivery_id: int
@@ -25,6 +29,11 @@ class Digested:
     items: str
     total: int
     not_said: str | None
+    muted: Sequence[str] = ()
+
+    def why_not(self, item: Item) -> str | None:
+        """Why one of them is not said; None: it is."""
+        return self.not_said or (MUTED if item.about in self.muted else None)
 
     def listed(self) -> list[Item]:
         """The items, as rendering takes them.

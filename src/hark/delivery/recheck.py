@@ -27,6 +27,7 @@ _IN_WORDS = {
     "not_offered": "no longer offered to the user type",
     "malformed": "with a preference that cannot be read",
     "never": "muted since",
+    "muted": "about what they muted",
     "own_channels": "not wanted by e-mail any more",
     "default_channels": "not sent by e-mail any more",
     "no_address": "without an address",

@@ -59,7 +59,8 @@ walked as materialized (
 )
 
 -- part: willing
--- decide() by its truth table: those who want this reason by e-mail, this often.
+-- decide() by its truth table: those who want this reason by e-mail, this often. Whose frequency is the reason's own came
+-- back with it, when the catalogue no longer said never.
 classed as materialized (
     select w.recipient_id, w.user_type, w.reach, p.since -> %(reason)s as back,
            hark.channel_choice(p.channels -> %(reason)s) as channel_choice,
@@ -70,11 +71,14 @@ classed as materialized (
            ) p on true
 ),
 willing as (
-    select c.recipient_id, c.back
+    select c.recipient_id,
+           case when c.frequency_choice = 'default' and f.returned_at > coalesce((c.back ->> 'at')::timestamptz, '-infinity')
+                then jsonb_build_object('at', f.returned_at, 'snapshot', f.returned_snapshot::text) else c.back end as back
       from classed c
       join hark.decision d
         on d.reason = %(reason)s and d.user_type = c.user_type and d.reach = c.reach
        and d.channel_choice = c.channel_choice and d.frequency_choice = c.frequency_choice
+      left join hark.feed f on f.reason = d.reason
      where d.email and d.frequency = %(frequency)s::hark.frequency
 )
 
@@ -90,7 +94,8 @@ grounds as materialized (
 )
 
 -- part: standing
--- Each one's newest digest of this reason. One that is still open keeps the next from being planned on top of it.
+-- Each one's newest digest of this reason. One that is still open keeps the next from being planned on top of it,
+-- and who had a weekly one gets no other in the same week, whatever weekday they choose.
 standing as (
     select w.recipient_id, (w.back ->> 'at')::timestamptz as back_at, (w.back ->> 'snapshot')::pg_snapshot as back_since,
            newest.until_at, newest.base,
@@ -99,7 +104,8 @@ standing as (
            newest.state <> 'CANCELED' as sent
       from willing w
       left join lateral (
-            select g.period, g.since, g.since_at, g.until, g.until_at, g.base, d.state, d.outcome, d.changed_at
+            select g.period, g.since, g.since_at, g.until, g.until_at, g.base, d.state, d.outcome, d.changed_at,
+                   d.frequency
               from hark.digest g
               join hark.delivery d on d.recipient_id = g.recipient_id and d.id = g.delivery_id
              where g.recipient_id = w.recipient_id and g.reason = %(reason)s
@@ -110,13 +116,15 @@ standing as (
         or newest.period < %(period)s
            and newest.state not in ('PENDING', 'SENDING')
            and not (newest.outcome = 'unknown' and newest.changed_at > %(answered_by)s)
+           and not (newest.frequency = 'weekly' and %(frequency)s::hark.frequency = 'weekly' and newest.state <> 'CANCELED'
+                    and date_trunc('week', newest.period::timestamp) >= date_trunc('week', %(period)s::date::timestamp))
 )
 
 -- part: watermarks
 -- From where on things are new to each: where their last sent digest ended; a canceled one covered nothing, so where it
 -- began. Without one, or since they came back, a stated base.
 watermarks as materialized (
-    select recipient_id,
+    select recipient_id, back_at,
            case begins when 'returned' then back_since when 'first' then first_since when 'rebased' then base_since
                        else since end as since,
            case begins when 'returned' then back_at when 'first' then first_at when 'rebased' then base_at
@@ -132,13 +140,15 @@ watermarks as materialized (
       ) each
     union all
     -- Nobody; but the planner, who cannot see how many are willing, takes them for as many, and plans the feed for that.
-    select null, null, null, null from generate_series(1, %(expected)s) where (select false)
+    select null, null, null, null, null from generate_series(1, %(expected)s) where (select false)
 )
 
 -- part: due
--- What a feed is given: nothing but this.
+-- What a feed is given: nothing but this. No overlap goes back behind where someone came back.
 due as (
-    select recipient_id, since, since_at - %(overlap)s::interval as since_at from watermarks
+    select recipient_id, since,
+           greatest(since_at - %(overlap)s::interval, case when back_at <= since_at then back_at end) as since_at
+      from watermarks
 )
 
 -- part: answered_before
@@ -169,7 +179,7 @@ known as (
 )
 
 -- part: offered
--- Each key once, none that is known, the best first; at most `cap` are listed, all are counted.
+-- Each key once, none that is known or of the recipient's own doing, the best first; at most `cap` are listed, all are counted.
 -- (Sorted together, not joined: no plan compares each with each.)
 offered as (
     select recipient_id, count(*) as total,
@@ -193,7 +203,7 @@ offered as (
               ) either
              order by recipient_id, key, known desc, rank desc nulls last, at desc
           ) once
-         where not known
+         where not known and actor is distinct from recipient_id
       ) ranked
      group by recipient_id
 )

@@ -28,9 +28,14 @@ walked as materialized (
 
 -- part: willing_any
 willing as (
-    select w.recipient_id, p.since -> %(reason)s as back
+    select w.recipient_id,
+           case when hark.frequency_choice(p.frequencies -> %(reason)s) = 'default'
+                 and f.returned_at > coalesce((p.since -> %(reason)s ->> 'at')::timestamptz, '-infinity')
+                then jsonb_build_object('at', f.returned_at, 'snapshot', f.returned_snapshot::text)
+                else p.since -> %(reason)s end as back
       from walked w
       left join hark.preference p on p.recipient_id = w.recipient_id
+      left join hark.feed f on f.reason = %(reason)s
 )
 
 -- name: next
