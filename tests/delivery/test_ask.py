@@ -192,7 +192,6 @@ class TestEvents:
         assert (await world.attempt()).canceled == 1
         assert (await world.delivery()).why == "nothing left to say: 0 of 2 items left: 2 deleted since"
 
-    @pytest.mark.parametrize("kind", SOURCES)
     async def test_what_is_about_an_entity_that_they_muted_is_not_said(self, world: World) -> None:
         await set_up(world, None, frequency=Frequency.DAILY)
         await digest(world, "bob", ("k1", "p1"), ("k2", "p2"), ("k3", "p3"))
@@ -219,6 +218,7 @@ class TestEvents:
         delivery = await world.delivery()
         assert delivery.state == "CANCELED" and "about what they muted" in delivery.why
 
+    @pytest.mark.parametrize("kind", SOURCES)
     async def test_one_left_is_told_by_the_template_for_one(self, world: World, kind: str) -> None:
         await set_up(world, SOURCES[kind])
         await tell(world, "p1", "p2", "p3")
