@@ -54,7 +54,7 @@ def _section(whole: Mapping[str, Any], method: str, path: str, operation: Mappin
     rows = [*_queries(operation), *_fields(whole, _body(operation), "")]
     if rows:
         yield from ("| name | means |", "|---|---|", *rows, "")
-    for example in _body(operation).get("examples", [])[:1]:
+    for example in _body(operation).get("examples", []):
         yield from ("```json", json.dumps(example), "```", "")
 
 

@@ -115,3 +115,12 @@ async def test_who_did_what_is_audited_also_what_was_refused(office: Office) -> 
         ("ann", "backfill.approve", f"backfill:{number}"),
         ("ann", "backfill.apply", f"backfill:{number}"),
     ]
+
+
+async def test_all_are_held_and_who_did_so_is_audited(office: Office) -> None:
+    ann = await office.caller("ann", Scope.BACKFILL)
+    for stopped, turned in ((True, True), (True, False), (False, True)):
+        answer = await ann.post("/admin/backfill/stop-all", {"stopped": stopped})
+        assert answer.body == {"stopped": stopped, "turned": turned}
+    assert await office.audited() == [("ann", "backfill.stop_all", "all backfills")] * 3
+    assert (await ann.post("/admin/backfill/stop-all", {})).status == 422

@@ -53,7 +53,7 @@ GUARDED: list[tuple[str, str, object, Scope]] = [
     ("POST", "/admin/backfill/{applied}/retry", None, Scope.BACKFILL),
     ("POST", "/admin/backfill/{planned}/verify", None, Scope.BACKFILL),
     ("POST", "/admin/backfill/{planned}/undo", None, Scope.BACKFILL),
-    ("POST", "/admin/backfill/stop-all", {"stopped": False}, Scope.BACKFILL),
+    ("POST", "/admin/backfill/stop-all", {"stopped": True}, Scope.BACKFILL),
 ]
 STATES = ("planned", "applying", "paused", "applied")
 TABLES = ("event", "recipient", "subscription", "preference", "notification", "audit")

@@ -41,6 +41,15 @@ _EXAMPLE = {
     "window": "20:00-06:00 Europe/Berlin",
 }
 
+_OF_A_LIST = {
+    "reasons": ["app_shared"],
+    "channels": ["push", "in_app"],
+    "user_types": ["Students", "Employers"],
+    "cohort": {"urls": ["s3://cohorts/beta.csv"], "column": "user_id", "except_segments": ["opted-out"]},
+    "create_rows": True,
+    "batch_size": 500,
+}
+
 _FIELDS = {
     "--reason": "body.reasons",
     "--channels": "body.channels",
@@ -129,7 +138,7 @@ router = guarded(Scope.BACKFILL, "backfills")
 
 
 @router.post("/admin/backfill", status_code=HTTPStatus.ACCEPTED)
-async def create(visit: Visiting, asked: Annotated[Asked, Sent(examples=[_EXAMPLE])]) -> Shown:
+async def create(visit: Visiting, asked: Annotated[Asked, Sent(examples=[_EXAMPLE, _OF_A_LIST])]) -> Shown:
     """Ask for a backfill of preferences. Workers plan it: look at it until it is PLANNED. Nothing is changed so far."""
     told = {"reasons": asked.reasons, "channels": asked.channels, "user_types": asked.user_types}
     await visit.note(visit.database, Act.BACKFILL_CREATE, "a new backfill", told)
