@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 DEV    := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo forum test test-15 check bench chaos docs lock clean
+.PHONY: help demo forum test test-15 check bench chaos year docs lock clean
 
 help:  ## list what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: $(DEV)  ## measure, and write bench/RESULTS.md; ONLY=fanout for one, SCAL
 chaos: $(DEV)  ## kill real processes at every step, in full (the short form is part of make test)
 	HARK_CHAOS=full $(BIN)/pytest -m chaos --timeout=7200 tests/chaos
 	HARK_FUZZ_MESSAGES=1000000 $(BIN)/pytest --timeout=7200 tests/channels/test_mime.py -k fuzzed
+
+year: $(DEV)  ## a product's whole year in virtual time, in full (the short form is part of make test)
+	HARK_YEAR=full $(BIN)/pytest --timeout=14400 tests/year
 
 docs: $(DEV)  ## check that everything is documented, and that what the docs say runs
 	$(BIN)/pytest tests/architecture tests/docs

@@ -14,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -518,6 +519,21 @@ async def test_a_late_daily_message_takes_along_what_came_meanwhile(world: World
     await world.fan_out()
     row = await world.delivery()
     assert (row.items, row.due_at) == (2, datetime(2026, 3, 3, 8, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(("name", "days"), [("news", 1), ("round_up", 7)])
+async def test_what_is_fanned_out_after_the_mornings_message_left_waits_for_the_next(
+    world: World, name: str, days: int
+) -> None:
+    eight = MONDAY_NOON.replace(hour=8) + timedelta(days=7)
+    world.clock.move_to(eight - HOUR)
+    await world.know("bob")
+    await world.publish(name, to=["bob"])
+    await world.run_until(eight)
+    world.clock.advance(timedelta(seconds=1))
+    await world.publish(name, to=["bob"], at=eight - timedelta(seconds=1))
+    await world.run_until(eight + timedelta(days=days))
+    assert await sent(world) == [(eight, 1), (eight + timedelta(days=days), 1)]
 
 
 async def test_weekly_messages_are_due_on_the_catalogues_weekday(world: World) -> None:

@@ -81,6 +81,40 @@ async def test_where_clocks_change(world: World, zone: str, day: str, at: str, d
     assert after.due > wanted + timedelta(hours=20)
 
 
+# From each due moment in every zone: what does not agree with the one before it.
+DISAGREE = """
+with recursive due as (
+    select name, hark.next_local(%s, name, %s, %s) as due, null::timestamptz as before
+      from unnest(%s::text[]) name
+     where name in (select name from pg_timezone_names)
+    union all
+    select name, hark.next_local(due + interval '1 microsecond', name, %s, %s), due from due where due < %s
+)
+select name, due, before
+  from due
+ where before is not null
+   and (hark.last_local(due, name, %s, %s) <> due
+        or hark.last_local(due - interval '1 microsecond', name, %s, %s) <> before)
+"""
+
+
+@pytest.mark.parametrize(("at", "weekday"), [(time(0, 0), None), (time(1, 30), None), (time(2, 30), 6)])
+async def test_the_last_due_moment_is_the_one_before_the_next_in_every_zone_all_year(
+    world: World, at: time, weekday: int | None
+) -> None:
+    zones = sorted(name for name in available_timezones() if "/" in name)
+    given = (FIRST, at, weekday, zones, at, weekday, LAST, at, weekday, at, weekday)
+    assert await world.rows(DISAGREE, *given) == []
+
+
+async def test_a_slot_moves_on_from_a_time_that_comes_twice(world: World) -> None:
+    (row,) = await world.rows(
+        "select hark.last_local(%s, 'Europe/London', '01:30', null) as last",
+        datetime(2026, 10, 25, 0, 45, tzinfo=UTC),
+    )
+    assert row.last == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+
+
 # Their own -----------------------------------------------------------------------------------------------------------
 
 BOB = student("bob", zone="Asia/Kolkata")

@@ -58,6 +58,26 @@ async def check_books(world: World) -> None:
 # Where it goes -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("frequency", "next_one"), [(DAILY, TUESDAY_8), (WEEKLY, MONDAY_8)])
+async def test_who_switches_after_the_mornings_message_left_has_no_second_one_before_the_next(
+    world: World, frequency: Frequency, next_one: datetime
+) -> None:
+    await world.know("bob")
+    world.clock.move_to(next_one - timedelta(hours=1))
+    await world.publish("news" if frequency is DAILY else "round_up", to=["bob"])
+    await world.drain()
+    await world.publish(to=["bob"], at=next_one - timedelta(seconds=1))
+    world.clock.move_to(next_one)
+    await world.drain()
+    world.clock.advance(timedelta(seconds=1))
+    await world.choose("bob", "comment", frequency=frequency)
+    await world.drain()
+    period = timedelta(days=1 if frequency is DAILY else 7)
+    assert [mail.at for mail in world.recorder.accepted] == [next_one]
+    await world.run_until(next_one + period)
+    assert [mail.at for mail in world.recorder.accepted] == [next_one, next_one + period]
+
+
 @pytest.mark.parametrize(
     ("frequency", "place"),
     [

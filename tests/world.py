@@ -187,7 +187,7 @@ class World:
         """Make these the reasons of the catalogue."""
         self.catalogue = catalogue(*reasons, at=at, weekday=weekday)
         self.renderer = Renderer(self.catalogue, DOMAIN)
-        await preferences.install(self.database, self.catalogue, retire=True)
+        await preferences.install(self.database, self.catalogue, retire=True, now=self.clock.now())
 
     async def know(self, *recipients: Recipient | str) -> None:
         """Recipients, or the names of ordinary students."""

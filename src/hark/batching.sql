@@ -1,14 +1,15 @@
 -- part: placed
 -- The message that each notification by e-mail belongs to, and when it wants that to be sent. An immediate one is a
--- message of its own; the others gather. Only a batched one has a `stale_at` other than that moment.
+-- message of its own; the others gather. Only a batched one has a `stale_at` other than that moment. Mornings are looked
+-- for from now on: when the fan-out comes late, the message of the morning before may have left, and nobody gets two.
 placed as (
     select recipient_id, event_id, 'email'::hark.channel as channel, frequency, at_least_once,
            frequency <> 'immediate' as gathering,
            case frequency when 'batched' then batch_group else '@' || frequency end as batch_group,
            case frequency when 'batched' then published_at + cooldown
                           when 'immediate' then published_at
-                          when 'daily' then hark.next_local(published_at, zone, due_time, null)
-                          else hark.next_local(published_at, zone, due_time, due_weekday) end as quiet_at,
+                          when 'daily' then hark.next_local(greatest(published_at, %(now)s), zone, due_time, null)
+                          else hark.next_local(greatest(published_at, %(now)s), zone, due_time, due_weekday) end as quiet_at,
            case frequency when 'batched' then coalesce(published_at + max_stale, 'infinity') end as stale_at
       from decided
      where email

@@ -58,7 +58,8 @@ insert into hark.recipient_rate select id, 'email', array_fill(now(), array[20])
 insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, missed, items,
                          keys, total, planned_at)
 select recipient_id, 'r', '2026-11-24', id, pg_current_snapshot(), now(), pg_current_snapshot(), now(), 0,
-       '[["k", "2026-11-24T12:00:00Z", null, null, {}]]', '{k}', 1, now() from hark.delivery;
+       '[["k", "2026-11-24T12:00:00Z", null, null, {}]]', '{k}', 1,
+       timestamptz '2026-11-24' + id / 200 * interval '1s' from hark.delivery;
 insert into hark.api_key (prefix, name, hash, scopes, created_at)
 select 'prefix' || n, 'key' || n, decode(repeat('00', 32), 'hex'), '{read}', now() from generate_series(1, 20000) n;
 insert into hark.audit (at, who, what, target)
@@ -85,7 +86,8 @@ update hark.delivery set state = 'SENT', outcome = 'unknown', lease_until = null
 update hark.recipient set zone = 'Etc/GMT+' || right(id, 2)::int % 12 where right(id, 1) <> '0';
 insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, missed, items,
                          keys, total, planned_at)
-select d.recipient_id, 'r', date '2026-11-20' - n, d.id, '10:10:', now(), '10:10:', now(), 0, '[]', '{k}', 1, now()
+select d.recipient_id, 'r', date '2026-11-20' - n, d.id, '10:10:', now(), '10:10:', now(), 0, '[]', '{k}', 1,
+       timestamptz '2026-11-20' - n * interval '1 day' + d.id / 200 * interval '1s'
   from hark.delivery d, generate_series(1, 3) n;
 insert into hark.walk (slot_id, reason, due_at, period, missed, opened_at, retry_at)
 select id, 'r', timestamptz '2026-11-23 12:00Z', '2026-11-23', 0, now(), timestamptz '2026-11-23 12:00Z' from hark.slot;
@@ -143,6 +145,16 @@ SLOT = {
     "until": None,
     "until_at": NOW,
     "now": NOW,
+}
+
+LISTED = {"before": NOW, "recipient": None, "reason": None, "states": None, "limit": 50}
+OLD = {
+    "before": NOW,
+    "planned_at": NOW - timedelta(days=7),
+    "recipient": "",
+    "reason": "",
+    "period": NOW.date(),
+    "limit": 500,
 }
 
 HOT: dict[str, dict[str, Any]] = {
@@ -230,6 +242,9 @@ HOT: dict[str, dict[str, Any]] = {
         "now": NOW,
     },
     "failures.failures": {"backfill": 1, "after": "", "limit": 100},
+    "shown.listed": LISTED,
+    "pruning.look": OLD,
+    "pruning.prune": OLD,
     "batching.fan_out_fresh": {"events": 500, "pairs": 100, "now": NOW},
     "batching.chunk_ahead": {"pairs": 20000},
     "batching.fan_out_begun": BEGUN,

@@ -29,6 +29,7 @@ from hark.delivery.ask import QUESTIONS, query_of
 from hark.delivery.states import TRANSITIONS, Result, State
 from hark.digests.coverage import Base
 from hark.digests.planning import ASK, PLAN_ASKED, plan_by_sql
+from hark.digests.pruning import LOOK, PRUNE
 from hark.digests.shown import NEXT
 from hark.inbox import ARCHIVE, MARK_ALL_READ, MARK_READ
 from hark.postgres.embedded.programs import find_programs
@@ -48,6 +49,8 @@ CHAINS = {
     "planning.plan": plan_by_sql(A_FEED),
     "planning.plan_asked": PLAN_ASKED,
     "shown.next": NEXT,
+    "pruning.look": LOOK,
+    "pruning.prune": PRUNE,
     "batching.fan_out_fresh": FAN_OUT_FRESH,
     "batching.fan_out_begun": FAN_OUT_BEGUN,
     "batching.fan_out_begun_narrower": FAN_OUT_BEGUN_NARROWER,
@@ -80,7 +83,7 @@ def all_queries() -> dict[str, Query]:
     # The ends of chains, and what calls a function that exists only while a replay runs.
     ends = {
         *("engine.play", "batching.fan_out", "inbox.changed", "ask.questions", "ask.answers"),
-        *("planning.plan", "planning.ask", "shown.next"),
+        *("planning.plan", "planning.ask", "shown.next", "pruning.look", "pruning.prune"),
     }
     return {name: query for name, query in whole.items() if name not in ends} | CHAINS
 

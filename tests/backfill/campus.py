@@ -21,7 +21,7 @@ from hark.backfill.run import Runner
 from hark.backfill.throttle import Readings
 from hark.backfill.undo import undo
 from hark.backfill.verify import Verified, verify
-from hark.catalogue import Calendar, Catalogue, Channel
+from hark.catalogue import Calendar, Catalogue, Channel, Feed, Frequency, SqlSource
 from hark.clock import VirtualClock
 from hark.postgres.database import Database, open_database
 from tests.world import MONDAY_NOON, reason
@@ -34,13 +34,20 @@ CATALOGUE = Catalogue(
             reason("reply", types=("Students", "Employers")),
             reason("like", channels=(Channel.IN_APP,)),
             reason("tip", channels=(Channel.EMAIL,)),
+            reason(
+                "page",
+                channels=(Channel.IN_APP,),
+                frequency=Frequency.DAILY,
+                feed=Feed(SqlSource("select 1"), 10, timedelta(0)),
+            ),
             reason("done", types=("Admins",), channels=(Channel.IN_APP,)),
         )
     },
     email=None,
     calendar=Calendar(),
 )
-"""`reply`: by e-mail and in app, for students and employers; `like` and `tip`: for students; `done`: for admins."""
+"""`reply`: by e-mail and in app, for students and employers; `like`, `tip` and the feed `page`: for students;
+`done`: for admins."""
 
 
 class Calm:

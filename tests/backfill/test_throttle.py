@@ -21,6 +21,7 @@ readings = st.builds(
     replica_lag=durations,
     lock_waits=st.integers(0, 50),
     live=st.integers(0, 10_000),
+    traffic=st.floats(0, 1e6),
     unreadable=st.sampled_from([(), (), ("probe",)]),
 )
 
@@ -74,6 +75,20 @@ def test_a_database_twenty_times_as_slow_is_felt_within_ten_readings_and_got_ove
     throttle = after(throttle, *([slow] * 10))
     assert (throttle.rest, throttle.why) == (LIMITS.longest_rest, Why.PROBE)
     assert after(throttle, *([CALM] * 10)).rest == 0
+
+
+def test_slow_statements_are_rested_for_until_a_batch_shows_that_they_are_quick_again() -> None:
+    throttle = after(Throttle(), CALM, Readings(probe=MS, statement=timedelta(milliseconds=1)))
+    assert (throttle.rest, throttle.why) == (1.0, Why.STATEMENTS)
+    assert after(throttle, *([Readings(probe=MS)] * 10)).rest == 1.0
+    assert after(throttle, *([CALM] * 3)).rest == 0
+
+
+def test_it_rests_the_longer_the_more_is_published_and_no_more_when_nothing_is() -> None:
+    rests = [after(Throttle(), Readings(probe=MS, traffic=rate)) for rate in (10, 50, 200, 500, 50_000)]
+    assert [each.rest for each in rests] == [0, 0.5, 2, 4, 4]
+    assert [each.why for each in rests] == [None, *([Why.TRAFFIC] * 4)]
+    assert after(rests[-1], *([CALM] * 5)).rest == 0
 
 
 def test_a_machine_that_is_slower_for_good_is_got_used_to() -> None:

@@ -139,6 +139,27 @@ class TestWhatIsRead:
         templates = load(tmp_path, text).reasons["app_shared"].templates
         assert (templates.subject, templates.html, templates.text) == ("Hi", "<b>{{ actor }}</b>", None)
 
+    @pytest.mark.parametrize(
+        ("query", "overlap", "fine"),
+        [
+            ("select due.since_at from due", "", False),
+            ("select due.SINCE_AT from due -- not since", "", False),
+            ("select due.since_at from due", ', overlap = "1h"', True),
+            ("select due.since_at, due.since from due", "", True),
+            ("select 'since_at' from due", "", True),
+        ],
+    )
+    def test_a_query_that_knows_only_times_needs_an_overlap(
+        self, tmp_path: Path, query: str, overlap: str, fine: bool
+    ) -> None:
+        (tmp_path / "page.sql").write_text(query)
+        text = BASE + f'frequency = "never"\nfeed = {{ sql = "page.sql"{overlap} }}'
+        if fine:
+            assert load(tmp_path, text).reasons["app_shared"].feed is not None
+        else:
+            with pytest.raises(CatalogueFaults, match=r'knows only since_at.*add overlap = "1d"'):
+                load(tmp_path, text)
+
     def test_a_feed_and_a_recheck_name_whom_to_ask(self, tmp_path: Path) -> None:
         (tmp_path / "page.sql").write_text("-- new\nselect 1")
         text = (
@@ -160,6 +181,11 @@ class TestWhatIsRead:
 
     def test_settings_are_left_to_those_who_know_them(self, tmp_path: Path) -> None:
         assert load(tmp_path, f"{BASE}[settings]\nwhatever = 1").reasons.keys() == {"app_shared"}
+
+    def test_a_feed_that_no_user_type_gets_by_mail_is_a_fault(self, tmp_path: Path) -> None:
+        text = changed(8, 'channels = { Students = ["in_app"] }\nfeed = { python = "a:b" }\nbatching = "daily"')
+        with pytest.raises(CatalogueFaults, match="no user type gets this reason by it; add email to its channels"):
+            load(tmp_path, text)
 
 
 class TestTheEnvironment:

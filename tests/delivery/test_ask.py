@@ -71,6 +71,10 @@ def twice(asked: Sequence[Asked]) -> list[Answered]:
     ]
 
 
+def all_well(asked: Sequence[Asked]) -> list[Answered]:
+    return [Answered(each.n) for each in asked]
+
+
 def strange(asked: Sequence[Asked]) -> list[Answered]:
     return [Answered(asked[0].n + 1000)]
 
@@ -187,6 +191,32 @@ class TestEvents:
         await due(world)
         assert (await world.attempt()).canceled == 1
         assert (await world.delivery()).why == "nothing left to say: 0 of 2 items left: 2 deleted since"
+
+    async def test_what_is_about_an_entity_that_they_muted_is_not_said(self, world: World) -> None:
+        await set_up(world, None, frequency=Frequency.DAILY)
+        await digest(world, "bob", ("k1", "p1"), ("k2", "p2"), ("k3", "p3"))
+        await world.execute(
+            "insert into hark.subscription (recipient_id, entity, muted, since) values ('bob', 'p2', true, %s),"
+            " ('eve', 'p1', true, %s), ('bob', 'p3', false, %s)",
+            *[MONDAY_NOON] * 3,
+        )
+        await world.attempt()
+        (mail,) = world.recorder.accepted
+        assert "p2" not in mail.text and "p1 k1" in mail.text and "p3 k3" in mail.text
+        delivery = await world.delivery()
+        assert delivery.left_out == {"post/k2": "muted"}
+
+    async def test_where_all_that_is_listed_is_muted_nothing_is_said(self, world: World) -> None:
+        await set_up(world, None, frequency=Frequency.DAILY)
+        await digest(world, "bob", ("k1", "p1"))
+        await world.execute(
+            "insert into hark.subscription (recipient_id, entity, muted, since) values ('bob', 'p1', true, %s)",
+            MONDAY_NOON,
+        )
+        await world.attempt()
+        assert world.recorder.accepted == []
+        delivery = await world.delivery()
+        assert delivery.state == "CANCELED" and "about what they muted" in delivery.why
 
     @pytest.mark.parametrize("kind", SOURCES)
     async def test_one_left_is_told_by_the_template_for_one(self, world: World, kind: str) -> None:
@@ -415,6 +445,78 @@ class TestFailures:
         await due(world)
         done = await world.attempt()
         assert (done.given_back, done.accepted) == (1, 8)
+
+    @pytest.mark.parametrize("at", ["infinity", "12000-01-01T00:00:00+00:00"])
+    @pytest.mark.parametrize("source", [None, SQL], ids=["unasked", "asked"])
+    async def test_a_time_that_python_has_not_holds_up_its_own_delivery_only(
+        self, world: World, at: str, source: Source | None
+    ) -> None:
+        await set_up(world, source, frequency=Frequency.DAILY)
+        for who in ("bob", "eve"):
+            await digest(world, who, ("k1", "p1"))
+        await world.execute(
+            "update hark.digest set items = jsonb_set(items, '{0,1}', to_jsonb(%s::text)) where recipient_id = 'bob'",
+            at,
+        )
+        done = await world.attempt()
+        assert (done.given_back, done.accepted) == (1, 1)
+        row = next(each for each in await world.deliveries() if each.recipient_id == "bob")
+        assert (row.state, row.why) == ("PENDING", "a time cannot be read: it is not between the years 1 and 9999")
+
+    @pytest.mark.parametrize(
+        "held", ["repeat('[', 3000) || repeat(']', 3000)", "repeat('[', 6000) || repeat(']', 6000)"]
+    )
+    async def test_a_payload_that_cannot_be_read_holds_up_its_own_deliveries_only(
+        self, world: World, held: str
+    ) -> None:
+        source = SqlSource(
+            f"select n, null as why, case when recipient_id in ('s01', 's08')"
+            f" then ('{{\"a\": ' || {held} || '}}')::jsonb end as payload from asked"
+        )
+        await set_up(world, source)
+        names = [f"s{n:02}" for n in range(9)]
+        await world.know(*names)
+        await tell(world, "p1", to=names)
+        await due(world)
+        done = await world.attempt()
+        assert (done.claimed, done.given_back + done.accepted) == (9, 9)
+        assert done.accepted >= 7
+
+    @pytest.mark.parametrize("kind", ["sql", "python", "http"])
+    async def test_a_number_of_thousands_of_digits_holds_up_nobody_else(self, world: World, kind: str) -> None:
+        large = "('{\"n\": ' || repeat('9', 5000) || '}')::jsonb"
+        sql = SqlSource(f"select n, null as why, {large} as payload from asked")
+
+        def answer(request: Request) -> bytes:
+            return said({"answers": [{"n": each["n"]} for each in request.json()["asked"]]})
+
+        async with serving(answer) as server:
+            await set_up(world, {"sql": sql, "python": python("all_well"), "http": UrlSource(server.url("/"))}[kind])
+            await tell(world, "p1", to=["eve"])
+            await world.execute(f"select hark.publish('post', array['bob'], payload => {large})")
+            await world.fan_out()
+            await world.execute("update hark.delivery set due_at = %s", world.clock.now())
+            done = await world.attempt()
+        expected = (0, 2) if kind != "http" else (1, 1)
+        assert (done.given_back, done.accepted) == expected
+
+    async def test_a_fault_of_ours_over_one_delivery_gives_back_that_one_alone(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def breaking(database: Any, held: Any, rechecks: Any) -> Any:
+            if any(each.recipient_id == "bob" for each in held):
+                raise KeyError("secret")
+            return await asking.ask(database, held, rechecks)
+
+        monkeypatch.setattr("hark.delivery.attempt.ask", breaking)
+        await set_up(world, SQL)
+        await tell(world, "p1", to=["bob", "eve"])
+        await due(world)
+        done = await world.attempt()
+        assert (done.claimed, done.given_back, done.accepted) == (2, 1, 1)
+        row = next(each for each in await world.deliveries() if each.recipient_id == "bob")
+        assert (row.state, row.attempt, row.why) == ("PENDING", 1, "its recheck broke: KeyError")
+        assert row.due_at > world.clock.now()
 
 
 class TestDigests:

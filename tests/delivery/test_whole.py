@@ -39,7 +39,7 @@ def held(reasons: list[str], beyond: int) -> Rechecked:
     items = [[reason, n, AT, None, None, {}] for n, reason in enumerate(reasons, 1)]
     total = counts.total()
     return Rechecked(
-        *("bob", 7, 1, False, "bob@school.example", "UTC", "en", total, json.dumps(items)),
+        *("bob", 7, 1, 1, False, "bob@school.example", "UTC", "en", total, json.dumps(items)),
         counts={reason: count for reason, count in counts.items() if count},
         dropped={"read": 2},
         left_out={"99": "read"},

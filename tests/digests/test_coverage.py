@@ -96,7 +96,7 @@ async def test_the_next_one_is_foretold(world: World) -> None:
     first, second = await next_digests(world.database, "ada", world.clock.now()) or []
     assert (first.reason, second.reason) == ("front_page", "second")
     assert (first.comes, first.next_due, first.base) == (True, TUESDAY, "first")
-    assert first.since_at == TUESDAY - DAY - timedelta(minutes=10)
+    assert first.since_at == TUESDAY - 7 * DAY - timedelta(minutes=10)
     (bob, _) = await next_digests(world.database, "bob", world.clock.now()) or []
     assert (bob.comes, bob.reach) == (False, "unconfirmed")
     assert await next_digests(world.database, "nobody", world.clock.now()) is None

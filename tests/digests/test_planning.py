@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
@@ -12,7 +13,9 @@ from hark import audience, preferences
 from hark.catalogue import Calendar, Channel, Feed, Frequency
 from hark.clock import VirtualClock
 from hark.digests import CoverageLost, Planner
-from hark.errors import SourceFailed
+from hark.digests.planning import smaller
+from hark.digests.walks import MOST_PASSED_OVER
+from hark.errors import BadInput, SourceFailed
 from hark.feeds import Asking, Due, FeedItem
 from hark.postgres.database import open_database
 from tests.digests.forum import (
@@ -32,6 +35,10 @@ from tests.digests.forum import (
 )
 from tests.world import NEWS, World, student, students
 
+BREAKS_ON_SOME = (
+    f"select front.* from ({FRONT_PAGE_SQL}\n) front"
+    " where 1 / case when front.recipient_id ~ '^bad' then 0 else 1 end > 0"
+)
 BROKEN_SQL = f"select front.* from ({FRONT_PAGE_SQL}\n) front where 1 / (length(front.key) - 1) > 0"
 DAY = timedelta(days=1)
 WEEK = 7 * DAY
@@ -131,7 +138,7 @@ async def test_who_is_not_due_gets_none_whatever_the_feed_answers(world: World) 
     assert await digests(world) == []
 
 
-@pytest.mark.parametrize("choice", [Frequency.NEVER, Frequency.WEEKLY, Frequency.BATCHED])
+@pytest.mark.parametrize("choice", [Frequency.NEVER, Frequency.WEEKLY])
 async def test_only_those_who_want_it_daily_get_it_daily(world: World, choice: Frequency) -> None:
     await ready(world, people=["ada", "bob"])
     await world.choose("bob", "front_page", frequency=choice)
@@ -223,24 +230,36 @@ async def test_what_was_committed_late_or_backdated_is_not_lost(world: World) ->
 async def test_what_was_there_before_is_not_news_to_the_first_readers(world: World) -> None:
     await ready(world)
     await post(world, "old")
-    for day in range(1, 4):
+    for day in range(1, 10):
         await morning(world, MORNING + day * DAY - LEAD)
     await post(world, "new")
     await world.know("newcomer")
-    await morning(world, MORNING + 4 * DAY)
-    assert await digests(world, "newcomer") == [("Fri", ["new"])]
+    await morning(world, MORNING + 10 * DAY)
+    assert await digests(world, "newcomer") == [("Thu", ["new"])]
     (row,) = await world.rows("select base, since_at from hark.digest where recipient_id = 'newcomer'")
     assert row.base == "first"
 
 
 async def test_a_first_reader_misses_nothing_between_two_empty_mornings(world: World) -> None:
-    """The other slots' moments lie closer than a period ago; a first digest must not begin at one of them."""
+    """The other slots' moments lie closer than a week ago; a first digest must not begin at one of them."""
     await ready(world, people=["ada", student("bob", zone="Asia/Kathmandu")])
     await morning(world, TUESDAY - LEAD)
     await post(world, "just_after")
     await world.execute("insert into hark.moment values (%s, pg_current_snapshot())", TUESDAY - timedelta(minutes=5))
     await morning(world, TUESDAY + DAY)
     assert await digests(world, "ada") == [("Wed", ["just_after"])]
+
+
+async def test_who_wanted_it_weekly_and_then_daily_before_the_first_one_misses_nothing(world: World) -> None:
+    await ready(world)
+    await world.choose("ada", "front_page", frequency=Frequency.WEEKLY)
+    await morning(world, TUESDAY - LEAD)
+    await post(world, "while_weekly")
+    for day in range(3):
+        await morning(world, TUESDAY + day * DAY)
+    await world.choose("ada", "front_page", frequency=Frequency.DAILY)
+    await morning(world, TUESDAY + 4 * DAY)
+    assert await digests(world, "ada") == [("Sat", ["while_weekly"])]
 
 
 async def test_a_feed_that_knows_only_times_tells_nothing_twice(world: World) -> None:
@@ -276,10 +295,92 @@ async def test_back_to_the_default_is_coming_back_too(world: World) -> None:
     await ready(world)
     await world.choose("ada", "front_page", frequency=Frequency.NEVER)
     await post(world, "missed")
+    await morning(world, TUESDAY)
     await preferences.unchoose(world.database, "ada", "front_page", world.clock.now())
     await post(world, "after")
+    await morning(world, TUESDAY + DAY)
+    assert await digests(world) == [("Wed", ["after"])]
+
+
+async def test_who_comes_back_before_a_morning_has_come_misses_nothing(world: World) -> None:
+    await ready(world)
+    await world.choose("ada", "front_page", frequency=Frequency.WEEKLY)
+    await post(world, "a")
+    await world.choose("ada", "front_page", frequency=Frequency.NEVER)
+    await post(world, "b")
+    await world.choose("ada", "front_page", frequency=Frequency.WEEKLY)
+    await morning(world, MORNING + WEEK)
+    assert await digests(world) == [("Mon", ["a", "b"])]
+    assert (await world.rows("select since from hark.preference"))[0].since == {}
+
+
+async def test_who_leaves_twice_still_begins_where_they_came_back_the_first_time(world: World) -> None:
+    await ready(world)
+    await world.choose("ada", "front_page", frequency=Frequency.NEVER)
+    await post(world, "missed")
     await morning(world, TUESDAY)
-    assert await digests(world) == [("Tue", ["after"])]
+    await world.choose("ada", "front_page", frequency=Frequency.DAILY)
+    await world.choose("ada", "front_page", frequency=Frequency.NEVER)
+    await post(world, "after")
+    await world.choose("ada", "front_page", frequency=Frequency.DAILY)
+    await morning(world, TUESDAY + DAY)
+    assert await digests(world) == [("Wed", ["after"])]
+
+
+@pytest.mark.parametrize("frequency", [Frequency.IMMEDIATE, Frequency.BATCHED])
+async def test_a_feed_comes_as_a_digest_or_not_at_all(world: World, frequency: Frequency) -> None:
+    await ready(world)
+    with pytest.raises(BadInput, match="front_page comes as a digest: daily, weekly or never"):
+        await world.choose("ada", "front_page", frequency=frequency)
+    assert await world.rows("select from hark.preference") == []
+
+
+async def test_weekly_is_once_a_week_whatever_weekday_is_chosen(world: World) -> None:
+    await ready(world)
+    await world.choose("ada", "front_page", frequency=Frequency.WEEKLY)
+    for day in range(1, 15):
+        await post(world, f"p{day:02}")
+        await world.know(replace(student("ada"), digest_weekday=(MORNING + day * DAY).weekday()))
+        await morning(world, MORNING + day * DAY - timedelta(hours=1))
+        await morning(world, MORNING + day * DAY)
+        await hand_over(world)
+    days = [day for day, _ in await digests(world)]
+    assert days == ["Tue", "Mon", "Mon"]
+    assert await keys_sent(world, "ada") == [f"p{day:02}" for day in range(1, 15)]
+
+
+async def test_a_catalogue_that_says_never_no_more_brings_no_flood(world: World) -> None:
+    await ready(world, front_page(frequency=Frequency.NEVER))
+    await post(world, "missed")
+    await morning(world, TUESDAY)
+    await world.install(front_page(frequency=Frequency.DAILY))
+    await post(world, "after")
+    await morning(world, TUESDAY + DAY)
+    assert await digests(world) == [("Wed", ["after"])]
+    assert (await world.rows("select base from hark.digest"))[0].base == "returned"
+
+
+async def test_no_overlap_goes_back_behind_where_someone_came_back(world: World) -> None:
+    await ready(world, front_page(sql=BY_TIME_SQL, overlap=2 * DAY))
+    await world.choose("ada", "front_page", frequency=Frequency.NEVER)
+    await morning(world, TUESDAY)
+    await post(world, "missed")
+    world.clock.advance(timedelta(hours=1))
+    await world.choose("ada", "front_page", frequency=Frequency.DAILY)
+    for day in (1, 2):
+        world.clock.advance(timedelta(hours=1))
+        await post(world, f"after{day}")
+        await morning(world, TUESDAY + day * DAY)
+        await hand_over(world)
+    assert await digests(world) == [("Wed", ["after1"]), ("Thu", ["after2"])]
+
+
+async def test_ones_own_doing_is_no_news(world: World) -> None:
+    await ready(world, people=("ada", "alice"))
+    await post(world, "a")
+    await morning(world, TUESDAY)
+    assert await digests(world, "ada") == [("Tue", ["a"])]
+    assert await digests(world, "alice") == []
 
 
 async def test_from_daily_to_weekly_nothing_is_lost_or_told_twice(world: World) -> None:
@@ -455,7 +556,7 @@ async def test_a_callable_is_asked_for_a_chunk_at_once(world: World) -> None:
     world.clock.move_to(TUESDAY)
     await world.plan(answers=shop, chunk=10)
     assert [len(due) for due in shop.asked] == [10, 2]
-    assert shop.asked[0][0].since_at == TUESDAY - DAY - LEAD - DAY, "a period, the lead and the overlap ago"
+    assert shop.asked[0][0].since_at == TUESDAY - 7 * DAY - LEAD - DAY, "a week, the lead and the overlap ago"
     assert await digests(world, "s000") == [("Tue", ["a", "b"])]
     assert len(await digests(world)) == 12
 
@@ -509,6 +610,96 @@ async def test_a_feed_that_fails_does_not_stop_the_others_and_is_tried_again(wor
     await morning(world, walk.retry_at)
     assert len(await digests(world)) == 2
     assert await world.rows("select from hark.walk where done_at is null or failures > 0 or fault is not null") == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a", "b", "bad", "c", "d"],
+        ["bad", "x", "y"],
+        ["a", "b", "bad"],
+        ["a", "bad1", "bad2", "bad3", "bad4", "bad5", "c"],
+        ["bad1", "bad2", "bad3", "c", "d", "e", "f", "g", "h"],
+    ],
+    ids=["within", "first", "last", "many", "first three"],
+)
+@pytest.mark.parametrize("chunk", [1, 4, 5000])
+async def test_who_breaks_a_feed_is_passed_over_and_the_others_get_theirs(
+    world: World, chunk: int, names: list[str]
+) -> None:
+    await ready(world, front_page(sql=BREAKS_ON_SOME), people=names)
+    await post(world, "p")
+    world.clock.move_to(TUESDAY)
+    steps = await world.plan(chunk=chunk)
+    assert sum(step.failed for step in steps) == 0
+    planned = await world.rows("select recipient_id from hark.digest order by 1")
+    bad = [name for name in names if name.startswith("bad")]
+    assert [row.recipient_id for row in planned] == [name for name in names if name not in bad]
+    (walk,) = await world.rows("select passed_over, failures, fault, done_at from hark.walk")
+    assert (walk.passed_over, walk.failures, walk.done_at) == (len(bad), 0, TUESDAY)
+    assert walk.fault == f"{len(bad)} passed over, the last {bad[-1]}: DivisionByZero (22012): division by zero"
+
+    await hand_over(world)
+    await world.install(front_page())
+    await morning(world, TUESDAY + DAY)
+    assert {row.recipient_id for row in await world.rows("select recipient_id from hark.digest")} == set(names)
+    assert await world.rows("select from hark.walk where passed_over > 0 or fault is not null") == []
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "null::text as key, post.posted_at as at, '{}'::jsonb as payload",
+        "'' as key, post.posted_at as at, '{}'::jsonb as payload",
+        "post.key, 'infinity'::timestamptz as at, '{}'::jsonb as payload",
+        "post.key, '12000-01-01'::timestamptz as at, '{}'::jsonb as payload",
+        "post.key, post.posted_at as at, '[1, 2]'::jsonb as payload",
+    ],
+    ids=["no key", "empty key", "endless", "far", "list"],
+)
+async def test_an_item_that_no_digest_can_hold_costs_only_its_own_recipient_theirs(world: World, column: str) -> None:
+    good = "post.key, post.posted_at as at, '{}'::jsonb as payload"
+    sql = " union all ".join(
+        f"select due.recipient_id, 1 as rank, null as actor, null as about, {columns} from due, public.post post"
+        f" where due.recipient_id {which} 'bad'"
+        for columns, which in ((column, "="), (good, "<>"))
+    )
+    await ready(world, front_page(sql=sql), people=["a", "bad", "c"])
+    await post(world, "p")
+    await morning(world, TUESDAY)
+    assert [row.recipient_id for row in await world.rows("select recipient_id from hark.digest order by 1")] == [
+        "a",
+        "c",
+    ]
+    (walk,) = await world.rows("select passed_over, fault from hark.walk")
+    assert walk.passed_over == 1
+    assert walk.fault.startswith("1 passed over, the last bad: ")
+
+
+def test_what_took_too_long_is_tried_with_fewer_until_it_is_one() -> None:
+    assert [smaller(5000, failures) for failures in (0, 1, 2, 7, 99)] == [5000, 1250, 312, 1, 1]
+
+
+async def test_a_feed_that_breaks_on_everybody_is_at_fault_itself_and_nobody_is_passed_over(world: World) -> None:
+    await ready(world, front_page(sql=BREAKS_ON_SOME), people=[f"bad{number}" for number in range(9)])
+    await post(world, "p")
+    world.clock.move_to(TUESDAY)
+    steps = await world.plan(chunk=4)
+    assert sum(step.failed for step in steps) == 1
+    (walk,) = await world.rows("select passed_over, failures, fault, retry_at from hark.walk")
+    assert (walk.passed_over, walk.failures) == (0, 1)
+    assert walk.retry_at == TUESDAY + timedelta(seconds=30)
+
+
+async def test_a_feed_that_breaks_on_too_many_is_at_fault_itself(world: World) -> None:
+    names = [name for number in range(130) for name in (f"{number:03}", f"bad{number:03}")]
+    await ready(world, front_page(sql=BREAKS_ON_SOME), people=names)
+    await post(world, "p")
+    world.clock.move_to(TUESDAY)
+    await world.plan()
+    (walk,) = await world.rows("select passed_over, failures, done_at from hark.walk")
+    assert (walk.passed_over, walk.failures, walk.done_at) == (MOST_PASSED_OVER, 1, None)
+    assert len(await digests(world)) == 130
 
 
 async def test_a_feed_that_takes_too_long_is_cut_and_tried_again(world: World) -> None:

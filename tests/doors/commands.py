@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg
 import pytest
@@ -62,14 +62,14 @@ class Desk:
         said = self.capture.readouterr()
         return Ran(code, said.out, said.err)
 
-    def spawn(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start a command in a process of its own."""
+    def spawn(self, *arguments: str, out: IO[str] | int = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
+        """Start a command in a process of its own; `out`: where its stdout goes."""
         return subprocess.Popen(
             [sys.executable, "-c", "from hark.doors.cli import main; main()", *arguments],
             cwd=self.directory,
             env=self._environment(environment),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=out,
             stderr=subprocess.PIPE,
             text=True,
         )

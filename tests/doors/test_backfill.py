@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -144,6 +145,30 @@ def test_interrupted_it_says_how_to_go_on_and_does(campus: Desk) -> None:
     campus.hark("backfill", "speed", "1")
     assert campus.hark("backfill", "apply", "1").code == 0
     assert having_push(campus) == 900
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("what", [("show", "1", "--json"), ("apply", "1"), ("failures", "1", "--json")])
+def test_where_its_output_does_not_fit_it_says_so_in_a_line_and_the_run_is_as_it_was(
+    campus: Desk, what: tuple[str, ...]
+) -> None:
+    assert campus.hark(*PLAN).code == 0
+    if what[0] == "failures":
+        campus.execute("update hark.preference set channels = '{}'")
+        assert campus.hark("backfill", "apply", "1").code == 0
+    before = campus.hark("backfill", "show", "1", "--json").only if what[0] != "apply" else None
+    with Path("/dev/full").open("w") as full:
+        process = campus.spawn("backfill", *what, out=full)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert said.splitlines()[-1] == (
+        "what this says does not fit where it goes: No space left on device; make room and run it again"
+    )
+    assert "Traceback" not in said and "Exception ignored" not in said
+    if before is None:
+        assert having_push(campus) == 900
+    else:
+        assert campus.hark("backfill", "show", "1", "--json").only == before
 
 
 def test_a_worker_applies_what_was_left_to_it(campus: Desk) -> None:

@@ -81,3 +81,55 @@ def test_a_feed_that_fails_is_seen_at_a_glance(seeded: Desk) -> None:
         "  from hark.slot"
     )
     assert "digests of 1 morning wait for a feed that fails: items[3].key is missing" in seeded.hark().out
+
+
+def test_who_was_passed_over_is_seen_at_a_glance(seeded: Desk) -> None:
+    seeded.execute(
+        "insert into hark.walk (slot_id, reason, due_at, period, missed, opened_at, retry_at, done_at, passed_over,"
+        " fault) select min(id), 'front_page', now(), current_date, 0, now(), now(), now(), 1,"
+        " '1 passed over, the last bob: x' from hark.slot"
+    )
+    told = "1 recipient is without a digest, for a feed breaks on their data: 1 passed over, the last bob: x"
+    assert told in seeded.hark().out
+
+
+LEFT_OUT = """update hark.delivery set left_out =
+ '{"front_page/a": "deleted", "front_page/b/c": "private", "other/d": "gone", "17": "read"}'"""
+
+
+def test_what_the_recheck_left_out_is_shown_with_why(seeded: Desk) -> None:
+    seeded.execute(LEFT_OUT)
+    (line,) = seeded.hark("digests", "list", "--user", "bob", "--json").objects
+    assert line["left_out"] == {"a": "deleted", "b/c": "private"}
+    assert "left out: a (deleted), b/c (private)" in seeded.hark("digests", "list", "--user", "bob").out
+    many = ", ".join(f'"front_page/k{number}": "gone"' for number in range(8))
+    seeded.execute(f"update hark.delivery set left_out = '{{{many}}}'")
+    assert "k4 (gone) and 3 more" in seeded.hark("digests", "list").out
+
+
+def test_the_next_page_begins_where_the_one_before_ended(seeded: Desk) -> None:
+    (line,) = seeded.hark("digests", "list", "--json").objects
+    assert len(seeded.hark("digests", "list", "--before", line["planned_at"], "--json").objects) == 1
+    assert seeded.hark("digests", "list", "--before", "2020-01-01").out == "no such digests\n"
+    refused = seeded.hark("digests", "list", "--before", "soon")
+    assert (refused.code, "soon" in refused.err and "is not a time; write 2026-" in refused.err) == (
+        ExitCode.BAD_INPUT,
+        True,
+    )
+
+
+def test_old_ones_are_pruned_when_that_is_asked_for_twice(seeded: Desk) -> None:
+    seeded.execute(SENT)
+    seeded.execute(
+        "insert into hark.digest select recipient_id, reason, period - 100 - n, delivery_id, since, since_at, until,"
+        " until_at - n * interval '100 days', base, 0, items, keys, total, planned_at - n * interval '100 days'"
+        " from hark.digest, generate_series(1, 3) n"
+    )
+    shown = seeded.hark("digests", "prune", "--older", "150d")
+    assert shown.out == "2 digests older than 150d could go; 0 stay, for coverage needs them; --apply removes them\n"
+    assert seeded.ask("select count(*) from hark.digest") == 4
+    done = seeded.hark("digests", "prune", "--older", "150d", "--apply", "--json").only
+    assert (done["applied"], done["pruned"]) == (True, {"old": 2, "needless": 2})
+    assert seeded.ask("select count(*) from hark.digest") == 2
+    refused = seeded.hark("digests", "prune", "--older", "1h")
+    assert (refused.code, "--older: 1h is less than a day" in refused.err) == (ExitCode.BAD_INPUT, True)

@@ -23,6 +23,7 @@ from hark.doors.explain.left_out import _BECAUSE
 from hark.doors.explain.steps import _MOVES
 from hark.errors import BadInput
 from hark.preferences import Reach, Why
+from tests.digests.forum import TUESDAY, front_page, open_forum, post
 from tests.world import (
     ACCEPTED,
     BAD_ADDRESS,
@@ -31,6 +32,7 @@ from tests.world import (
     DEFERRED,
     MAX_STALE,
     MONDAY_NOON,
+    NEWS,
     UNKNOWN,
     World,
     reason,
@@ -78,6 +80,22 @@ async def test_told_in_one_mail_with_others(world: World) -> None:
     assert why(told, What.CLAIMED) == "by worker test/1, attempt 1"
     assert why(told, What.RECHECKED) == "all 3 items are still wanted"
     assert why(told, What.SENT) == "accepted by recorder: 250 ok"
+
+
+async def test_told_in_a_morning_mail_with_what_feeds_said(world: World) -> None:
+    await open_forum(world, NEWS, front_page())
+    await world.know("bob")
+    await world.plan()
+    await post(world, "a")
+    await post(world, "b")
+    event = await world.publish("news", to=["bob"])
+    await world.run_until(TUESDAY)
+    told = await story(world, "bob", event)
+    assert told.telling is Telling.SENT
+    assert why(told, What.BATCHED) == (
+        "into delivery 1, due 3 Mar 08:00:00 (the daily message of 08:00 in UTC), which also holds 2 items of feeds"
+        " (front_page)"
+    )
 
 
 async def test_told_in_a_mail_of_its_own(world: World) -> None:

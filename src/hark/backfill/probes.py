@@ -34,6 +34,11 @@ class _Count:
 
 
 @dataclass(frozen=True, slots=True)
+class _Rate:
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Lag:
     seconds: float
     hidden: int
@@ -55,7 +60,22 @@ class DatabaseProbes:
         lag = await self._lag()
         waits = await self._count("lock waits", _SQL["lock_waits"])
         live = await self._count("live pipeline", _SQL["live"], {"before": now - _LATE, "bound": _BOUND})
-        return Readings(probe=probe, replica_lag=lag, lock_waits=waits, live=live, unreadable=tuple(self._unreadable))
+        return Readings(
+            probe=probe,
+            replica_lag=lag,
+            lock_waits=waits,
+            live=live,
+            traffic=await self._traffic(now),
+            unreadable=tuple(self._unreadable),
+        )
+
+    async def _traffic(self, now: datetime) -> float:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return (await self.database.one(_SQL["traffic"], _Rate, {"now": now})).rate
+        except Exception:
+            self._unreadable.append("live traffic")
+            return 0.0
 
     async def _count(self, what: str, query: Query, given: dict[str, object] | None = None) -> int:
         try:

@@ -2,6 +2,11 @@
 -- What a product's own call costs, about: a look at the newest event by its key.
 select count(*) as count from (select id from hark.event order by id desc limit 1) newest
 
+-- name: traffic
+-- How many events a second are published now, by how long ago the hundredth newest was.
+select coalesce((select 100 / greatest(extract(epoch from %(now)s - published_at), 0.01)
+                   from hark.event order by id desc offset 99 limit 1), 0)::float8 as rate
+
 -- name: replica_lag
 -- Who may not see the replicas sees their rows without their states.
 select coalesce(max(extract(epoch from replay_lag)), 0)::float8 as seconds, count(*) filter (where state is null) as hidden

@@ -14,6 +14,8 @@ from hark.backfill.windows import Window
 
 READ_EVERY = timedelta(seconds=1)
 _LOOK_AGAIN = timedelta(seconds=1)
+_LONGEST_PAUSE = timedelta(seconds=5)
+"""Of one rest, so that a database that is quick again is noticed soon, however long its last batch took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Steering:
         if users:
             self._statement = took / users
         if self.throttle.rest:
-            self._rest_until = now + took * self.throttle.rest
+            self._rest_until = now + min(took * self.throttle.rest, _LONGEST_PAUSE)
 
     def accounted(self) -> Mapping[str, float]:
         """The seconds waited since this was asked last, by what for."""

@@ -5,9 +5,11 @@
     replica_lag, lock_waits   too much: nothing is done until it is less
     probe        Hark's own probe takes several times as long as when all is calm: rest twice as long after each batch
     statements   the same of the backfill's own statements
+    traffic      events are being published: rest after each batch, the longer the more of them
 
 Rest is counted in batches: a worker that rests 2 works a third of its time, however slow the database is. It doubles
-with each reading that is too high and halves with each that is not, so that it is felt within seconds both ways.
+with each reading that is too high and halves with each that is not, so that it is felt within seconds both ways. A
+reading before which no batch was done says nothing of statements: what they were too slow for stays until one is.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ class Why(StrEnum):
     LOCK_WAITS = "lock_waits"
     PROBE = "probe"
     STATEMENTS = "statements"
+    TRAFFIC = "traffic"
     OTHERS = "others"
     """The last batches are with other workers."""
     RETRY = "retry"
@@ -45,14 +48,18 @@ class Limits:
         replica_lag: how far the slowest replica may be behind.
         lock_waits: how many sessions may wait for locks.
         live: how many messages and events may be late in the live pipeline.
+        traffic: for so many events a second, rest a batch's time after each.
+        traffic_rest: and so many batches' time at most, however many there are.
         longest_rest: the most batches' time to rest after one.
     """
 
     slowdown: float = 4.0
-    floor: timedelta = timedelta(milliseconds=5)
+    floor: timedelta = timedelta(milliseconds=3)
     replica_lag: timedelta = timedelta(seconds=10)
     lock_waits: int = 5
     live: int = 100
+    traffic: float = 100.0
+    traffic_rest: float = 4.0
     longest_rest: float = 20.0
 
 
@@ -65,6 +72,7 @@ class Readings:
         probe: how long Hark's own probe took.
         statement: how long the backfill's last batch took, a user; None: there was none yet.
         live: messages and events that the live pipeline should have dealt with by now.
+        traffic: events that are being published, a second.
     """
 
     probe: timedelta
@@ -72,6 +80,7 @@ class Readings:
     replica_lag: timedelta = timedelta(0)
     lock_waits: int = 0
     live: int = 0
+    traffic: float = 0.0
     unreadable: tuple[str, ...] = ()
 
 
@@ -107,11 +116,19 @@ def next_throttle(was: Throttle, read: Readings, limits: Limits) -> Throttle:
     )
     if (held := _held(read, limits)) is not None:
         return replace(seen, hold=True, why=held, rest=max(was.rest, 1.0))
-    slow = _slow(seen, read, limits)
-    if slow is not None:
+    if (slow := _slow(seen, read, limits)) is not None:
         return replace(seen, hold=False, why=slow, rest=min(max(was.rest * 2, 1.0), limits.longest_rest))
-    rest = was.rest / 2 if was.rest / 2 >= _LEAST_REST else 0.0
-    return replace(seen, hold=False, why=was.why if rest else None, rest=rest)
+    if was.why is Why.STATEMENTS and read.statement is None:
+        return seen
+    return _eased(seen, min(read.traffic / limits.traffic, limits.traffic_rest))
+
+
+def _eased(was: Throttle, least: float) -> Throttle:
+    """Rest half as long as before; for live traffic, `least`."""
+    least, rest = (each if each >= _LEAST_REST else 0.0 for each in (least, was.rest / 2))
+    if rest <= least:
+        return replace(was, hold=False, why=Why.TRAFFIC if least else None, rest=least)
+    return replace(was, hold=False, rest=rest)
 
 
 def _held(read: Readings, limits: Limits) -> Why | None:

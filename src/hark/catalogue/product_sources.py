@@ -10,7 +10,7 @@ from pathlib import Path
 from hark.catalogue.mail_settings import expanded
 from hark.catalogue.model import USUAL_CAP, Feed, PythonSource, Source, SqlSource, UrlSource
 from hark.catalogue.nodes import Node, Table
-from hark.catalogue.sql_text import sql_faults
+from hark.catalogue.sql_text import names, sql_faults
 from hark.catalogue.template_sources import read_beside
 from hark.catalogue.wording import quoted, shown
 from hark.durations import format_duration, parse_duration
@@ -37,11 +37,12 @@ def read_feed(node: Node, folder: Path, environment: Mapping[str, str]) -> Feed:
     source = read_source(table, folder, environment)
     cap, overlap = table.get("cap"), table.get("overlap")
     usual = timedelta(0) if isinstance(source, SqlSource) else _DAY
-    return Feed(
-        source=source,
-        cap=_cap(cap) if cap else USUAL_CAP,
-        overlap=overlap.parsed(_overlap, usual, '"1d"') if overlap else usual,
-    )
+    back = overlap.parsed(_overlap, usual, '"1d"') if overlap else usual
+    if not back and isinstance(source, SqlSource) and _by_times_only(source.sql):
+        table.node.fault(
+            'knows only since_at, so what is committed late would be missed; add overlap = "1d", or ask by since'
+        )
+    return Feed(source=source, cap=_cap(cap) if cap else USUAL_CAP, overlap=back)
 
 
 def read_source(table: Table, folder: Path, environment: Mapping[str, str]) -> Source:
@@ -57,6 +58,10 @@ def read_source(table: Table, folder: Path, environment: Mapping[str, str]) -> S
     for extra in stated[1:]:
         extra.fault(f"is a second source beside {stated[0].name}; leave one of them out")
     return _source(stated[0], folder, environment) if stated else PythonSource("")
+
+
+def _by_times_only(sql: str) -> bool:
+    return names(sql, "since_at") and not names(sql, "since")
 
 
 def _source(node: Node, folder: Path, environment: Mapping[str, str]) -> Source:

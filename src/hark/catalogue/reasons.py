@@ -60,10 +60,13 @@ def read_reason(node: Node, around: Surroundings) -> Reason:
     feed, recheck = table.get("feed"), table.get("recheck")
     if feed and frequency not in FEED_FREQUENCIES:
         feed.fault(f'a feed is told daily or weekly, and this reason is {frequency}; write batching = "daily"')
+    offered = _channels(channels, around.user_types) if channels else {}
+    if feed and offered and not any(Channel.EMAIL in each for each in offered.values()):
+        feed.fault("a feed is told by e-mail, and no user type gets this reason by it; add email to its channels")
     return Reason(
         name=node.name,
         title=title.line_of_text(LONGEST_TITLE) if title else "",
-        channels=_channels(channels, around.user_types) if channels else {},
+        channels=offered,
         frequency=frequency,
         windows=windows,
         group=_group(table.get("group"), node.name),

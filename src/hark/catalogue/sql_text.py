@@ -43,6 +43,11 @@ def has_words(sql: str) -> bool:
     return any(True for _ in _words(sql))
 
 
+def names(sql: str, word: str) -> bool:
+    """Whether a query says that word, in any case; not in a text or a comment."""
+    return any(kind == "word" and said.lower() == word for _, kind, said in _words(sql))
+
+
 def _faults(sql: str) -> Iterator[Fault]:
     depth: list[int] = []
     first = True

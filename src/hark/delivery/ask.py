@@ -6,7 +6,6 @@ delivery goes back to PENDING, with back-off.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,8 +13,9 @@ from datetime import datetime
 import psycopg
 import structlog
 
-from hark.catalogue import Source, SqlSource
+from hark.catalogue import Source, SqlSource, UrlSource
 from hark.delivery.digested import Digested, digested
+from hark.delivery.payloads import can_be_posted, read
 from hark.delivery.recheck import Rechecked
 from hark.delivery.whole import GONE, Found, Whole, left, name_of
 from hark.errors import RenderingFailed, SourceFailed
@@ -67,7 +67,7 @@ def _whole(delivery: Rechecked, digests: Sequence[Digested], sources: Mapping[st
     if not digests and not sources.keys() & delivery.counts.keys():
         return Whole(delivery)
     try:
-        of_feeds = [(item, digest.not_said) for digest in digests for item in digest.listed()]
+        of_feeds = [(item, digest.why_not(item)) for digest in digests for item in digest.listed()]
         said = [item for item, why in of_feeds if why is None]
         unwanted = [(item, why) for item, why in of_feeds if why is not None]
         return Whole(delivery, digests, [*delivery.events(), *said], unwanted)
@@ -168,19 +168,32 @@ class _Asker:
                 raise
             failure = SourceFailed(f"{kind_of(source)}: {_words(error)}", of_the_data=is_of_the_data(error))
         else:
-            return [_answered(place, row) for place, row in enumerate(rows)]
+            return [self._answered(reason, questions, place, row) for place, row in enumerate(rows)]
         # Outside the except block: the error may quote a payload, and logs print what hangs on an exception.
         raise failure
 
     async def _as_asked(self, reason: str, questions: Sequence[_Question]) -> list[Asked]:
         rows = await self.database.fetch(QUESTIONS, _AskedRow, _given(reason, questions), prepare=False)
-        return [
-            Asked(
-                *(row.n, row.recipient_id, row.event_id, row.key, row.actor, row.about, row.entities, row.at),
-                payload=json.loads(row.payload),
-            )
-            for row in rows
-        ]
+        posted = isinstance(self.rechecks.sources[reason], UrlSource)
+        asked: list[Asked] = []
+        for row in rows:
+            try:
+                asked.append(_asked(row, posted))
+            except RenderingFailed as error:
+                self._fail_one(reason, questions, row.n, str(error))
+        return asked
+
+    def _answered(self, reason: str, questions: Sequence[_Question], place: int, row: _Row) -> Answered:
+        try:
+            return _answered(place, row)
+        except RenderingFailed as error:
+            assert row.n is not None
+            self._fail_one(reason, questions, row.n, f"its answer: {error}")
+            return Answered(row.n)
+
+    def _fail_one(self, reason: str, questions: Sequence[_Question], n: int, why: str) -> None:
+        """What cannot be read makes its own delivery wait; the others of the question go on."""
+        self._fail(reason, [question for question in questions if question.n == n], SourceFailed(why))
 
     def _fail(self, reason: str, questions: Sequence[_Question], failure: SourceFailed) -> None:
         deliveries = {question.delivery.id for question in questions}
@@ -216,12 +229,19 @@ def _given(reason: str, questions: Sequence[_Question]) -> dict[str, object]:
     }
 
 
+def _asked(row: _AskedRow, posted: bool) -> Asked:
+    payload = read(row.payload)
+    if posted and not can_be_posted(payload):
+        raise RenderingFailed("a payload cannot be written for an endpoint: too deep, or a number too large")
+    return Asked(*(row.n, row.recipient_id, row.event_id, row.key, row.actor, row.about, row.entities, row.at), payload)
+
+
 def _answered(place: int, row: _Row) -> Answered:
     if row.n is None:
         raise SourceFailed(f"its answer: row {place + 1} has no n")
     if row.why is not None and (fault := why_fault(row.why)):
         raise SourceFailed(f"its answer: the why of row {place + 1} {fault}")
-    payload = json.loads(row.payload) if row.payload is not None else None
+    payload = read(row.payload) if row.payload is not None else None
     if payload is not None and not isinstance(payload, dict):
         raise SourceFailed(f"its answer: the payload of row {place + 1} is no object")
     return Answered(row.n, row.why, payload)

@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+import psycopg
 import structlog
 
 from hark.catalogue import Channel
@@ -28,7 +29,7 @@ from hark.delivery.claim import Claimed, claim_due, next_due
 from hark.delivery.handover import Outbound, Outcome, Prepared, Verdict
 from hark.delivery.lease import held
 from hark.delivery.limits import Limits
-from hark.delivery.recheck import Rechecked, recheck
+from hark.delivery.recheck import Rechecked, recheck, unloaded
 from hark.delivery.settle import Settlement, Withdrawal, after_failure, after_outcome, mark, settle, withdraw
 from hark.delivery.states import Result, State
 from hark.errors import RenderingFailed, Undeliverable
@@ -174,11 +175,34 @@ class Sender:
         )
 
     async def _recheck(self, claimed: Sequence[Claimed]) -> list[Rechecked]:
-        found = await recheck(self.database, claimed, self.rechecks.sources)
-        async with held(self.database, self.clock, lambda: found, self.lease):
-            rechecked = await ask(self.database, found, self.rechecks)
+        try:
+            rechecked = await self._rechecked(claimed)
+        except Exception as error:
+            if not is_one_deliverys(error):
+                raise
+            rechecked = await self._one_by_one(claimed)
         self.passed(Step.RECHECK, len(rechecked))
         return rechecked
+
+    async def _rechecked(self, claimed: Sequence[Claimed]) -> list[Rechecked]:
+        found = await recheck(self.database, claimed, self.rechecks.sources)
+        async with held(self.database, self.clock, lambda: found, self.lease):
+            return await ask(self.database, found, self.rechecks)
+
+    async def _one_by_one(self, claimed: Sequence[Claimed]) -> list[Rechecked]:
+        """The last resort: one that breaks what is done for all waits by itself, and says why."""
+        found = [unloaded(each) for each in claimed]
+        async with held(self.database, self.clock, lambda: found, self.lease):
+            return [each for one in claimed for each in await self._alone(one)]
+
+    async def _alone(self, claimed: Claimed) -> list[Rechecked]:
+        try:
+            return await self._rechecked([claimed])
+        except Exception as error:
+            if not is_one_deliverys(error):
+                raise
+            _log.error("recheck_broke", delivery=claimed.id, error=type(error).__name__)
+            return [replace(unloaded(claimed), unchecked=f"its recheck broke: {type(error).__name__}")]
 
     def _render(self, rechecked: Sequence[Rechecked]) -> tuple[list[_Ready], list[Withdrawal]]:
         ready: list[_Ready] = []
@@ -293,6 +317,13 @@ class Sender:
                 if not is_passing(error) or self.stopping() or tries + 1 == _WRITES:
                     raise
             await asyncio.sleep(min(0.1 * (1 << min(tries, 6)), 5.0))
+
+
+def is_one_deliverys(error: Exception) -> bool:
+    """Whether a fault may be one delivery's, so that others can go on without it; the database's is everybody's."""
+    if isinstance(error, psycopg.Error):
+        return isinstance(error, psycopg.DataError)
+    return not is_passing(error)
 
 
 def _chunks(ready: Sequence[_Ready], size: int) -> Iterator[Sequence[_Ready]]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from hark.catalogue import Frequency
-from hark.delivery.recheck import Rechecked, read
+from hark.delivery.payloads import moment, read
+from hark.delivery.recheck import Rechecked
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 from hark.rendering import Item
 
 _SQL = Queries.beside(__file__)
 
+MUTED = "muted"
+"""Why an item is not said that is about an entity which its recipient muted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Digested:
-    """One reason's digest in a delivery: its listed items as JSON, how many there are in all, and why none is said."""
+    """One reason's digest in a delivery: its listed items as JSON, how many there are in all, why none is said, and
+    which of the entities that they are about the recipient muted."""
 
     recipient_id: str
     delivery_id: int
@@ -25,15 +29,20 @@ class Digested:
     items: str
     total: int
     not_said: str | None
+    muted: Sequence[str] = ()
+
+    def why_not(self, item: Item) -> str | None:
+        """Why one of them is not said; None: it is."""
+        return self.not_said or (MUTED if item.about in self.muted else None)
 
     def listed(self) -> list[Item]:
         """The items, as rendering takes them.
 
         Raises:
-            RenderingFailed: a payload that Postgres could hold cannot be read here (nested too deep).
+            RenderingFailed: a payload that Postgres could hold cannot be read here (nested too deep), or a time.
         """
         return [
-            Item(self.reason, None, datetime.fromisoformat(at), actor, about, payload, key)
+            Item(self.reason, None, moment(at), actor, about, payload, key)
             for key, at, actor, about, payload in read(self.items)
         ]
 

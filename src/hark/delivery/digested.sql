@@ -6,7 +6,10 @@ select g.recipient_id, g.delivery_id, g.reason, g.items::text as items, g.total,
             when now_is.why not in ('own_channels', 'default_channels') then now_is.why::text
             when r.reach <> 'ok' then r.reach::text
             when not now_is.email then now_is.why::text
-       end as not_said
+       end as not_said,
+       array(select s.entity from hark.subscription s
+              where s.recipient_id = g.recipient_id and s.muted
+                and s.entity = any(array(select item ->> 3 from jsonb_array_elements(g.items) item))) as muted
   from unnest(%(recipients)s::text[], %(ids)s::bigint[]) as held(recipient_id, id)
   join hark.digest g on g.recipient_id = held.recipient_id and g.delivery_id = held.id
   left join hark.recipient r on r.id = g.recipient_id

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from operator import itemgetter
-from typing import Any, cast
 
 from hark.delivery.claim import Claimed
-from hark.errors import RenderingFailed
+from hark.delivery.payloads import moment, read
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 from hark.rendering import LISTED, Batch, Item
 
 _SQL = Queries.beside(__file__)
-
-_LONGEST_WHOLE = 4000
 
 NOTED = 1000
 """Of how many left-out items a delivery notes each one, and how many of a reason are asked about."""
@@ -32,6 +27,7 @@ _IN_WORDS = {
     "not_offered": "no longer offered to the user type",
     "malformed": "with a preference that cannot be read",
     "never": "muted since",
+    "muted": "about what they muted",
     "own_channels": "not wanted by e-mail any more",
     "default_channels": "not sent by e-mail any more",
     "no_address": "without an address",
@@ -134,24 +130,26 @@ async def recheck(database: Database, held: Sequence[Claimed], asked: Collection
     )
 
 
-def _whole(digits: str) -> int | float:
-    """A whole number of any length: Python reads one of thousands of digits only as a float."""
-    return int(digits) if len(digits) < _LONGEST_WHOLE else float(digits)
-
-
-def read(items: str) -> list[list[Any]]:
-    """Items as the database writes them, each a list of its fields.
-
-    Raises:
-        RenderingFailed: a payload cannot be read here.
-    """
-    try:
-        return cast(list[list[Any]], json.loads(items, parse_int=_whole))
-    except (ValueError, RecursionError) as error:
-        raise RenderingFailed(f"a payload cannot be read: {type(error).__name__}") from None
+def unloaded(claimed: Claimed) -> Rechecked:
+    """A delivery that is held and of which nothing could be loaded: enough to give it back."""
+    return Rechecked(
+        recipient_id=claimed.recipient_id,
+        id=claimed.id,
+        attempt=claimed.attempt,
+        tries=claimed.attempt,
+        at_least_once=claimed.at_least_once,
+        address="",
+        zone="",
+        locale="",
+        total=0,
+        items="[]",
+        counts={},
+        dropped={},
+        left_out=None,
+    )
 
 
 def _item(
     reason: str, event_id: int, at: str, actor: str | None, about: str | None, payload: dict[str, object]
 ) -> Item:
-    return Item(reason, event_id, datetime.fromisoformat(at), actor, about, payload)
+    return Item(reason, event_id, moment(at), actor, about, payload)

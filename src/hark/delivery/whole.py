@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hark.catalogue import Source
-from hark.delivery.digested import Digested
+from hark.delivery.digested import MUTED, Digested
 from hark.delivery.recheck import NOTED, Rechecked
 from hark.rechecks import Answered
 from hark.rendering import Item
@@ -90,6 +90,8 @@ def _add(tally: _Tally, whole: Whole) -> None:
         tally.counts[digest.reason] += digest.total
         if digest.not_said is not None:
             tally.drop(digest.reason, digest.not_said, digest.total)
+        elif digest.muted:
+            tally.drop(digest.reason, MUTED, sum(digest.why_not(item) == MUTED for item in digest.listed()))
 
 
 def _said(

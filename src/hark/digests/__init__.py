@@ -2,7 +2,9 @@
 
 mornings.py   the distinct mornings of all recipients (slots), and the walks that open when one comes
 planning.py   one chunk of a walk: who is due, what is new for them, into their gathering message
+walks.py      around those whose data break a feed
 coverage.py   proof that each item is in exactly one sent digest; a new start after a restored dump
+pruning.py    old digests go, but for what coverage needs
 shown.py      digests as people list them, and when the next one is due
 """
 

@@ -9,7 +9,9 @@ with sent as (
     window digests as (partition by g.recipient_id, g.reason order by g.period)
 )
 select recipient_id, reason, period, 'no_beginning' as fault, '' as about
-  from sent where base is null and before_until is null
+  from sent
+ where base is null and before_until is null
+   and since_at >= coalesce((select max(since) from hark.digest_kept), '-infinity')
 union all
 select recipient_id, reason, period,
        case when pg_snapshot_xmax(since) > pg_snapshot_xmax(before_until) then 'gap' else 'overlap' end, ''

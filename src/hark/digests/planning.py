@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -19,9 +20,10 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from hark.batching import GATHERED
-from hark.catalogue import Catalogue, Feed, Frequency, Reason, SqlSource
+from hark.catalogue import Catalogue, Feed, Reason, SqlSource
 from hark.clock import Clock
 from hark.digests.mornings import declare, look, open_slots
+from hark.digests.walks import Chunk, Passing, Walk, around, may_be_ones_own
 from hark.errors import HarkError, SourceFailed
 from hark.feeds import Asking, Due, FeedItem, ask_feed
 from hark.postgres.database import Database, fetch
@@ -43,7 +45,9 @@ KEYS_KEPT = 1000
 MEMORY = "64MB"
 """What a chunk may sort in, so that it does not sort on disk."""
 
-PERIOD = {Frequency.DAILY: timedelta(days=1), Frequency.WEEKLY: timedelta(days=7)}
+FIRST_COVERS = timedelta(days=7)
+"""How far a first digest goes back, daily or weekly: nothing is missed by who wanted it weekly, and then daily before
+the first weekly one came, nor by who was to get a first one while nobody planned."""
 _FIRST_WAIT = timedelta(seconds=30)
 _LONGEST_WAIT = timedelta(minutes=30)
 _ITS_OWN = ("08", "40", "53", "55P03", "57P", "58")
@@ -84,23 +88,6 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """A walk that this planner has taken: where it is, and for which morning."""
-
-    slot: int
-    reason: str
-    due_at: datetime
-    period: date
-    missed: int
-    reached: str
-    frequency: Frequency
-    zone: str
-    digest_at: time | None
-    digest_weekday: int | None
-    failures: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Asked:
     recipient_id: str
     since: str
@@ -109,16 +96,13 @@ class _Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Expected:
-    recipients: int
+class _Reached:
+    reached: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
-    walked: int
-    asked: int
-    planned: int
-    done: bool
+class _Expected:
+    recipients: int
 
 
 Answers = Callable[[Feed, str, Sequence[Due], Asking], Awaitable[list[FeedItem]]]
@@ -191,13 +175,24 @@ class Planner:
         _log.info("digests_planned", reason=walk.reason, slot=walk.slot, asked=chunk.asked, planned=chunk.planned)
         return Planned(asked=chunk.asked, planned=chunk.planned)
 
-    async def _plan(self, walk: Walk, reason: Reason) -> _Chunk:
+    async def _plan(self, walk: Walk, reason: Reason) -> Chunk:
         assert reason.feed is not None
-        if isinstance(reason.feed.source, SqlSource):
-            return await self._write(plan_by_sql(reason.feed), walk, self._given(walk, reason))
-        return await self._ask_and_plan(walk, reason, reason.feed)
+        if not isinstance(reason.feed.source, SqlSource):
+            return await self._ask_and_plan(walk, reason, reason.feed)
+        plan = partial(self._plan_by_sql, plan_by_sql(reason.feed), reason)
+        size = smaller(self.chunk, walk.failures)
+        try:
+            return await plan(walk, size, None)
+        except psycopg.Error as error:
+            if not may_be_ones_own(walk, error):
+                raise
+        return await around(walk, size, plan)
 
-    async def _ask_and_plan(self, walk: Walk, reason: Reason, feed: Feed) -> _Chunk:
+    async def _plan_by_sql(self, query: Query, reason: Reason, walk: Walk, size: int, passing: Passing | None) -> Chunk:
+        given = {**self._given(walk, reason), "chunk": size, "expected": size}
+        return await self._write(query, walk, given, passing)
+
+    async def _ask_and_plan(self, walk: Walk, reason: Reason, feed: Feed) -> Chunk:
         given = self._given(walk, reason)
         due = await self.database.fetch(ASK, _Asked, given, prepare=False)
         asked = [Due(each.recipient_id, each.since, each.since_at) for each in due]
@@ -205,15 +200,31 @@ class Planner:
         until = due[0].until if due else None
         return await self._write(PLAN_ASKED, walk, {**given, **_answered(due, items), "until": until})
 
-    async def _write(self, query: Query, walk: Walk, given: Mapping[str, object]) -> _Chunk:
+    async def _write(
+        self, query: Query, walk: Walk, given: Mapping[str, object], passing: Passing | None = None
+    ) -> Chunk:
         schema = self.database.schema
         async with self.database.transaction() as connection:
             await connection.execute(_SQL["one_at_a_time"].text(schema), {"reason": walk.reason})
             await self._be_patient(connection)
+            if passing is not None:
+                given = await self._passed_over(connection, walk, given, passing)
             (ahead,) = await fetch(connection, _SQL["expected"], _Expected, given, schema=schema)
             given = {**given, "expected": ahead.recipients}
-            (chunk,) = await fetch(connection, query, _Chunk, given, schema=schema, prepare=False)
+            (chunk,) = await fetch(connection, query, Chunk, given, schema=schema, prepare=False)
+            if passing is not None and not chunk.walked and not walk.asked:
+                raise passing.fault
+        if passing is not None:
+            _log.error("passed_over", reason=walk.reason, slot=walk.slot, error=_kind(passing.fault))
         return chunk
+
+    async def _passed_over(
+        self, connection: AsyncConnection[Any], walk: Walk, given: Mapping[str, object], passing: Passing
+    ) -> Mapping[str, object]:
+        """Go on behind those ahead; what is given from there."""
+        passed = {**given, "passing": passing.recipients, "fault": _in_words(passing.fault)}
+        reached = await fetch(connection, _SQL["passed_over"], _Reached, passed, schema=self.database.schema)
+        return {**given, "reached": reached[0].reached} if reached else given
 
     async def _be_patient(self, connection: AsyncConnection[Any]) -> None:
         milliseconds = round(self.asking.timeout.total_seconds() * 1000)
@@ -235,7 +246,7 @@ class Planner:
             "reached": walk.reached,
             "chunk": self.chunk,
             "expected": self.chunk,
-            "ago": walk.due_at - PERIOD[Frequency(walk.frequency)] - self.lead,
+            "ago": walk.due_at - FIRST_COVERS - self.lead,
             "answered_by": now - ANSWER_WAIT,
             "overlap": reason.feed.overlap,
             "cap": reason.feed.cap,
@@ -261,6 +272,11 @@ class Planner:
             },
         )
         _log.error("feed_failed", reason=walk.reason, slot=walk.slot, failures=walk.failures + 1, error=_kind(error))
+
+
+def smaller(chunk: int, failures: int) -> int:
+    """How many recipients are planned at once after so many failures: what took too long is tried with a quarter."""
+    return max(chunk >> 2 * min(failures, 16), 1)
 
 
 def is_the_feeds(error: Exception) -> bool:

@@ -13,7 +13,8 @@ update hark.walk w
   from next, hark.slot s
  where w.slot_id = next.slot_id and w.reason = next.reason and s.id = next.slot_id
 returning w.slot_id as slot, w.reason, w.due_at, w.period, w.missed, w.reached,
-          s.frequency::text as frequency, s.zone, s.digest_at, s.digest_weekday, w.failures
+          s.frequency::text as frequency, s.zone, s.digest_at, s.digest_weekday, w.failures, w.asked,
+          w.passed_over
 
 -- name: one_at_a_time
 -- The chunks of one reason are planned one after the other: each sees what the one before it has committed.
@@ -58,7 +59,8 @@ walked as materialized (
 )
 
 -- part: willing
--- decide() by its truth table: those who want this reason by e-mail, this often.
+-- decide() by its truth table: those who want this reason by e-mail, this often. Whose frequency is the reason's own came
+-- back with it, when the catalogue no longer said never.
 classed as materialized (
     select w.recipient_id, w.user_type, w.reach, p.since -> %(reason)s as back,
            hark.channel_choice(p.channels -> %(reason)s) as channel_choice,
@@ -69,16 +71,19 @@ classed as materialized (
            ) p on true
 ),
 willing as (
-    select c.recipient_id, c.back
+    select c.recipient_id,
+           case when c.frequency_choice = 'default' and f.returned_at > coalesce((c.back ->> 'at')::timestamptz, '-infinity')
+                then jsonb_build_object('at', f.returned_at, 'snapshot', f.returned_snapshot::text) else c.back end as back
       from classed c
       join hark.decision d
         on d.reason = %(reason)s and d.user_type = c.user_type and d.reach = c.reach
        and d.channel_choice = c.channel_choice and d.frequency_choice = c.frequency_choice
+      left join hark.feed f on f.reason = d.reason
      where d.email and d.frequency = %(frequency)s::hark.frequency
 )
 
 -- part: grounds
--- Where coverage may begin: not behind the newest base; a first digest, one period ago.
+-- Where coverage may begin: not behind the newest base; a first digest, a week ago.
 grounds as materialized (
     select base.at as base_at, base.snapshot as base_since,
            greatest(coalesce(ago.at, base.at), %(ago)s) as first_at, coalesce(ago.snapshot, base.snapshot) as first_since
@@ -89,7 +94,8 @@ grounds as materialized (
 )
 
 -- part: standing
--- Each one's newest digest of this reason. One that is still open keeps the next from being planned on top of it.
+-- Each one's newest digest of this reason. One that is still open keeps the next from being planned on top of it,
+-- and who had a weekly one gets no other in the same week, whatever weekday they choose.
 standing as (
     select w.recipient_id, (w.back ->> 'at')::timestamptz as back_at, (w.back ->> 'snapshot')::pg_snapshot as back_since,
            newest.until_at, newest.base,
@@ -98,7 +104,8 @@ standing as (
            newest.state <> 'CANCELED' as sent
       from willing w
       left join lateral (
-            select g.period, g.since, g.since_at, g.until, g.until_at, g.base, d.state, d.outcome, d.changed_at
+            select g.period, g.since, g.since_at, g.until, g.until_at, g.base, d.state, d.outcome, d.changed_at,
+                   d.frequency
               from hark.digest g
               join hark.delivery d on d.recipient_id = g.recipient_id and d.id = g.delivery_id
              where g.recipient_id = w.recipient_id and g.reason = %(reason)s
@@ -109,13 +116,15 @@ standing as (
         or newest.period < %(period)s
            and newest.state not in ('PENDING', 'SENDING')
            and not (newest.outcome = 'unknown' and newest.changed_at > %(answered_by)s)
+           and not (newest.frequency = 'weekly' and %(frequency)s::hark.frequency = 'weekly' and newest.state <> 'CANCELED'
+                    and date_trunc('week', newest.period::timestamp) >= date_trunc('week', %(period)s::date::timestamp))
 )
 
 -- part: watermarks
 -- From where on things are new to each: where their last sent digest ended; a canceled one covered nothing, so where it
 -- began. Without one, or since they came back, a stated base.
 watermarks as materialized (
-    select recipient_id,
+    select recipient_id, back_at,
            case begins when 'returned' then back_since when 'first' then first_since when 'rebased' then base_since
                        else since end as since,
            case begins when 'returned' then back_at when 'first' then first_at when 'rebased' then base_at
@@ -131,13 +140,15 @@ watermarks as materialized (
       ) each
     union all
     -- Nobody; but the planner, who cannot see how many are willing, takes them for as many, and plans the feed for that.
-    select null, null, null, null from generate_series(1, %(expected)s) where (select false)
+    select null, null, null, null, null from generate_series(1, %(expected)s) where (select false)
 )
 
 -- part: due
--- What a feed is given: nothing but this.
+-- What a feed is given: nothing but this. No overlap goes back behind where someone came back.
 due as (
-    select recipient_id, since, since_at - %(overlap)s::interval as since_at from watermarks
+    select recipient_id, since,
+           greatest(since_at - %(overlap)s::interval, case when back_at <= since_at then back_at end) as since_at
+      from watermarks
 )
 
 -- part: answered_before
@@ -168,11 +179,13 @@ known as (
 )
 
 -- part: offered
--- Each key once, none that is known, the best first; at most `cap` are listed, all are counted.
+-- Each key once, none that is known or of the recipient's own doing, the best first; at most `cap` are listed, all are counted.
 -- (Sorted together, not joined: no plan compares each with each.)
 offered as (
     select recipient_id, count(*) as total,
-           jsonb_agg(jsonb_build_array(key, at, actor, about, payload) order by rank desc nulls last, at desc, key)
+           jsonb_agg(case when key <> '' and at between '1900-01-01' and '9999-01-01' and jsonb_typeof(payload) = 'object'
+                          then jsonb_build_array(key, at, actor, about, payload) else hark.refuse_item() end
+                     order by rank desc nulls last, at desc, key)
                filter (where place <= %(cap)s) as items,
            array_agg(key order by rank desc nulls last, at desc, key) filter (where place <= %(keys_kept)s) as keys
       from (
@@ -190,7 +203,7 @@ offered as (
               ) either
              order by recipient_id, key, known desc, rank desc nulls last, at desc
           ) once
-         where not known
+         where not known and actor is distinct from recipient_id
       ) ranked
      group by recipient_id
 )
@@ -250,18 +263,19 @@ moved as (
        set reached = coalesce((select max(recipient_id) from walked), w.reached),
            asked = w.asked + (select count(*) from watermarks),
            planned = w.planned + (select count(*) from written),
-           retry_at = %(now)s, failures = 0, fault = null,
+           retry_at = %(now)s, failures = 0, fault = case when w.passed_over > 0 then w.fault end,
            done_at = case when (select count(*) from walked) < %(chunk)s then %(now)s::timestamptz end
       from guard
      where w.slot_id = guard.slot_id and w.reason = %(reason)s
-    returning w.done_at is not null as done
+    returning w.reached, w.done_at is not null as done
 )
 
 -- name: plan
 select (select count(*) from walked) as walked,
        (select count(*) from watermarks) as asked,
        (select count(*) from written) as planned,
-       coalesce((select done from moved), false) as done
+       coalesce((select done from moved), false) as done,
+       coalesce((select reached from moved), %(reached)s) as reached
 
 -- name: ask
 select recipient_id, since::text as since, since_at, pg_current_snapshot()::text as until from due
@@ -270,3 +284,20 @@ select recipient_id, since::text as since, since_at, pg_current_snapshot()::text
 update hark.walk
    set failures = failures + 1, fault = %(fault)s, retry_at = %(retry_at)s
  where slot_id = %(slot)s and reason = %(reason)s and due_at = %(due_at)s and reached = %(reached)s and done_at is null
+
+-- name: passed_over
+-- The next ones ahead get no digest of this morning, and the walk goes on behind them.
+update hark.walk w
+   set reached = ahead.last, passed_over = w.passed_over + ahead.recipients, retry_at = %(now)s, failures = 0,
+       fault = w.passed_over + ahead.recipients || ' passed over, the last ' || ahead.last || ': ' || %(fault)s
+  from (select max(id) as last, count(*)::int as recipients
+          from (select r.id from hark.recipient r
+                 where r.zone = %(zone)s
+                   and coalesce(r.digest_at, time '24:00') = coalesce(%(digest_at)s::time, time '24:00')
+                   and coalesce(r.digest_weekday, -1::smallint) = coalesce(%(digest_weekday)s::smallint, -1::smallint)
+                   and r.id > %(reached)s
+                 order by r.id
+                 limit %(passing)s) next) ahead
+ where w.slot_id = %(slot)s and w.reason = %(reason)s and w.due_at = %(due_at)s and w.reached = %(reached)s
+   and w.done_at is null and ahead.recipients > 0
+returning w.reached

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from hark.catalogue import Frequency
-from hark.digests.planning import ANSWER_WAIT, LEAD, PERIOD, WILLING
+from hark.digests.planning import ANSWER_WAIT, FIRST_COVERS, LEAD, WILLING
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries, chain
 
@@ -15,11 +15,13 @@ _SQL = Queries.beside(__file__)
 
 NEXT = chain(_SQL["walked_one"], _SQL["willing_any"], *WILLING[1:], end=_SQL["next"])
 _FAR = date(9999, 1, 1)
+_LAST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class DigestLine:
-    """One digest as lists show it: what it covers (`since_at` to `until_at`), how many of how many items it lists."""
+    """One digest as lists show it: what it covers (`since_at` to `until_at`), how many of how many items it lists, and
+    which of them its newest recheck left out, and why (`left_out`, by their keys)."""
 
     recipient_id: str
     reason: str
@@ -33,8 +35,10 @@ class DigestLine:
     missed: int
     since_at: datetime
     until_at: datetime
+    planned_at: datetime
     due_at: datetime
     why: str
+    left_out: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,15 @@ class NextDigest:
 
 @dataclass(frozen=True, slots=True)
 class FailingFeed:
-    """A feed that fails: in how many slots, how often by now, when it is asked again, and what it said last."""
+    """A feed that fails: in how many slots, how often by now, when it is asked again, what it said last, and how many
+    recipients it was not asked for any more, since it breaks on their data (`passed_over`)."""
 
     reason: str
     walks: int
     failures: int
     retry_at: datetime
     fault: str
+    passed_over: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +86,17 @@ async def listed(
     recipient: str | None = None,
     reason: str | None = None,
     states: Sequence[str] | None = None,
+    before: datetime | None = None,
     limit: int = 50,
 ) -> list[DigestLine]:
-    """Digests, newest first."""
-    given = {"recipient": recipient, "reason": reason, "states": list(states) if states else None, "limit": limit}
+    """Digests, newest first: those that were planned up to `before`."""
+    given = {
+        "recipient": recipient,
+        "reason": reason,
+        "states": list(states) if states else None,
+        "before": before or _LAST,
+        "limit": limit,
+    }
     return await database.fetch(_SQL["listed"], DigestLine, given, prepare=False)
 
 
@@ -97,7 +110,8 @@ async def next_digests(
             "recipient": recipient,
             "reason": feed.reason,
             "period": _FAR,
-            "ago": now - timedelta(days=1) - lead,
+            "frequency": None,
+            "ago": now - FIRST_COVERS - lead,
             "answered_by": now - ANSWER_WAIT,
             "expected": 1,
         }
@@ -109,10 +123,10 @@ async def next_digests(
 
 
 def _begun(row: NextDigest, lead: timedelta) -> NextDigest:
-    """A first digest begins one period before its own morning, not before now."""
-    if row.base != "first" or row.next_due is None or row.frequency not in PERIOD:
+    """A first digest begins a week before its own morning, not before now."""
+    if row.base != "first" or row.next_due is None:
         return row
-    return replace(row, since_at=row.next_due - PERIOD[Frequency(row.frequency)] - lead)
+    return replace(row, since_at=row.next_due - FIRST_COVERS - lead)
 
 
 async def failing(database: Database) -> list[FailingFeed]:

@@ -1,9 +1,18 @@
 -- name: listed
+-- From the newest back, by its index or by the recipient's key; a delivery for each, since the planner, who thinks that
+-- few have one, would read both tables whole. Of what a delivery left out, the digest's own: `reason/key`.
 select g.recipient_id, g.reason, g.period, g.delivery_id, d.state::text as state, d.outcome::text as outcome, g.total,
-       jsonb_array_length(g.items) as listed, g.base::text as base, g.missed, g.since_at, g.until_at, d.due_at, d.why
+       jsonb_array_length(g.items) as listed, g.base::text as base, g.missed, g.since_at, g.until_at, g.planned_at,
+       d.due_at, d.why,
+       (select jsonb_object_agg(substr(noted.name, length(g.reason) + 2), noted.why)
+          from jsonb_each_text(d.left_out) as noted(name, why)
+         where starts_with(noted.name, g.reason || '/')) as left_out
   from hark.digest g
-  join hark.delivery d on d.recipient_id = g.recipient_id and d.id = g.delivery_id
- where (%(recipient)s::text is null or g.recipient_id = %(recipient)s)
+  cross join lateral (
+        select * from hark.delivery d where d.recipient_id = g.recipient_id and d.id = g.delivery_id offset 0
+       ) d
+ where g.planned_at <= %(before)s
+   and (%(recipient)s::text is null or g.recipient_id = %(recipient)s)
    and (%(reason)s::text is null or g.reason = %(reason)s)
    and (%(states)s::hark.delivery_state[] is null or d.state = any(%(states)s))
  order by g.planned_at desc, g.recipient_id, g.reason
@@ -19,9 +28,14 @@ walked as materialized (
 
 -- part: willing_any
 willing as (
-    select w.recipient_id, p.since -> %(reason)s as back
+    select w.recipient_id,
+           case when hark.frequency_choice(p.frequencies -> %(reason)s) = 'default'
+                 and f.returned_at > coalesce((p.since -> %(reason)s ->> 'at')::timestamptz, '-infinity')
+                then jsonb_build_object('at', f.returned_at, 'snapshot', f.returned_snapshot::text)
+                else p.since -> %(reason)s end as back
       from walked w
       left join hark.preference p on p.recipient_id = w.recipient_id
+      left join hark.feed f on f.reason = %(reason)s
 )
 
 -- name: next
@@ -49,8 +63,9 @@ select r.id as recipient_id, %(reason)s as reason, coalesce(d.email, false) as e
  where r.id = %(recipient)s
 
 -- name: failing
-select w.reason, count(*) as walks, max(w.failures) as failures, min(w.retry_at) as retry_at, max(w.fault) as fault
+select w.reason, count(*) as walks, max(w.failures) as failures, min(w.retry_at) as retry_at, max(w.fault) as fault,
+       sum(w.passed_over) as passed_over
   from hark.walk w
- where w.done_at is null and w.failures > 0
+ where w.done_at is null and w.failures > 0 or w.passed_over > 0
  group by w.reason
  order by w.reason

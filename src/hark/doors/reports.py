@@ -53,6 +53,7 @@ class Pipeline:
         due: deliveries that may be claimed now; `next_due` is when the first of all that wait is.
         rated_until: when the rate limit has all its credit again; before that it may be what holds up what is due.
         walks_failing: how many mornings wait for a feed that fails, `feed_fault` what it says.
+        passed_over: how many recipients' own data broke a feed, so that they got no digest in the latest mornings.
         not_rendered: deliveries that wait because their words broke; `again`, all that wait for another attempt.
         unanswered: deliveries handed over without an answer yet; `unknown`, those that will not get one any more.
     """
@@ -68,6 +69,8 @@ class Pipeline:
     notifications: Count
     walks_failing: Count
     feed_fault: str | None
+    passed_over: int
+    passed_fault: str | None
     gathering: Count
     due: Count
     next_due: datetime | None
@@ -149,6 +152,8 @@ class _Counted:
     about_preferences: int
     walks_failing: int
     feed_fault: str | None
+    passed_over: int
+    passed_fault: str | None
     gathering: int
     due: int
     next_due: datetime | None
@@ -194,6 +199,8 @@ async def pipeline(database: Database, now: datetime) -> Pipeline:
         notifications=Count(counted.notifications, counted.about_notifications),
         walks_failing=Count(counted.walks_failing),
         feed_fault=counted.feed_fault,
+        passed_over=counted.passed_over,
+        passed_fault=counted.passed_fault,
         gathering=Count(counted.gathering),
         due=Count(counted.due),
         next_due=counted.next_due,
@@ -264,6 +271,9 @@ def _failing(seen: Pipeline) -> Iterator[str]:
     if seen.walks_failing.counted:
         mornings = "1 morning" if seen.walks_failing.counted == 1 else f"{seen.walks_failing} mornings"
         yield f"digests of {mornings} wait for a feed that fails: {seen.feed_fault}"
+    if seen.passed_over:
+        without = _are(Count(seen.passed_over), "recipient")
+        yield f"{without} without a digest, for a feed breaks on their data: {seen.passed_fault}"
 
 
 def _advice(seen: Pipeline) -> Iterator[str]:

@@ -16,6 +16,8 @@ select
     (select greatest(reltuples, 0)::bigint from pg_class where oid = 'hark.preference'::regclass) as about_preferences,
     (select count(*) from hark.walk where done_at is null and failures > 0) as walks_failing,
     (select min(fault) from hark.walk where done_at is null and failures > 0) as feed_fault,
+    (select coalesce(sum(passed_over), 0) from hark.walk) as passed_over,
+    (select max(fault) from hark.walk where passed_over > 0) as passed_fault,
     (select count(*) from (select from hark.delivery where gathering limit %(bound)s) _) as gathering,
     (select count(*) from (select from hark.delivery
                             where state = 'PENDING' and channel = any(%(channels)s::hark.channel[]) and due_at <= %(now)s

@@ -367,27 +367,35 @@ begin
 end
 $$;
 
--- The next moment at or after `moment` that is `due_time` in `zone` (on `due_weekday`, 0 = Monday, unless null). Of a time
--- that comes twice where clocks go back it is the first; one that they skip comes as much later as they skip, which may
--- be on the next day: so it begins with yesterday. (Postgres takes the second of two: `earlier` is what it would be by
--- the clocks of the day before.)
+-- The instant of a local moment: when clocks of `zone` first show `due_time` on `day`. Of a time that comes twice where
+-- clocks go back it is the first; one that they skip comes as much later as they skip, which may be on the next day.
+-- (Postgres takes the second of two: `earlier` is what it would be by the clocks of the day before.)
+create function hark.at_local(day date, due_time time, zone text)
+returns timestamptz language plpgsql stable parallel safe as $$
+declare
+    local timestamp := day + due_time;
+    due timestamptz := local at time zone zone;
+    earlier timestamptz := (local - ((due - interval '1 day') at time zone zone - (due - interval '1 day') at time zone 'UTC'))
+                           at time zone 'UTC';
+begin
+    if earlier < due and earlier at time zone zone = local then
+        return earlier;
+    end if;
+    return due;
+end
+$$;
+
+-- The next moment at or after `moment` that is `due_time` in `zone` (on `due_weekday`, 0 = Monday, unless null). One of
+-- yesterday may still be ahead: so it begins with yesterday.
 create function hark.next_local(moment timestamptz, zone text, due_time time, due_weekday smallint)
 returns timestamptz language plpgsql stable parallel safe as $$
 declare
     day date := (moment at time zone zone)::date - 1;
-    local timestamp;
     due timestamptz;
-    earlier timestamptz;
 begin
     while day + due_time is not null loop
         if due_weekday is null or extract(isodow from day) = due_weekday + 1 then
-            local := day + due_time;
-            due := local at time zone zone;
-            earlier := (local - ((due - interval '1 day') at time zone zone - (due - interval '1 day') at time zone 'UTC'))
-                       at time zone 'UTC';
-            if earlier < due and earlier at time zone zone = local then
-                due := earlier;
-            end if;
+            due := hark.at_local(day, due_time, zone);
             if due >= moment then
                 return due;
             end if;
@@ -494,7 +502,10 @@ create type hark.digest_base as enum ('first', 'returned', 'rebased');
 create table hark.feed (
     reason  text collate "C" primary key,
     cap     integer not null check (cap > 0),
-    overlap interval not null check (overlap >= interval '0')
+    overlap interval not null check (overlap >= interval '0'),
+    returned_at       timestamptz,
+    returned_snapshot pg_snapshot,
+    constraint returned_as_of_both check ((returned_at is null) = (returned_snapshot is null))
 );
 
 -- The distinct mornings of all recipients: what planners poll instead of them. Null: when the catalogue's calendar says.
@@ -526,11 +537,12 @@ create table hark.walk (
     done_at   timestamptz,
     failures  integer not null default 0,
     fault     text,
+    passed_over integer not null default 0 check (passed_over >= 0),
     primary key (slot_id, reason)
 ) with (fillfactor = 70);
 create index walk_open on hark.walk (retry_at) where done_at is null;
 
--- What was committed at some moment, so that a first digest can begin one period ago. Coverage never goes back behind
+-- What was committed at some moment, so that a first digest can begin a week ago. Coverage never goes back behind
 -- the newest `base`: the install, or a rebase.
 create table hark.moment (
     at       timestamptz primary key,
@@ -558,19 +570,46 @@ create table hark.digest (
     primary key (recipient_id, reason, period)
 );
 create index digest_delivery on hark.digest (recipient_id, delivery_id);
+create index digest_newest on hark.digest (planned_at);
 
 create index recipient_morning on hark.recipient
     (zone, (coalesce(digest_at, time '24:00')), (coalesce(digest_weekday, -1::smallint)), id);
 
 -- The last moment at or before `moment` that is `due_time` in `zone` (on `due_weekday`, 0 = Monday, unless null).
 create function hark.last_local(moment timestamptz, zone text, due_time time, due_weekday smallint)
-returns timestamptz language sql stable parallel safe as $$
-    select max(due) from (
-        select ((moment at time zone zone)::date - back + due_time) at time zone zone as due
-          from generate_series(-1, 8) as back
-         where due_weekday is null
-            or extract(isodow from (moment at time zone zone)::date - back) = due_weekday + 1
-    ) candidate where due <= moment
+returns timestamptz language plpgsql stable parallel safe as $$
+declare
+    day date := (moment at time zone zone)::date + 1;
+    due timestamptz;
+begin
+    while day + due_time is not null loop
+        if due_weekday is null or extract(isodow from day) = due_weekday + 1 then
+            due := hark.at_local(day, due_time, zone);
+            if due <= moment then
+                return due;
+            end if;
+        end if;
+        day := day - 1;
+    end loop;
+    return null;
+end
+$$;
+
+-- Of a feed that someone was not told of, and is with the channels that a backfill gives them: news begin here.
+create function hark.returned(user_type text, reach hark.reach, before jsonb, after jsonb, frequencies jsonb, at timestamptz)
+returns jsonb language sql stable parallel safe as $$
+    select coalesce(jsonb_object_agg(f.reason, jsonb_build_object('at', at, 'snapshot', pg_current_snapshot()::text)), '{}')
+      from hark.feed f
+      left join hark.decision was
+        on was.reason = f.reason and was.user_type = returned.user_type and was.reach = returned.reach
+       and was.channel_choice = hark.channel_choice(before -> f.reason)
+       and was.frequency_choice = hark.frequency_choice(frequencies -> f.reason)
+      join hark.decision becomes
+        on becomes.reason = f.reason and becomes.user_type = returned.user_type and becomes.reach = 'ok'
+       and becomes.channel_choice = hark.channel_choice(after -> f.reason)
+       and becomes.frequency_choice = hark.frequency_choice(frequencies -> f.reason)
+     where after ? f.reason and (was.email and was.frequency in ('daily', 'weekly')) is not true
+       and becomes.email and becomes.frequency in ('daily', 'weekly')
 $$;
 
 -- Whoever writes recipients, their mornings are known.
@@ -792,3 +831,20 @@ end
 $$;
 create trigger backfill_moved after update of state on hark.backfill
     for each row execute function hark.backfill_moved();
+
+
+-- How far back digests are kept ----------------------------------------------------------------------------------------
+
+-- Digests planned before this were pruned, as far as coverage did not need them: what follows them has a beginning that is
+-- not there any more.
+create table hark.digest_kept (
+    since timestamptz primary key
+);
+
+-- What a feed gave and a digest cannot hold breaks the statement that plans it, so that only its recipient is passed over.
+create function hark.refuse_item() returns jsonb language plpgsql as $$
+begin
+    raise exception 'hark: a feed gave an item that no digest can hold: its key is null or empty, its time is not between the years 1900 and 9999, or its payload is no JSON object'
+        using errcode = '22023';
+end
+$$;

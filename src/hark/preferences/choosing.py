@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ _SQL = Queries.beside(__file__)
 class _Reason:
     name: str
     frequency: str
+    has_feed: bool
 
 
 async def choose(
@@ -39,11 +40,14 @@ async def choose(
     With another frequency, what waits for the reason moves to the message of that one, in the same transaction.
 
     Raises:
-        BadInput: the database knows no such reason, or neither half is given.
+        BadInput: the database knows no such reason, neither half is given, or the reason has a feed and the frequency
+            is one that no digest comes in.
     """
     if channels is None and frequency is None:
         raise BadInput(f"no choice given for {reason}: name channels, a frequency, or both")
-    await _known_reason(database, reason)
+    known = await _known_reason(database, reason)
+    if known.has_feed and frequency in (Frequency.IMMEDIATE, Frequency.BATCHED):
+        raise BadInput(f"{reason} comes as a digest: daily, weekly or never, not {frequency}")
     given = {
         "recipient": recipient,
         "reason": reason,
@@ -52,7 +56,7 @@ async def choose(
         "now": now,
     }
     async with database.transaction() as connection:
-        await _note_return(connection, database.schema, recipient, reason, now)
+        await _note_return(connection, database.schema, given, kept=True)
         await connection.execute(_SQL["choose"].text(database.schema), given)
         if frequency is not None:
             switch = Switch(recipient, reason, frequency, own=True)
@@ -67,22 +71,27 @@ async def unchoose(database: Database, recipient: str, reason: str, now: datetim
     """
     default = Frequency((await _known_reason(database, reason)).frequency)
     async with database.transaction() as connection:
-        given = {"recipient": recipient, "reason": reason, "now": now}
-        await _note_return(connection, database.schema, recipient, reason, now)
+        given = {"recipient": recipient, "reason": reason, "channels": None, "frequency": None, "now": now}
+        await _note_return(connection, database.schema, given, kept=False)
         await connection.execute(_SQL["unchoose"].text(database.schema), given)
         await move_waiting(connection, database.schema, [Switch(recipient, reason, default, own=False)], now)
 
 
 async def _note_return(
-    connection: AsyncConnection[Any], schema: str, recipient: str, reason: str, now: datetime
+    connection: AsyncConnection[Any], schema: str, given: Mapping[str, object], *, kept: bool
 ) -> None:
-    """Note, before a choice is stored, that what was before `now` is no news to them.
+    """Note, before a choice is stored, who stops being told of a feed, and who is told of it again.
 
-    Only where the reason has a feed and they do not get digests of it as things stand: whoever comes back, or chooses a
-    feed for the first time, is not flooded with what was missed.
+    Whoever comes back, or chooses a feed for the first time, is not flooded with what was missed. `kept`: a half that
+    is not given stays as it was; else it goes back to the catalogue's default.
     """
-    given = {"recipients": [recipient], "reasons": [reason], "now": now}
-    await connection.execute(_SQL["note_return"].text(schema), given)
+    pairs = {
+        "recipients": [given["recipient"]],
+        "reasons": [given["reason"]],
+        "channels": [given["channels"]],
+        "frequencies": [given["frequency"]],
+    }
+    await connection.execute(_SQL["note_return"].text(schema), {**pairs, "kept": kept, "now": given["now"]})
 
 
 async def _known_reason(database: Database, reason: str) -> _Reason:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
@@ -23,7 +24,9 @@ class _Installed:
     fingerprint: str
 
 
-async def install(database: Database, catalogue: Catalogue, *, retire: bool = False) -> list[str]:
+async def install(
+    database: Database, catalogue: Catalogue, *, retire: bool = False, now: datetime | None = None
+) -> list[str]:
     """Make the database know a catalogue: its user types, its reasons, and the decisions of every class.
 
     Safe to run on every start and by many processes at once; the last catalogue wins.
@@ -31,6 +34,7 @@ async def install(database: Database, catalogue: Catalogue, *, retire: bool = Fa
     Args:
         retire: retire what the catalogue no longer has: publish refuses it, what waits is still sent. Only
             for whoever decides that (`hark migrate`): a worker that is one version behind must not.
+        now: when that is; this machine's time unless given.
 
     Returns:
         The names of the reasons that were new or changed.
@@ -47,6 +51,7 @@ async def install(database: Database, catalogue: Catalogue, *, retire: bool = Fa
         await _put_user_types(connection, database.schema, catalogue)
         if retire:
             await _retire(connection, database.schema, catalogue)
+        await _put_feeds(connection, database.schema, catalogue, now or datetime.now(UTC))
         if changed:
             await _put_reasons(connection, database.schema, catalogue, changed)
             await _put_facets(connection, database.schema, changed)
@@ -73,6 +78,8 @@ async def _put_user_types(connection: AsyncConnection[Any], schema: str, catalog
 
 async def _retire(connection: AsyncConnection[Any], schema: str, catalogue: Catalogue) -> None:
     await connection.execute(_SQL["retire_reasons"].text(schema), {"kept": list(catalogue.reasons)})
+    without = [reason.name for reason in catalogue.reasons.values() if reason.feed is None]
+    await connection.execute(_SQL["forget_feeds"].text(schema), {"reasons": without})
 
 
 async def _put_reasons(
@@ -95,6 +102,20 @@ async def _put_reasons(
             "positions": [_position(catalogue, reason) for reason in reasons],
             "fingerprints": [_fingerprint(catalogue, reason) for reason in reasons],
             "auto_subscribes": [",".join(reason.auto_subscribe) for reason in reasons],
+        },
+    )
+
+
+async def _put_feeds(connection: AsyncConnection[Any], schema: str, catalogue: Catalogue, now: datetime) -> None:
+    feeds = [(reason, reason.feed) for reason in catalogue.reasons.values() if reason.feed is not None]
+    await connection.execute(
+        _SQL["put_feeds"].text(schema),
+        {
+            "reasons": [reason.name for reason, _ in feeds],
+            "caps": [feed.cap for _, feed in feeds],
+            "overlaps": [feed.overlap for _, feed in feeds],
+            "frequencies": [reason.frequency for reason, _ in feeds],
+            "now": now,
         },
     )
 

@@ -30,6 +30,23 @@ select name, title, frequency, cooldown, max_stale, due_time, due_weekday, batch
            batch_group = excluded.batch_group, category = excluded.category, at_least_once = excluded.at_least_once,
            position = excluded.position, fingerprint = excluded.fingerprint, auto_subscribe = excluded.auto_subscribe, retired = false
 
+-- name: forget_feeds
+delete from hark.feed where reason = any(%(reasons)s::text[])
+
+-- name: put_feeds
+-- Before the reasons are put: whose frequency was never and is not any more, of it news begin then, see digests/planning.sql.
+insert into hark.feed as f (reason, cap, overlap, returned_at, returned_snapshot)
+select given.reason, given.cap, given.overlap, case when began then %(now)s::timestamptz end, case when began then pg_current_snapshot() end
+  from unnest(%(reasons)s::text[], %(caps)s::int[], %(overlaps)s::interval[], %(frequencies)s::hark.frequency[])
+       as given(reason, cap, overlap, frequency)
+  left join hark.reason r on r.name = given.reason
+ cross join lateral (select coalesce(r.frequency = 'never' and given.frequency <> 'never', false) as began) change
+    on conflict (reason) do update
+       set cap = excluded.cap, overlap = excluded.overlap,
+           returned_at = coalesce(excluded.returned_at, f.returned_at),
+           returned_snapshot = coalesce(excluded.returned_snapshot, f.returned_snapshot)
+ where (f.cap, f.overlap) is distinct from (excluded.cap, excluded.overlap) or excluded.returned_at is not null
+
 -- name: forget_facets
 delete from hark.facet where base = any(%(reasons)s::text[])
 

@@ -118,6 +118,7 @@ class Engine:
             "look_ahead": self.look_ahead,
             "reason": REASON,
             "channel": _CHANNEL,
+            "zone": self.zone,
             "worker": _WORKER,
             "pairs": ChunkSize().fresh,
             "limit": _AT_ONCE,

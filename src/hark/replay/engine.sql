@@ -5,7 +5,8 @@
 -- It goes from stretch to stretch. A stretch is as many events in a row as one fan-out may take because no claim would
 -- have come in between. Recipients share no message, so that is up to the event before which a message of its *own*
 -- recipient was due. When that is, the engine's open batches say themselves (due_at); a message that is opened within
--- the stretch stays open for at least `open_for`. At the start of a stretch all is claimed that was due before.
+-- the stretch stays open for at least `open_for`. Nor does a stretch go past a morning, for its events are fanned out at
+-- the time of its last one. At the start of a stretch all is claimed that was due before.
 --
 -- All is published at once: fan-out takes events in their order, and is told to take no more than the stretch has.
 create or replace function hark.play(
@@ -16,6 +17,7 @@ create or replace function hark.play(
     look_ahead       int,
     given_reason     text,
     given_channel    hark.channel,
+    given_zone       text,
     given_worker     text,
     given_pairs      int,
     given_limit      int
@@ -28,6 +30,7 @@ declare
     given_events bigint;
     given_now timestamptz;
     given_lease_until timestamptz;
+    morning timestamptz;
 begin
     perform 1 from (
         /*= engine.publish =*/
@@ -46,7 +49,12 @@ begin
             exit when claims < given_limit;
         end loop;
 
-        select coalesce(min(place) filter (where at > until) - 1, max(place)) into given_events
+        select case frequency when 'daily' then hark.next_local(given_ats[first], given_zone, due_time, null)
+                              when 'weekly' then hark.next_local(given_ats[first], given_zone, due_time, due_weekday) end
+          into morning
+          from hark.reason
+         where name = given_reason;
+        select coalesce(min(place) filter (where at > least(until, morning)) - 1, max(place)) into given_events
           from (
             select place, at,
                    case when open.due_at >= given_ats[first] then open.due_at
@@ -80,8 +88,8 @@ select count(hark.publish(%(reason)s, recipients => array[recipient], actor => a
 
 -- name: play
 select recipient_id, id, attempt, at_least_once
-  from hark.play(%(recipients)s, %(actors)s, %(ats)s, %(open_for)s, %(look_ahead)s, %(reason)s, %(channel)s, %(worker)s,
-                 %(pairs)s, %(limit)s)
+  from hark.play(%(recipients)s, %(actors)s, %(ats)s, %(open_for)s, %(look_ahead)s, %(reason)s, %(channel)s, %(zone)s,
+                 %(worker)s, %(pairs)s, %(limit)s)
 
 -- name: last_due
 select max(due_at) as due_at from hark.delivery where state = 'PENDING' and channel = %(channel)s

@@ -71,10 +71,11 @@ def gcs_server(folder: Path) -> Iterator[str]:
         yield url
 
 
-def put_gcs(url: str, bucket: str, key: str, data: bytes) -> None:
-    """Put an object, by the protocol."""
+def put_gcs(url: str, bucket: str, key: str, data: bytes, *, encoding: str = "") -> None:
+    """Put an object, by the protocol; `encoding`: the Content-Encoding that it is to be given out with."""
     _post(f"{url}/storage/v1/b?project=test", f'{{"name": "{bucket}"}}'.encode(), "application/json", may_exist=True)
-    _post(f"{url}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={key}", data, "text/csv")
+    how = f"uploadType=media&name={key}&contentEncoding={encoding}"
+    _post(f"{url}/upload/storage/v1/b/{bucket}/o?{how}", data, "text/csv")
 
 
 def _post(url: str, data: bytes, kind: str, *, may_exist: bool = False) -> None:

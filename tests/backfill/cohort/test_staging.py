@@ -7,7 +7,9 @@ import csv
 import gzip
 import hashlib
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -248,6 +250,30 @@ class TestFaults:
         with pytest.raises(Unreachable, match="No space left"):
             await export_faults(world.database, found.cohort_id, tmp_path / "faults.csv")
         assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+    async def test_a_disk_that_fills_up_in_the_middle_leaves_nothing_and_harms_nothing(
+        self, world: World, tmp_path: Path, small_disk: Path
+    ) -> None:
+        found = await staged(world, File(written(tmp_path, "".join(f"no{n}\n" for n in range(12_000)))))
+        with pytest.raises(Unreachable, match=r"faults\.csv cannot be written: No space left .* nothing of it is left"):
+            await export_faults(world.database, found.cohort_id, small_disk / "faults.csv")
+        assert os.listdir(small_disk) == []  # noqa: PTH208
+        assert await export_faults(world.database, found.cohort_id, tmp_path / "faults.csv") == 12_000
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 128 KB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = shutil.which("mount")
+    if (
+        mount is None
+        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=128k", "tmpfs", place], capture_output=True).returncode
+    ):
+        pytest.skip("a file system cannot be mounted here")
+    yield place
+    subprocess.run(["umount", place], check=True)
 
 
 class TestSources:

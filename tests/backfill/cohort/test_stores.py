@@ -98,6 +98,18 @@ async def test_gcs(world: World, gcs: str) -> None:
         await unchanged(world.database, found.cohort_id, reach=reach("gs", gcs))
 
 
+async def test_gcs_with_gzip_as_its_encoding_is_read_as_it_is_stored(world: World, gcs: str) -> None:
+    """Else it would be unpacked on its way: its size is not that of its body then, and no body can be gone on with."""
+    await world.know("bob", "cy")
+    data = gzip.compress(b"id\n" + b"bob\nnobody\n" * (LINES // 2))
+    put_gcs(gcs, "cohorts", "packed.csv", data, encoding="gzip")
+    found = await staged(world, "gs://cohorts/packed.csv", reach("gs", gcs))
+    assert (found.rows, found.members, found.unknown) == (LINES, 1, 1)
+    [seen] = found.objects
+    assert (seen.sha256, seen.size) == (hashlib.sha256(data).hexdigest(), len(data))
+    await unchanged(world.database, found.cohort_id, reach=reach("gs", gcs))
+
+
 async def test_parquet(world: World, s3: str, tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

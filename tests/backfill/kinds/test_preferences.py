@@ -195,6 +195,30 @@ async def test_an_undo_can_be_undone(campus: Campus) -> None:
     assert await campus.channels() == applied
 
 
+async def since(campus: Campus) -> dict[str, list[str]]:
+    rows = await campus.column(
+        "select jsonb_build_array(recipient_id, array(select jsonb_object_keys(since))) from hark.preference order by 1"
+    )
+    return dict(rows)
+
+
+async def test_who_is_told_of_a_feed_from_now_on_came_back_to_it(campus: Campus) -> None:
+    await campus.people({"ann": {"page": []}, "bob": {}, "cat": None, "dan": {"page": ["email"]}, "eve": {"like": []}})
+    backfill = await campus.plan(["page", "like"], ["email"], create_rows=True)
+    await campus.apply(backfill)
+    assert await since(campus) == {"ann": ["page"], "bob": ["page"], "cat": ["page"], "dan": [], "eve": ["page"]}
+
+
+async def test_undo_empties_a_row_that_says_since_when(campus: Campus) -> None:
+    await campus.people({"cat": None, "dan": None})
+    backfill = await campus.plan(["page"], ["email"], create_rows=True)
+    await campus.apply(backfill)
+    back = await campus.undone(backfill)
+    assert await campus.channels() == {"cat": {}, "dan": {}}
+    assert await since(campus) == {"cat": ["page"], "dan": ["page"]}
+    assert (await campus.verified(back)).good
+
+
 async def test_verifying_tells_a_later_choice_from_a_loss(campus: Campus) -> None:
     await campus.people({"ann": {"reply": []}, "bob": {"reply": []}, "cat": {"reply": []}, "dan": {"reply": []}})
     backfill = await campus.plan()

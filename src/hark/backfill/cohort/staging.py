@@ -205,7 +205,11 @@ async def _ahead(chunks: Iterator[Chunk]) -> AsyncGenerator[Chunk, None]:
 
 async def _keep(connection: Connection, each: List, chunk: Chunk, tally: _Tally) -> None:
     base = each.number * LIST
-    await _copy(connection, _SQL["copy_lines"], _copied(base, chunk))
+    if isinstance(chunk.lines, range) and chunk.ids:
+        await connection.execute(_SQL["number_from"].sql, {"place": base + chunk.lines.start})
+        await _copy(connection, _SQL["copy_ids"], _escaped("\n".join([*chunk.ids, ""])))
+    else:
+        await _copy(connection, _SQL["copy_lines"], _copied(base, chunk))
     await _copy(connection, _SQL["copy_bad"], "".join(_copied_bad(base, bad) for bad in chunk.bad))
     tally.read += chunk.rows
     if each.adds:
@@ -222,7 +226,10 @@ async def _copy(connection: Connection, statement: Query, text: str) -> None:
 
 
 def _copied(base: int, chunk: Chunk) -> str:
-    text = "".join([f"{base + line}\t{name}\n" for line, name in zip(chunk.lines, chunk.ids, strict=True)])
+    return _escaped("".join([f"{base + line}\t{name}\n" for line, name in zip(chunk.lines, chunk.ids, strict=True)]))
+
+
+def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\") if "\\" in text else text
 
 
@@ -276,6 +283,7 @@ class _Settling:
             return
         await self.connection.execute(_SQL["look_at_lines"].sql)
         await self.connection.execute(_SQL["give_memory"].sql, {"memory": _MEMORY})
+        await self.connection.execute(_SQL["begin_named"].sql)
         await self._execute(_SQL["classify"], {})
 
     async def _excluded(self, cohort_id: int) -> int:

@@ -1,17 +1,26 @@
 -- name: make_tables
 -- Of this connection only, and gone with it: no write-ahead log, and nothing is left behind by a crash. `place` is the
 -- number of the list times 2^40 and the line in it; lists that add come first, so that a place says which kind it is.
-create temp table cohort_line (place bigint not null, id text collate "C" not null);
+create temp sequence cohort_place cache 100000;
+create temp table cohort_line (place bigint not null default nextval('cohort_place'), id text collate "C" not null);
 create temp table cohort_bad (place bigint not null, what text not null, text text not null);
 create temp table cohort_named (
     id text collate "C" not null, place bigint not null, added bigint not null, lists bigint not null, user_type text collate "C"
 )
 
 -- name: drop_tables
-drop table if exists cohort_line, cohort_bad, cohort_named
+drop table if exists cohort_line, cohort_bad, cohort_named;
+drop sequence if exists cohort_place
 
 -- name: copy_lines
 copy cohort_line (place, id) from stdin
+
+-- name: number_from
+select setval('cohort_place', %(place)s, false) as value
+
+-- name: copy_ids
+-- Of lines that follow one another: their places are counted here, which is half of what there is to send and to read.
+copy cohort_line (id) from stdin
 
 -- name: copy_bad
 copy cohort_bad (place, what, text) from stdin
@@ -23,10 +32,14 @@ analyze cohort_line
 -- For sorting millions of ids; until the end of the transaction.
 select set_config('work_mem', %(memory)s, true) as value
 
+-- name: begin_named
+drop table cohort_named
+
 -- name: classify
 -- Every id once: where it was first named, how often by lists that add, by which lists, and who it is. In order, so that
--- the members come in order, and their index grows at its end.
-insert into cohort_named (id, place, added, lists, user_type)
+-- the members come in order, and their index grows at its end. A table made of its rows takes them in bulk, for less than
+-- an insert does.
+create temp table cohort_named as
 select l.id, l.place, l.added, l.lists, r.user_type
   from (select id, min(place) as place, count(*) filter (where place < %(adding)s) as added,
                bit_or(1::bigint << (place >> 40)::int) as lists

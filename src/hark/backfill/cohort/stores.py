@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _CLIENT: Mapping[str, Any] = {"timeout": "6h", "read_timeout": "60s", "connect_timeout": "10s"}
 """Of the whole request, of each read, of connecting."""
+_AS_STORED: Mapping[str, Any] = {"default_headers": {"Accept-Encoding": "gzip"}}
+"""Google unpacks an object that has gzip as its encoding for whoever does not say so; its size, hash and ranges are
+those of what is stored (https://cloud.google.com/storage/docs/transcoding)."""
 _RETRY: Mapping[str, Any] = {"max_retries": 3}
 _URL = re.compile(r"https?://\S+")
 
@@ -131,7 +134,7 @@ def _store(place: InStore, reach: FileReach) -> Any:
     _check_credentials(place, kind)
     endpoint = reach.endpoints.get(place.scheme) or _from_environment(kind)
     config = {kind.endpoint_option: endpoint} if endpoint else {}
-    client = {**_CLIENT, "allow_http": bool(endpoint and endpoint.startswith("http://"))}
+    client = {**_CLIENT, **_AS_STORED, "allow_http": bool(endpoint and endpoint.startswith("http://"))}
     _check_endpoint(place, endpoint)
     made: Any = {"s3": store.S3Store, "gs": store.GCSStore, "az": store.AzureStore}[place.scheme]
     try:

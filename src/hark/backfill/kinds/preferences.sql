@@ -38,6 +38,7 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
 
 -- name: apply
 -- One statement: under the row's lock, who still holds what the plan saw gets what it said; all of it is journaled.
+-- Who is told of a feed from now on came back to it now. A row that says since when is emptied, not removed.
 -- A change that commits meanwhile makes Postgres look at the row again, and the guard with it: it is never overwritten.
 with part as materialized (
     select number, members, change ->> 'user_type' as user_type,
@@ -53,7 +54,7 @@ terms as materialized (
 ),
 member as materialized (
     select m.id, t.before, t.after, t.absent, t.dropped, t.user_type, r.user_type as type_now,
-           t.user_type is null or t.user_type is not distinct from r.user_type as same_type
+           r.reach, t.user_type is null or t.user_type is not distinct from r.user_type as same_type
       from terms t
      cross join lateral unnest(t.members) as m(id)
       left join hark.recipient r on r.id = m.id
@@ -62,15 +63,17 @@ member as materialized (
 ),
 changed as (
     update hark.preference p
-       set channels = (p.channels - m.dropped) || m.after, updated_at = %(now)s
+       set channels = (p.channels - m.dropped) || m.after, updated_at = %(now)s,
+           since = p.since || hark.returned(m.type_now, m.reach, p.channels, m.after, p.frequencies, %(now)s)
       from member m
      where p.recipient_id = m.id and m.same_type and m.before is not null and m.after is not null
        and p.channels || m.before = p.channels and not p.channels ?| m.absent
     returning p.recipient_id
 ),
 created as (
-    insert into hark.preference (recipient_id, channels, updated_at)
-    select id, after, %(now)s from member where before is null and same_type
+    insert into hark.preference (recipient_id, channels, updated_at, since)
+    select id, after, %(now)s, hark.returned(type_now, reach, '{}', after, '{}', %(now)s)
+      from member where before is null and same_type
         on conflict (recipient_id) do nothing
     returning recipient_id
 ),
@@ -78,10 +81,20 @@ removed as (
     delete from hark.preference p
      using member m
      where p.recipient_id = m.id and m.after is null and p.channels = m.before and p.frequencies = '{}'
+       and p.since = '{}'
+    returning p.recipient_id
+),
+emptied as (
+    update hark.preference p
+       set channels = '{}', updated_at = %(now)s
+      from member m
+     where p.recipient_id = m.id and m.after is null and p.channels = m.before and p.frequencies = '{}'
+       and p.since <> '{}'
     returning p.recipient_id
 ),
 done as (
     select recipient_id from changed union all select recipient_id from created union all select recipient_id from removed
+    union all select recipient_id from emptied
 ),
 journal as (
     insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, before, after, why, at)
@@ -111,7 +124,7 @@ with member as materialized (
 looked as (
     select m.id, m.to_change, i.outcome, i.why, i.at, p.updated_at, p.recipient_id is not null as has_row, p.channels,
            case when m.promise ? 'at_least' then coalesce(p.channels @> m.at_least, false)
-                when m.exactly is null then p.recipient_id is null
+                when m.exactly is null then p.recipient_id is null or p.channels = '{}' and p.frequencies = '{}'
                 else coalesce(p.channels || m.exactly = p.channels and not p.channels ?| m.without, false) end as holds
       from member m
       left join hark.preference p on p.recipient_id = m.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 from hark.errors import BadInput, HarkError, Undeliverable, Unreachable
@@ -47,4 +48,6 @@ def as_harks_own(error: Exception) -> HarkError | None:
 def _other(error: Exception) -> HarkError | None:
     if isinstance(error, UnicodeEncodeError):
         return BadInput("an argument has bytes that are not UTF-8; write it in UTF-8")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return Unreachable(f"what this says does not fit where it goes: {error.strerror}; make room and run it again")
     return None

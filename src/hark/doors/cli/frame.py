@@ -156,14 +156,18 @@ def run_call(call: Call, work: Callable[[], Awaitable[ExitCode | None]]) -> Exit
     import asyncio
 
     try:
-        return asyncio.run(_awaited(work)) or ExitCode.DONE
+        code = asyncio.run(_awaited(work)) or ExitCode.DONE
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         call.output.note(f"interrupted; {call.go_on}")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return _nobody_listens()
     except Exception as error:
-        return refuse(call.output, error)
+        code = refuse(call.output, error)
+        _let_go_of_what_cannot_be_said()
+        return code
 
 
 def refuse(output: Output, error: Exception) -> ExitCode:
@@ -184,8 +188,20 @@ async def _awaited(work: Callable[[], Awaitable[ExitCode | None]]) -> ExitCode |
 
 def _nobody_listens() -> ExitCode:
     """Whoever read stdout has gone (`hark deliveries | head`); Python must not complain of it at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _say_nothing_more()
     return ExitCode.DONE
+
+
+def _let_go_of_what_cannot_be_said() -> None:
+    """What is left to say does not fit where stdout goes either, if the disk is full."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _say_nothing_more()
+
+
+def _say_nothing_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _with_common_options(

@@ -66,7 +66,8 @@ def _matched(story: Story, told: Told) -> str:
 
 
 def _batched(story: Story, delivery: Carried, moments: Moments) -> str:
-    return f"into delivery {delivery.id}{_due(story, delivery, moments)}{_moved_on(story, delivery)}"
+    into = f"into delivery {delivery.id}{_due(story, delivery, moments)}{_moved_on(story, delivery)}"
+    return f"{into}{_fed(delivery)}"
 
 
 def _due(story: Story, delivery: Carried, moments: Moments) -> str:
@@ -102,6 +103,14 @@ def _moved_on(story: Story, delivery: Carried) -> str:
     times = "once" if delivery.moved_on == 1 else f"{delivery.moved_on} times"
     last = "this event" if delivery.last_event == story.event.id else f"event {delivery.last_event}"
     return f", moved on {times}, last by {last}"
+
+
+def _fed(delivery: Carried) -> str:
+    if not delivery.fed:
+        return ""
+    items = sum(delivery.fed.values())
+    of_feeds = "1 item of a feed" if items == 1 else f"{items} items of feeds"
+    return f", which also holds {of_feeds} ({listed(sorted(delivery.fed))})"
 
 
 # What the recipient did ---------------------------------------------------------------------------------------------

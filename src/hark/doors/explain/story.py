@@ -95,7 +95,8 @@ class _Narrower:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """The delivery that carries the notification; `rated_until`: when its channel's rate limit has all its credit."""
+    """The delivery that carries the notification; `rated_until`: when its channel's rate limit has all its credit;
+    `fed`: how many items of each feed it holds beside."""
 
     id: int
     channel: str
@@ -116,6 +117,7 @@ class Carried:
     left_out: Mapping[str, str] | None
     changed_at: datetime
     rated_until: datetime | None
+    fed: Mapping[str, int] | None = None
 
     def left_out_because(self, event: int) -> str | None:
         """Why the newest recheck left an event's notification out; None: it did not, as far as was noted."""

@@ -44,8 +44,11 @@ select reason from hark.facet where base = %(base)s order by rank
 select id, channel::text as channel, batch_group, frequency::text as frequency, state::text as state,
        outcome::text as outcome, gathering, due_at, stale_at, items, moved_on, last_event, attempt, lease_until, worker,
        why, left_out, changed_at,
-       (select tat from hark.rate_limit where name = channel::text) as rated_until
-  from hark.delivery
+       (select tat from hark.rate_limit where name = channel::text) as rated_until,
+       (select jsonb_object_agg(g.reason, g.total)
+          from hark.digest g
+         where g.recipient_id = d.recipient_id and g.delivery_id = d.id) as fed
+  from hark.delivery d
  where recipient_id = %(recipient)s and id = %(delivery)s
 
 -- name: moves

@@ -46,7 +46,7 @@ create table hark.walk (
 ) with (fillfactor = 70);
 create index walk_open on hark.walk (retry_at) where done_at is null;
 
--- What was committed at some moment, so that a first digest can begin one period ago. Coverage never goes back behind
+-- What was committed at some moment, so that a first digest can begin a week ago. Coverage never goes back behind
 -- the newest `base`: the install, or a rebase.
 create table hark.moment (
     at       timestamptz primary key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from hark.errors import BadInput
 
 if TYPE_CHECKING:
     from hark.digests.coverage import Compared, CoverageFault, Standing
+    from hark.digests.pruning import Pruned
     from hark.digests.shown import DigestLine, NextDigest
 
 
@@ -44,6 +46,19 @@ class _Rebased:
     standing: Standing
 
 
+@dataclass(frozen=True, slots=True)
+class _Pruned:
+    applied: bool
+    before: datetime
+    pruned: Pruned
+
+
+SHORTEST_KEPT = timedelta(days=1)
+"""Digests younger than this are not pruned, whatever is asked."""
+
+_NAMED = 5
+"""How many of the items that a digest left out a table names."""
+
 User = Annotated[str | None, typer.Option("--user", metavar="USER", help="Only this recipient's.")]
 
 
@@ -53,6 +68,7 @@ def add_to(app: typer.Typer) -> None:
     verb(group, "list", panel=WHO, example="hark digests list --state open")(show)
     verb(group, "next", panel=WHO, example="hark digests next bob")(foretell)
     verb(group, "verify", panel=WHO, example="hark digests verify")(verify)
+    verb(group, "prune", panel=WHO, example="hark digests prune --older 90d")(prune)
     verb(group, "rebase", panel=WHO, example="hark digests rebase")(rebase)
     app.add_typer(group, name="digests", rich_help_panel=WHO)
 
@@ -64,14 +80,18 @@ async def show(
     state: Annotated[
         Shown | None, typer.Option("--state", metavar="STATE", help="Only open, sent or canceled ones.")
     ] = None,
+    before: Annotated[
+        str | None, typer.Option("--before", metavar="TIME", help="Only those planned up to then: the next page.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="At most so many.")] = 50,
 ) -> None:
-    """List digests, newest first: what each covers, and what became of it."""
+    """List digests, newest first: what each covers, what became of it, and what its recheck left out."""
+    until = _moment(before)
     async with call.session(size=1) as session:
         from hark.digests.shown import listed
 
         states = state.states if state else None
-        lines = await listed(session.database, recipient=user, reason=reason, states=states, limit=limit)
+        lines = await listed(session.database, recipient=user, reason=reason, states=states, before=until, limit=limit)
     call.output.table(lines, _columns(), empty="no such digests")
 
 
@@ -111,6 +131,27 @@ async def verify(call: Call) -> ExitCode:
     return ExitCode.DONE if good else ExitCode.NOT_GOOD
 
 
+async def prune(
+    call: Call,
+    older: Annotated[
+        str, typer.Option("--older", metavar="DURATION", help="Those that were planned longer ago, as 90d.")
+    ] = "90d",
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; without it, only show what would go.")] = False,
+) -> None:
+    """Remove old digests; what they covered stays covered, and messages stay as they are.
+
+    The newest of each recipient and reason stays, and what lies within the feed's overlap before it: the next digest
+    goes on from there. So does what is not sent or canceled yet.
+    """
+    age = _age(older)
+    async with call.session(size=1) as session:
+        from hark.digests import pruning
+
+        before = await session.database.now() - age
+        pruned = await pruning.prune(session.database, before, apply=apply)
+    call.output.show(_Pruned(apply, before, pruned), [_what_went(pruned, older, apply)])
+
+
 async def rebase(
     call: Call,
     apply: Annotated[bool, typer.Option("--apply", help="Do it; without it, only show what would be.")] = False,
@@ -140,6 +181,31 @@ def _verdict(counted: Compared, found: int) -> str:
     return (
         f"{looked}: {found:,} faults" if found else f"{looked}: each begins where the one before ended, no item twice"
     )
+
+
+def _moment(before: str | None) -> datetime | None:
+    from hark.doors.cli.reading import moment
+
+    return moment(before, "--before") if before else None
+
+
+def _age(older: str) -> timedelta:
+    from hark.doors.cli.reading import parsed
+    from hark.durations import parse_duration
+
+    age = parsed(older, parse_duration, "--older")
+    assert age is not None
+    if age < SHORTEST_KEPT:
+        raise BadInput(f"--older: {older} is less than a day, and coverage goes on from there; write 90d")
+    return age
+
+
+def _what_went(pruned: Pruned, older: str, applied: bool) -> str:
+    needed = pruned.old - pruned.needless
+    if applied:
+        return f"{pruned.needless:,} digests older than {older} removed; {needed:,} stay, for coverage needs them"
+    more = "; --apply removes them" if pruned.needless else ""
+    return f"{pruned.needless:,} digests older than {older} could go; {needed:,} stay, for coverage needs them{more}"
 
 
 def _rebased(standing: Standing, applied: bool) -> list[str]:
@@ -175,7 +241,15 @@ def _columns() -> list[Column[DigestLine]]:
 
 def _remarks(line: DigestLine) -> str:
     missed = f"{line.missed} mornings before it were missed" if line.missed else ""
-    return "; ".join(each for each in (line.base or "", missed, line.why) if each)
+    return "; ".join(each for each in (line.base or "", missed, line.why, _left_out(line)) if each)
+
+
+def _left_out(line: DigestLine) -> str:
+    if not line.left_out:
+        return ""
+    named = [f"{key} ({why})" for key, why in sorted(line.left_out.items())]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return f"left out: {', '.join(named[:_NAMED])}{more}"
 
 
 def _next_columns() -> list[Column[NextDigest]]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hark.catalogue import Channel, Frequency, no_such
 from hark.doors.cli.frame import WHO, Call, verb
 from hark.doors.cli.output import Column
 from hark.errors import BadInput
 
 if TYPE_CHECKING:
+    from hark.catalogue import Channel, Frequency
     from hark.doors.reports import PreferenceLine
 
 User = Annotated[str, typer.Argument(metavar="USER", help="The recipient's id.")]
@@ -60,26 +60,26 @@ async def put(
         str | None, typer.Option("--channels", metavar="CHANNELS", help="email, in_app, push with commas; or none.")
     ] = None,
     frequency: Annotated[
-        Frequency | None,
+        str | None,
         typer.Option(
             "--frequency",
             metavar="FREQUENCY",
-            case_sensitive=False,
             help="never, immediate, batched, daily or weekly; what waits moves along.",
         ),
     ] = None,
 ) -> None:
     """Store a user's own choice for a reason; what is not given stays as it was."""
     wanted = None if channels is None else _channels(channels)
-    if wanted is None and frequency is None:
+    often = None if frequency is None else _frequency(frequency)
+    if wanted is None and often is None:
         raise BadInput("nothing chosen; give --channels email,in_app, or --frequency daily, or both")
     async with call.session(size=1, install=True) as session:
         from hark import preferences
 
         now = await session.database.now()
-        await preferences.choose(session.database, user, reason, now, channels=wanted, frequency=frequency)
+        await preferences.choose(session.database, user, reason, now, channels=wanted, frequency=often)
     named = None if wanted is None else [str(channel) for channel in wanted]
-    call.output.show(_Chosen(user, reason, named, frequency), [f"{user}: {reason} is as chosen"])
+    call.output.show(_Chosen(user, reason, named, often), [f"{user}: {reason} is as chosen"])
 
 
 async def reset(call: Call, user: User, reason: Reason) -> None:
@@ -92,12 +92,23 @@ async def reset(call: Call, user: User, reason: Reason) -> None:
 
 
 def _channels(text: str) -> list[Channel]:
+    from hark.catalogue import Channel, no_such
+
     names = [] if text == NO_CHANNELS else [name.strip() for name in text.split(",")]
     for name in names:
         if name not in list(Channel):
             what = no_such("channel", name, list(Channel))
             raise BadInput(f"--channels: {name!r}: {what}; write email,in_app or {NO_CHANNELS}")
     return [Channel(name) for name in dict.fromkeys(names)]
+
+
+def _frequency(text: str) -> Frequency:
+    from hark.catalogue import Frequency, no_such
+
+    name = text.lower()
+    if name not in list(Frequency):
+        raise BadInput(f"--frequency: {text!r}: {no_such('frequency', name, list(Frequency))}")
+    return Frequency(name)
 
 
 def _columns() -> list[Column[PreferenceLine]]:
