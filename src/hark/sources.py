@@ -7,10 +7,14 @@ import importlib
 import inspect
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
+from threading import Lock, Thread
 from typing import Annotated, Any, TypeVar
 
 import structlog
@@ -21,6 +25,9 @@ from hark.errors import HarkError, SourceFailed
 from hark.guarded.client import Guarded
 
 M = TypeVar("M", bound=BaseModel)
+
+AT_ONCE = 8
+"""Questions that one callable may be at, in threads; one that hangs takes up no more of them."""
 
 _log = structlog.get_logger(__name__)
 _ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -55,17 +62,20 @@ async def call(source: PythonSource, question: object, asking: Asking) -> object
     """What a callable answers; one that is not async is called in a thread of its own.
 
     Raises:
-        SourceFailed: it raised, or took too long (a thread cannot be stopped: it ends by itself, and is not heard).
+        SourceFailed: it raised, took too long (a thread cannot be stopped: it ends by itself, or with the process, and
+            is not heard), or is still busy with that many earlier questions.
     """
     function = load(source)
     try:
         async with asyncio.timeout(asking.timeout.total_seconds()):
             if inspect.iscoroutinefunction(function):
                 return await function(question)
-            answered = await asyncio.to_thread(_whole, function, question)
+            answered = await _in_a_thread(source.path, function, question)
             return await answered if inspect.isawaitable(answered) else answered
     except TimeoutError:
         raise SourceFailed(f"{source.path} did not answer within {_seconds(asking)}") from None
+    except SourceFailed:
+        raise
     except Exception as error:
         _log.warning("source_raised", source=source.path, error=type(error).__name__)
         failure = SourceFailed(f"{source.path} raised {_where(error)}", of_the_data=True)
@@ -172,6 +182,50 @@ def _loaded(path: str) -> Callable[..., Any]:
     if not callable(found):
         raise SourceFailed(f"{path} is no function")
     return found  # type: ignore[no-any-return]
+
+
+_under_way: Counter[str] = Counter()
+_counting = Lock()
+
+
+async def _in_a_thread(path: str, function: Callable[..., Any], question: object) -> Any:
+    """What a function gives, run in a thread of its own: one that hangs is in nobody's way.
+
+    Not in the loop's pool of threads, which all functions and the look-ups of names share, and which the end of the
+    process waits for.
+    """
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    _begin(path)
+    run = partial(copy_context().run, _answer, path, partial(_whole, function, question), answer)
+    Thread(target=run, name=f"hark {path}", daemon=True).start()
+    return await answer
+
+
+def _begin(path: str) -> None:
+    with _counting:
+        if _under_way[path] >= AT_ONCE:
+            raise SourceFailed(f"{path} is still busy with {AT_ONCE} earlier questions")
+        _under_way[path] += 1
+
+
+def _answer(path: str, ask: Callable[[], Any], answer: asyncio.Future[Any]) -> None:
+    """The whole life of such a thread. Whoever asked may have gone meanwhile, and their loop with them."""
+    try:
+        tell = partial(_told, answer.set_result, answer, ask())
+    except BaseException as error:
+        # A future takes no StopIteration.
+        told = RuntimeError("raised StopIteration") if isinstance(error, StopIteration) else error
+        tell = partial(_told, answer.set_exception, answer, told)
+    finally:
+        with _counting:
+            _under_way[path] -= 1
+    with suppress(RuntimeError):
+        answer.get_loop().call_soon_threadsafe(tell)
+
+
+def _told(how: Callable[[Any], None], answer: asyncio.Future[Any], what: object) -> None:
+    if not answer.done():
+        how(what)
 
 
 def _whole(function: Callable[[object], Any], question: object) -> Any:
