@@ -148,11 +148,10 @@ async def test_a_mute_that_is_taken_back_leaves_nothing_behind(office: Office) -
 
 async def test_a_frequency_that_a_feed_cannot_have_is_bad_input_and_no_missing_reason(office: Office) -> None:
     await introduced(office, "bob")
+    await office.world.execute("insert into hark.feed values ('round_up', 10, '0')")
     refused = await office.all.put("/v1/recipients/bob/preferences/round_up", {"frequency": "immediate"})
-    assert (refused.status, refused.body["detail"]) == (
-        422,
-        "round_up comes as a digest: daily, weekly or never, not immediate",
-    )
+    assert refused.status == 422
+    assert "round_up comes as a digest: daily, weekly or never, not immediate" in str(refused.body)
     assert (await office.all.put("/v1/recipients/bob/preferences/gone", {"frequency": "daily"})).status == 404
 
 
