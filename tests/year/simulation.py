@@ -90,7 +90,7 @@ select due.recipient_id, post.id::text as key, 0.0::float8 as rank, post.written
 _RECHECK_POST = """
 select asked.n, case when post.deleted then 'deleted'
                      when post.private and right(asked.recipient_id, 1) >= '5' then 'private' end as why,
-       jsonb_build_object('n', post.id, 'v', post.version) as payload
+       case when post.version > 0 then jsonb_build_object('n', post.id, 'v', post.version) end as payload
   from asked
   join year.post on post.id = asked.key::bigint
 """
@@ -381,7 +381,7 @@ class Simulation:
 
     async def _drain(self, n: int) -> None:
         planner = self._planners[n] if self.world.clock.now() >= self._unplanned_until else None
-        sender = self.world.sender(worker=f"test/{n}", lease=LEASE)
+        sender = self.world.sender(worker=f"test/{n}", lease=LEASE, send_chunk=100)
         await Worker(
             self.world.database, self.world.clock, [replace(sender, passed=self._stepped)], planner=planner
         ).drain()
