@@ -19,11 +19,11 @@ YEAR = Scale(
     10_000,
     int(os.environ.get("HARK_YEAR_DAYS", "365")),
     seed=int(os.environ.get("HARK_YEAR_SEED", "1")),
-    busy=0.8,
-    posts=1.5,
-    readers=0.06,
-    subscribers=0.2,
-    followers=0.03,
+    busy=1.0,
+    posts=3.0,
+    readers=0.1,
+    subscribers=0.25,
+    followers=0.05,
     outage=10.0,
 )
 WEEKS = [Scale(60, 12, seed=1, busy=10.0), Scale(25, 16, seed=2, busy=60.0)]
