@@ -111,7 +111,7 @@ class Ledger:
 
     _choices: dict[tuple[str, str], Timeline[Frequency]] = field(default_factory=dict)
     _mutes: dict[tuple[str, str], Timeline[bool]] = field(default_factory=dict)
-    _read: dict[str, datetime] = field(default_factory=dict)
+    _read: dict[str, int] = field(default_factory=dict)
     _restless: dict[str, datetime] = field(default_factory=dict)
     _troubled_until: datetime = _LONG_AGO
     _places: dict[str, int] = field(default_factory=dict)
@@ -140,9 +140,9 @@ class Ledger:
         mute = self._mutes.get((person, entity))
         return mute is not None and mute.now()
 
-    def read(self, person: str, at: datetime) -> None:
-        """They read all that is in their inbox."""
-        self._read[person] = at
+    def read(self, person: str) -> None:
+        """They read all that is in their inbox: whatever was published up to now."""
+        self._read[person] = next(reversed(self.events), 0)
 
     def moved(self, person: Person, at: datetime) -> None:
         """They live elsewhere."""
@@ -226,8 +226,10 @@ class Ledger:
             return "it was deleted"
         if person not in event.named and self.is_muted(person, event.entity):
             return "they muted it"
-        read = self._read.get(person)
-        return "they had read it" if read is not None and read > event.at else ""
+        return "they had read it" if self._has_read(person, event) else ""
+
+    def _has_read(self, person: str, event: Event) -> bool:
+        return self._read.get(person, 0) >= event.number
 
     def _digest_came(self, at: datetime, person: str, reason: str) -> None:
         before = self._newest_digest.get((person, reason))
@@ -287,8 +289,7 @@ class Ledger:
 
     def _wants_event(self, person: str, event: Event) -> bool:
         """Whether they lack it, though they wanted it all the time and did not read it elsewhere."""
-        read = self._read.get(person)
-        if person in event.had or event.deleted or (read is not None and read > event.at):
+        if person in event.had or event.deleted or self._has_read(person, event):
             return False
         mute = self._mutes.get((person, event.entity))
         if person not in event.named and mute is not None and mute.ever(True, event.at):

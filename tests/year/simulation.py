@@ -299,7 +299,7 @@ class Simulation:
             case Read(person):
                 await self.world.fan_out()
                 await inbox.mark_all_read(self.world.database, person, now)
-                self.ledger.read(person, now)
+                self.ledger.read(person)
             case Moved(person, zone):
                 moved = replace(self.ledger.people[person], zone=zone, digest_at=None)
                 await put_recipients(self.world.database, [_as_recipient(moved)], now)
