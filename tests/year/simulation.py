@@ -193,6 +193,7 @@ class Simulation:
     world: World
     life: Life
     tell: Callable[[Simulation, int], None] = lambda _simulation, _day: None
+    start: datetime = START
     kills: int = 0
     walks: int = 0
     ledger: Ledger = field(init=False)
@@ -213,24 +214,26 @@ class Simulation:
 
     async def run(self) -> list[str]:
         """Live it all, and say what is wrong in the end."""
-        await self._begin()
+        await self.begin()
         for day in range(1, self.life.scale.days + 1):
             for happenings in self.life.day():
-                await self._live_an_hour(happenings)
-            await self._check(day)
-        await self._end()
-        return self.ledger.close()
+                for happening in happenings:
+                    await self.happen(happening)
+                await self.pass_an_hour()
+            await self.check(day)
+        return await self.end()
 
     # How it begins and ends -----------------------------------------------------------------------------------------
 
-    async def _begin(self) -> None:
-        world = self.world
+    async def begin(self) -> None:
+        """The catalogue is installed, and everybody is there."""
+        world, start = self.world, self.start
         world.recorder.answer = self._answer
         await world.execute(_TABLES)
         await self._install()
-        world.clock.move_to(START)
-        await put_recipients(world.database, [_as_recipient(person) for person in self.life.people], START)
-        await subscribe(world.database, [Subscription(person, entity) for person, entity in self.life.follows], START)
+        world.clock.move_to(start)
+        await put_recipients(world.database, [_as_recipient(person) for person in self.life.people], start)
+        await subscribe(world.database, [Subscription(person, entity) for person, entity in self.life.follows], start)
         for person, entity in self.life.follows:
             self._followers.setdefault(entity, set()).add(person)
         await world.execute("analyze")
@@ -243,24 +246,27 @@ class Simulation:
         self.world.renderer = Renderer(self.world.catalogue, DOMAIN)
         await preferences.install(self.world.database, self.world.catalogue, retire=True, now=self.world.clock.now())
 
-    async def _live_an_hour(self, happenings: Sequence[Happening]) -> None:
+    async def pass_an_hour(self) -> None:
+        """Work through the next hour, from one thing that is due to the next."""
         now = self.world.clock.now()
-        for happening in happenings:
-            await self._happen(happening, now)
         await self._commit_what_is_late(now)
         await self._work_until(now + HOUR)
 
-    async def _end(self) -> None:
-        self._kill, self._down_until = None, START
-        self._asleep_until = self._unplanned_until = START
+    async def end(self) -> list[str]:
+        """All troubles are over; what still waits comes out; everything that is wrong, in words."""
+        self._kill = None
+        self._down_until = self._asleep_until = self._unplanned_until = self.start
         await self._commit_what_is_late(None)
         await self._work_until(self.world.clock.now() + FLUSHED)
-        await self._check(self.life.scale.days)
+        await self.check(self.life.scale.days)
         await self._prove_coverage()
+        return self.ledger.close()
 
     # What happens ---------------------------------------------------------------------------------------------------
 
-    async def _happen(self, happening: Happening, now: datetime) -> None:
+    async def happen(self, happening: Happening) -> None:
+        """Do it to Hark, and note it in the ledger."""
+        now = self.world.clock.now()
         match happening:
             case Said():
                 await self._say(happening, now)
@@ -412,7 +418,8 @@ class Simulation:
 
     # What is looked at each day -------------------------------------------------------------------------------------
 
-    async def _check(self, day: int) -> None:
+    async def check(self, day: int) -> None:
+        """Look at what must have come by now, and throw away what an operator would."""
         now = self.world.clock.now()
         await self._excuse_what_nobody_knows()
         self.ledger.settle(now)
