@@ -108,6 +108,12 @@ class _Waiting:
     event: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    fresh: bool
+    begun: bool
+
+
 _NOTHING = FannedOut(events=0, begun=0, notifications=0, messages=0, inboxes=0, next_due=None)
 
 
@@ -140,6 +146,16 @@ def closes_at(oldest: datetime, newest: datetime, windows: Windows) -> datetime:
     """When a batch with these events closes: `min(newest + cooldown, oldest + max_stale)`."""
     quiet = newest + windows.cooldown
     return quiet if windows.max_stale is None else min(quiet, oldest + windows.max_stale)
+
+
+async def fan_out_next(database: Database, now: datetime, size: ChunkSize) -> FannedOut:
+    """Fan out a chunk of new events and one of a begun event; where there are none, that costs one look."""
+    ahead, done = await database.one(_SQL["ahead"], _Ahead), _NOTHING
+    if ahead.fresh:
+        done += await fan_out_fresh(database, now, size)
+    if ahead.begun:
+        done += await fan_out_begun(database, now, size)
+    return done
 
 
 async def fan_out_fresh(database: Database, now: datetime, size: ChunkSize) -> FannedOut:

@@ -116,6 +116,11 @@ select e.id as event, e.reason, e.actor, e.recipients, e.entities, e.published_a
  limit 1
    for update of e skip locked
 
+-- name: ahead
+-- Whether there is anything to fan out: two looks at the ends of an index, for idle workers ask all the time.
+select exists (select from hark.event where fanned_out_at is null and chunks = 0) as fresh,
+       exists (select from hark.event where fanned_out_at is null and chunks > 0) as begun
+
 -- name: fan_out
 select (select count(*) from progressed) as events,
        (select count(*) from progressed where not done) as begun,

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from hark.backfill.run import Runner
-from hark.batching import ChunkSize, FannedOut, fan_out_begun, fan_out_fresh
+from hark.batching import ChunkSize, FannedOut, fan_out_next
 from hark.clock import Clock, DatabaseClock
 from hark.delivery.attempt import Attempted, Sender
 from hark.delivery.reap import reap
@@ -149,7 +149,12 @@ class Worker:
 
     async def drain(self) -> None:
         """Do all that is due by now, then return: for tests, demos and replays."""
-        while await self._once():
+        chunks = [
+            self._fan_out(()),
+            *(self._plan(planner) for planner in self._planners()),
+            *(self._deliver(sender) for sender in self.senders),
+        ]
+        while any([await _to_its_end(chunk) for chunk in chunks]):
             pass
 
     def _loops(self) -> list[Loop]:
@@ -170,13 +175,11 @@ class Worker:
 
     def _fan_out(self, deliveries: Sequence[Loop]) -> Callable[[], Awaitable[Progress]]:
         async def chunk() -> Progress:
-            fresh = await fan_out_fresh(self.database, self.clock.now(), self.chunk)
-            begun = await fan_out_begun(self.database, self.clock.now(), self.chunk)
-            for done in (fresh, begun):
-                self._announce(done)
-                if done.next_due is not None and done.next_due <= self.clock.now():
-                    _wake(deliveries)
-            return Progress(more=fresh.events > 0 or begun.events > 0)
+            done = await fan_out_next(self.database, self.clock.now(), self.chunk)
+            self._announce(done)
+            if done.next_due is not None and done.next_due <= self.clock.now():
+                _wake(deliveries)
+            return Progress(more=done.events > 0)
 
         return chunk
 
@@ -224,18 +227,13 @@ class Worker:
             await self.clock.follow(self.database)
         return Progress(more=False)
 
-    async def _once(self) -> bool:
-        fresh = await fan_out_fresh(self.database, self.clock.now(), self.chunk)
-        begun = await fan_out_begun(self.database, self.clock.now(), self.chunk)
-        self._announce(fresh)
-        self._announce(begun)
-        planned = [await planner.step() for planner in self._planners()]
-        attempted = [await sender.attempt_due() for sender in self.senders]
-        for done in attempted:
-            if done.claimed:
-                self.watch.attempted(done)
-        more = any(done.more for done in planned) or any(done.claimed for done in attempted)
-        return bool(fresh.events or begun.events or more)
+
+async def _to_its_end(chunk: Callable[[], Awaitable[Progress]]) -> bool:
+    """One stage until it has nothing more to do; whether it did something."""
+    did = False
+    while (await chunk()).more:
+        did = True
+    return did
 
 
 def _backfill(runner: Runner) -> Callable[[], Awaitable[Progress]]:

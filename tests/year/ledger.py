@@ -1,18 +1,35 @@
-"""What should have come of a simulated year, worked out without Hark, held against what was handed over."""
+"""What should have come of a simulated life, worked out without Hark, held against what was handed over.
+
+What may never be is looked at when a message is handed over: an item twice, a message without any, one that its reader
+did not want or may not see, a digest at the wrong hour of their day. What must have been is looked at once it is older
+than any digest waits, and again in the end.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
 from typing import Generic, TypeVar
+from zoneinfo import ZoneInfo
 
 from hark.catalogue import Frequency
-from tests.year.life import FEEDS, MENTION, THREAD
+from tests.year.life import FEEDS, MENTION, OFFERED, THREAD, Person
 
 T = TypeVar("T")
+
+SETTLED = timedelta(days=21)
+"""How old something is when whoever wants it must have it: a weekly digest, and the longest trouble on top of it."""
+
+QUIET = timedelta(days=2)
+"""How long after a trouble digests may come at another hour than theirs."""
+
+MORNING = time(8)
+_PUNCTUAL = timedelta(minutes=15)
+_APART = timedelta(hours=20)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -28,172 +45,290 @@ class Timeline(Generic[T]):
         self.moments.append(at)
         self.values.append(value)
 
-    def at(self, moment: datetime) -> T:
-        """What it is at a moment, changes of that very moment included."""
-        place = bisect_right(self.moments, moment)
-        return self.values[place - 1] if place else self.first
+    def now(self) -> T:
+        """What it has become."""
+        return self.values[-1] if self.values else self.first
 
-    def before(self, moment: datetime) -> T:
-        """What it was just before a moment: people act after the messages of that moment went out."""
-        place = bisect_left(self.moments, moment)
-        return self.values[place - 1] if place else self.first
-
-    def between(self, start: datetime, end: datetime) -> list[T]:
-        """Every value that it has from `start` to `end`."""
-        changes = zip(self.moments, self.values, strict=True)
-        return [self.at(start), *(value for moment, value in changes if start <= moment <= end)]
+    def ever(self, value: T, start: datetime) -> bool:
+        """Whether it is that now, or was at any time since."""
+        place = bisect_right(self.moments, start)
+        before = self.values[place - 1] if place else self.first
+        return value in (before, *self.values[place:])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
-    """What was published, as its number in the texts names it."""
+    """What was published, as its number in the texts names it; `audience`: who follows it or was named, and did not do
+    it."""
 
     number: int
     reason: str
-    entity: str | None
-    to: tuple[str, ...]
-    actor: str
+    entity: str
+    named: frozenset[str]
+    audience: frozenset[str]
     at: datetime
-    followers: frozenset[str]
+    deleted: bool = False
+    had: set[str] = field(default_factory=set)
+
+    def told_as(self) -> tuple[str, ...]:
+        """The reasons by which it may be told."""
+        return (THREAD, MENTION) if self.reason == THREAD else (self.reason,)
 
 
 @dataclass(slots=True)
 class Post:
-    """A post: when it began and was committed, and when it was withdrawn."""
+    """A post: who wrote it, when it was begun; `had`: who was sent it, by the reason, one byte a person."""
 
     number: int
+    author: str
     begun: datetime
-    withdrawn: datetime | None = None
+    version: int = 0
+    deleted: bool = False
+    private: bool = False
+    had: dict[str, bytearray] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Handed:
-    """One message that was taken: by the provider's word, or by nobody's (`unknown`)."""
-
-    at: datetime
-    delivery: int
-    person: str
-    items: tuple[tuple[str, int], ...]
-    cut: bool
+def may_see_what_is_private(person: str) -> bool:
+    """Half of the people may: the same half as the simulation's SQL says."""
+    return person[-1] < "5"
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Everything that the year's invariants speak of."""
+    """Everything that the invariants speak of."""
 
     usual: Mapping[str, Frequency]
-    choices: dict[tuple[str, str], Timeline[Frequency]] = field(default_factory=dict)
-    mutes: dict[tuple[str, str], Timeline[bool]] = field(default_factory=dict)
-    reads: dict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+    people: dict[str, Person]
     events: dict[int, Event] = field(default_factory=dict)
     posts: dict[int, Post] = field(default_factory=dict)
-    handed: list[Handed] = field(default_factory=list)
-    unanswered: dict[int, str] = field(default_factory=dict)
-    """Deliveries of which nobody knows whether they arrived, and whose they are."""
+    faults: list[str] = field(default_factory=list)
+    late: int = 0
+    handed: int = 0
+    digests: int = 0
+    handed_ids: set[int] = field(default_factory=set)
+    cut: list[int] = field(default_factory=list)
+    """Messages that were too long to list all that they held."""
+
+    _choices: dict[tuple[str, str], Timeline[Frequency]] = field(default_factory=dict)
+    _mutes: dict[tuple[str, str], Timeline[bool]] = field(default_factory=dict)
+    _read: dict[str, int] = field(default_factory=dict)
+    _restless: dict[str, datetime] = field(default_factory=dict)
+    _troubled_until: datetime = _LONG_AGO
+    _places: dict[str, int] = field(default_factory=dict)
+    _excused: set[tuple[str, str, int]] = field(default_factory=set)
+    _newest_digest: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    _unsettled_posts: list[int] = field(default_factory=list)
+    _unsettled_events: list[int] = field(default_factory=list)
+    _missing: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._places = {person: place for place, person in enumerate(self.people)}
+
+    # What happens ---------------------------------------------------------------------------------------------------
 
     def chose(self, person: str, reason: str, at: datetime, frequency: Frequency) -> None:
         """A choice of theirs."""
-        self.choices.setdefault((person, reason), Timeline(self.usual[reason])).set(at, frequency)
+        self._choices.setdefault((person, reason), Timeline(self.usual[reason])).set(at, frequency)
+        self._restless[person] = at
 
     def muted(self, person: str, entity: str, at: datetime, muted: bool) -> None:
         """They muted an entity, or let it speak again."""
-        self.mutes.setdefault((person, entity), Timeline(False)).set(at, muted)
+        self._mutes.setdefault((person, entity), Timeline(False)).set(at, muted)
 
-    def frequencies(self, person: str, reason: str, start: datetime, end: datetime) -> list[Frequency]:
-        """Every frequency that they had for a reason in a while."""
-        timeline = self.choices.get((person, reason))
-        return timeline.between(start, end) if timeline else [self.usual[reason]]
+    def is_muted(self, person: str, entity: str) -> bool:
+        """Whether they have it muted."""
+        mute = self._mutes.get((person, entity))
+        return mute is not None and mute.now()
 
-    def silenced(self, person: str, entity: str | None, start: datetime, end: datetime) -> bool:
-        """Whether they had an entity muted at any time of a while."""
-        timeline = self.mutes.get((person, entity or ""))
-        return timeline is not None and any(timeline.between(start, end))
+    def read(self, person: str) -> None:
+        """They read all that is in their inbox: whatever was published up to now."""
+        self._read[person] = next(reversed(self.events), 0)
 
-    def faults(self, people: Sequence[str], end: datetime) -> list[str]:
-        """Everything that is wrong, in words; empty: every invariant holds."""
-        return [
-            *self._twice(),
-            *self._empty(),
-            *self._unwanted(),
-            *self._missing_events(end),
-            *self._missing_posts(people, end),
-        ]
+    def moved(self, person: Person, at: datetime) -> None:
+        """They live elsewhere."""
+        self.people[person.id] = person
+        self._restless[person.id] = at
 
-    def _twice(self) -> Iterator[str]:
-        seen = Counter((handed.person, item) for handed in self.handed for item in handed.items)
-        yield from (f"{person} was sent {item} {times} times" for (person, item), times in seen.items() if times > 1)
+    def said(self, event: Event) -> None:
+        """An event was published."""
+        self.events[event.number] = event
+        self._unsettled_events.append(event.number)
 
-    def _empty(self) -> Iterator[str]:
-        yield from (f"{each.person} was sent nothing at {each.at}" for each in self.handed if not each.items)
+    def posted(self, post: Post) -> None:
+        """A post was begun."""
+        post.had = {reason: bytearray(len(self.people)) for reason in FEEDS}
+        self.posts[post.number] = post
+        self._unsettled_posts.append(post.number)
 
-    def _unwanted(self) -> Iterator[str]:
-        for handed in self.handed:
-            for reason, number in handed.items:
-                why = self._why_unwanted(handed, reason, number)
-                if why:
-                    yield f"{handed.person} was sent {reason} {number} at {handed.at}, though {why}"
+    def troubled(self, until: datetime) -> None:
+        """Something is wrong up to then, so that messages may come late."""
+        self._troubled_until = max(self._troubled_until, until)
 
-    def _why_unwanted(self, handed: Handed, reason: str, number: int) -> str:
-        choice = self.choices.get((handed.person, reason))
-        if choice is not None and choice.before(handed.at) is Frequency.NEVER:
+    def quiet(self, at: datetime) -> bool:
+        """Whether nothing was wrong for a good while."""
+        return at - self._troubled_until > QUIET
+
+    # What is handed over --------------------------------------------------------------------------------------------
+
+    def hand_over(
+        self, at: datetime, delivery: int, person: str, items: Sequence[tuple[str, int, int]], *, cut: bool
+    ) -> None:
+        """One message was taken, by the provider's word or by nobody's: of each item the reason, number and version."""
+        self.handed += 1
+        self.handed_ids.add(delivery)
+        if cut:
+            self.cut.append(delivery)
+        if not items:
+            self._fault(f"{person} was sent nothing at {at}")
+        for reason, number, version in items:
+            if self._given(person, reason, number):
+                self._fault(f"{person} was sent {reason} {number} twice, again at {at} by delivery {delivery}")
+            if why := self._why_unwanted(person, reason, number, version):
+                self._fault(f"{person} was sent {reason} {number} at {at} by delivery {delivery}, though {why}")
+        for reason in {reason for reason, _, _ in items if reason in FEEDS}:
+            self.digests += 1
+            self._digest_came(at, person, reason)
+
+    def _given(self, person: str, reason: str, number: int) -> bool:
+        """Note that they have it; whether they had it before."""
+        if reason in FEEDS:
+            had, place = self.posts[number].had[reason], self._places[person]
+            before, had[place] = bool(had[place]), 1
+            return before
+        event = self.events[number]
+        again = person in event.had
+        event.had.add(person)
+        return again
+
+    def _why_unwanted(self, person: str, reason: str, number: int, version: int) -> str:
+        choice = self._choices.get((person, reason))
+        if (choice.now() if choice else self.usual[reason]) is Frequency.NEVER:
             return "they want it never"
-        return self._post_gone(handed, number) if reason in FEEDS else self._event_gone(handed, number)
+        if reason in FEEDS:
+            return self._why_not_this_post(person, reason, self.posts[number], version)
+        return self._why_not_this_event(person, reason, self.events[number])
 
-    def _post_gone(self, handed: Handed, number: int) -> str:
-        post = self.posts[number]
-        gone = post.withdrawn is not None and post.withdrawn < handed.at
-        return "the post was withdrawn" if gone else "it was not written yet" if post.begun > handed.at else ""
+    def _why_not_this_post(self, person: str, reason: str, post: Post, version: int) -> str:
+        if self.people[person].user_type not in OFFERED[reason]:
+            return "it is not for them"
+        if post.deleted:
+            return "the post was deleted"
+        if post.private and not may_see_what_is_private(person):
+            return "the post was made private"
+        if person == post.author:
+            return "they wrote it"
+        return "" if version == post.version else f"it is version {version} of {post.version}"
 
-    def _event_gone(self, handed: Handed, number: int) -> str:
-        event, person = self.events[number], handed.person
-        if person == event.actor:
-            return "they did it themselves"
-        if person not in event.to and person not in event.followers:
-            return "they never asked for it"
-        mute = self.mutes.get((person, event.entity or ""))
-        if person not in event.to and mute is not None and mute.before(handed.at):
+    def _why_not_this_event(self, person: str, reason: str, event: Event) -> str:
+        if person not in event.audience or reason not in event.told_as():
+            return "it is none of their business"
+        if event.deleted:
+            return "it was deleted"
+        if person not in event.named and self.is_muted(person, event.entity):
             return "they muted it"
-        if any(event.at < read < handed.at for read in self.reads[person]):
-            return "they had read it"
-        return ""
+        return "they had read it" if self._has_read(person, event) else ""
 
-    def _missing_events(self, end: datetime) -> Iterator[str]:
-        had, excused = self._had()
-        for event in self.events.values():
-            for person in {*event.to, *event.followers} - {event.actor} - excused:
-                if self._surely_wanted(event, person, end) and not any(
-                    (person, (r, event.number)) in had for r in _told_as(event)
-                ):
-                    yield f"{person} was never sent {event.reason} {event.number} of {event.at}"
+    def _has_read(self, person: str, event: Event) -> bool:
+        return self._read.get(person, 0) >= event.number
 
-    def _surely_wanted(self, event: Event, person: str, end: datetime) -> bool:
-        """Whatever they chose since, they wanted it all the time, and did not read it elsewhere."""
-        if any(read > event.at for read in self.reads[person]):
+    def _digest_came(self, at: datetime, person: str, reason: str) -> None:
+        before = self._newest_digest.get((person, reason))
+        self._newest_digest[person, reason] = at
+        if before == at:
+            self._fault(f"{person} was sent two digests of {reason} at {at}")
+        restless = self._restless.get(person)
+        if not self.quiet(at) or (restless is not None and at - restless < 2 * QUIET):
+            return
+        if before is not None and at - before < _APART:
+            self._fault(f"{person} was sent digests of {reason} at {before} and already at {at}")
+        lives = self.people[person]
+        if not _is_morning(lives.zone, lives.digest_at or MORNING, at):
+            self._fault(f"{person} in {lives.zone} was sent {reason} at {at}, and their hour is {lives.digest_at}")
+
+    def _fault(self, fault: str) -> None:
+        self.faults.append(fault)
+
+    # What must have come --------------------------------------------------------------------------------------------
+
+    def excuse(self, lost: Iterable[tuple[str, str, int]]) -> None:
+        """Of these items nobody can tell whether they came: (person, reason, number)."""
+        self._excused.update(lost)
+
+    def excuse_posts(self, person: str, reason: str) -> None:
+        """A digest of theirs held more than it could list."""
+        self._excused.update((person, reason, post.number) for post in self.posts.values())
+
+    def settle(self, at: datetime) -> None:
+        """Look at what is old enough: who wanted it all the time and does not have it."""
+        old = at - SETTLED
+        while self._unsettled_events and self.events[self._unsettled_events[0]].at < old:
+            self._missing += self._missing_event(self.events[self._unsettled_events.pop(0)])
+        while self._unsettled_posts and self.posts[self._unsettled_posts[0]].begun < old:
+            self._missing += self._missing_post(self.posts[self._unsettled_posts.pop(0)])
+        self.late = len(self._missing)
+
+    def close(self) -> list[str]:
+        """Everything that was found to be wrong; what only was late has come by now."""
+        events, posts = self._unsettled_events, self._unsettled_posts
+        for number in events:
+            self._missing += self._missing_event(self.events[number])
+        for number in posts:
+            self._missing += self._missing_post(self.posts[number])
+        for person, reason, number in self._missing:
+            if reason in FEEDS:
+                still = self._wants_post(self._places[person], person, reason, self.posts[number])
+                at = self.posts[number].begun
+            else:
+                still, at = self._wants_event(person, self.events[number]), self.events[number].at
+            if still:
+                self._fault(f"{person} was never sent {reason} {number} of {at}")
+        return self.faults
+
+    def _missing_event(self, event: Event) -> Iterator[tuple[str, str, int]]:
+        yield from ((p, event.reason, event.number) for p in sorted(event.audience) if self._wants_event(p, event))
+
+    def _wants_event(self, person: str, event: Event) -> bool:
+        """Whether they lack it, though they wanted it all the time and did not read it elsewhere."""
+        if person in event.had or event.deleted or self._has_read(person, event):
             return False
-        if person not in event.to and self.silenced(person, event.entity, event.at, end):
+        mute = self._mutes.get((person, event.entity))
+        if person not in event.named and mute is not None and mute.ever(True, event.at):
             return False
-        return all(Frequency.NEVER not in self.frequencies(person, reason, event.at, end) for reason in _told_as(event))
+        if any((person, reason, event.number) in self._excused for reason in event.told_as()):
+            return False
+        return not any(self._ever_never(person, reason, event.at) for reason in event.told_as())
 
-    def _missing_posts(self, people: Sequence[str], end: datetime) -> Iterator[str]:
-        had, excused = self._had()
-        for post in self.posts.values():
-            if post.withdrawn is not None:
-                continue
-            for person in people:
-                for reason in FEEDS:
-                    wanted = Frequency.NEVER not in self.frequencies(person, reason, post.begun, end)
-                    if wanted and person not in excused and (person, (reason, post.number)) not in had:
-                        yield f"{person} was never sent {reason} {post.number} of {post.begun}"
+    def _missing_post(self, post: Post) -> Iterator[tuple[str, str, int]]:
+        for reason in FEEDS:
+            for place, (person, had) in enumerate(zip(self.people, post.had[reason], strict=True)):
+                if not had and self._wants_post(place, person, reason, post):
+                    yield person, reason, post.number
 
-    def _had(self) -> tuple[set[tuple[str, tuple[str, int]]], set[str]]:
-        """What everybody had, and of whom that cannot be told: a message was too long to be listed whole, or its worker
-        died between the mark and the hand-over."""
-        had = {(handed.person, item) for handed in self.handed for item in handed.items}
-        arrived = {handed.delivery for handed in self.handed}
-        lost = {person for delivery, person in self.unanswered.items() if delivery not in arrived}
-        return had, lost | {handed.person for handed in self.handed if handed.cut}
+    def _wants_post(self, place: int, person: str, reason: str, post: Post) -> bool:
+        if post.had[reason][place] or post.deleted or person == post.author:
+            return False
+        if self.people[person].user_type not in OFFERED[reason]:
+            return False
+        if post.private and not may_see_what_is_private(person):
+            return False
+        if (person, reason, post.number) in self._excused:
+            return False
+        return not self._ever_never(person, reason, post.begun)
+
+    def _ever_never(self, person: str, reason: str, since: datetime) -> bool:
+        choice = self._choices.get((person, reason))
+        return choice.ever(Frequency.NEVER, since) if choice else self.usual[reason] is Frequency.NEVER
 
 
-def _told_as(event: Event) -> tuple[str, ...]:
-    """The reasons by which an event may be told."""
-    return (THREAD, MENTION) if event.reason == THREAD else (event.reason,)
+def _is_morning(zone: str, hour: time, at: datetime) -> bool:
+    """Whether that hour began there just now. On a day that the clocks move, an hour more or less is right, too."""
+    here = at.astimezone(ZoneInfo(zone))
+    begun = datetime.combine(here.date(), hour, here.tzinfo)
+    return any(timedelta(0) <= at - moment <= _PUNCTUAL for moment in _mornings(zone, begun.replace(tzinfo=None)))
+
+
+@lru_cache(maxsize=4096)
+def _mornings(zone: str, local: datetime) -> tuple[datetime, ...]:
+    """The instants that a local moment may mean: two where it comes twice or never."""
+    both = (local.replace(tzinfo=ZoneInfo(zone), fold=fold).astimezone(UTC) for fold in (0, 1))
+    return tuple(dict.fromkeys(both))

@@ -53,9 +53,15 @@ _LONGEST_WAIT = timedelta(minutes=30)
 _ITS_OWN = ("08", "40", "53", "55P03", "57P", "58")
 """SQLSTATEs that say something of the server, not of the feed."""
 
-WILLING = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "watermarks"))
+FEW = 500
+"""So many recipients, or fewer, are planned by a plan that is kept: making it takes longer than they do. The same
+number stands in planning.sql (`nobody_of_few`)."""
+
+WILLING = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "nobody", "watermarks"))
 """From who was walked to their watermarks."""
+_WILLING_OF_FEW = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "nobody_of_few", "watermarks"))
 _WHO = (_SQL["guard"], _SQL["walked"], *WILLING, _SQL["due"])
+_WHO_OF_FEW = (_SQL["guard"], _SQL["walked"], *_WILLING_OF_FEW, _SQL["due"])
 _OUT = (_SQL["news"], _SQL["wanted"], GATHERED, _SQL["written"], _SQL["moved"])
 
 ASK = chain(*_WHO, end=_SQL["ask"])
@@ -64,12 +70,13 @@ PLAN_ASKED = chain(
 )
 
 
-def plan_by_sql(feed: Feed) -> Query:
-    """The statement that plans one chunk with the feed's own query inside of it."""
+def plan_by_sql(feed: Feed, *, few: bool = False) -> Query:
+    """The statement that plans one chunk with the feed's own query inside of it; `few`: of `FEW` recipients at most."""
     assert isinstance(feed.source, SqlSource)
     answered = Query("feed.answered", f"answered as ({as_part(feed.source)})", part=True)
     known = _SQL["known"] if feed.overlap else _SQL["known_nothing"]
-    return chain(*_WHO, answered, known, _SQL["offered"], _SQL["paired"], *_OUT, end=_SQL["plan"])
+    who = _WHO_OF_FEW if few else _WHO
+    return chain(*who, answered, known, _SQL["offered"], _SQL["paired"], *_OUT, end=_SQL["plan"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,19 @@ class _Reached:
 @dataclass(frozen=True, slots=True)
 class _Expected:
     recipients: int
+    plan_cache_mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Statements:
+    """What plans a chunk; `of_few`: of `FEW` recipients at most, where that has a statement of its own."""
+
+    of_many: Query
+    of_few: Query | None = None
+
+    @property
+    def most_of_few(self) -> int:
+        return FEW if self.of_few else -1
 
 
 Answers = Callable[[Feed, str, Sequence[Due], Asking], Awaitable[list[FeedItem]]]
@@ -139,11 +159,9 @@ class Planner:
         ahead = await look(self.database, reasons, now, self.lead)
         if ahead.at is None or ahead.at > now:
             return Planned(next_at=ahead.at)
-        opened = await open_slots(self.database, self.catalogue, reasons, now, self.lead)
-        if opened.missed:
-            _log.warning("mornings_missed", slots=opened.slots, missed=opened.missed)
+        slots = await self._open(reasons, now) if ahead.slot_at is not None and ahead.slot_at <= now else 0
         done = await self._walk_on(reasons)
-        return Planned(opened.slots, done.asked, done.planned, done.failed, more=True)
+        return Planned(slots, done.asked, done.planned, done.failed, more=True)
 
     async def next_at(self) -> datetime | None:
         """When there is something to do."""
@@ -157,6 +175,12 @@ class Planner:
         if not self._declared:
             await declare(self.database, self.catalogue)
             self._declared = True
+
+    async def _open(self, reasons: list[str], now: datetime) -> int:
+        opened = await open_slots(self.database, self.catalogue, reasons, now, self.lead)
+        if opened.missed:
+            _log.warning("mornings_missed", slots=opened.slots, missed=opened.missed)
+        return opened.slots
 
     async def _walk_on(self, reasons: list[str]) -> Planned:
         now = self.clock.now()
@@ -179,7 +203,8 @@ class Planner:
         assert reason.feed is not None
         if not isinstance(reason.feed.source, SqlSource):
             return await self._ask_and_plan(walk, reason, reason.feed)
-        plan = partial(self._plan_by_sql, plan_by_sql(reason.feed), reason)
+        statements = _Statements(plan_by_sql(reason.feed), plan_by_sql(reason.feed, few=True))
+        plan = partial(self._plan_by_sql, statements, reason)
         size = smaller(self.chunk, walk.failures)
         try:
             return await plan(walk, size, None)
@@ -188,9 +213,11 @@ class Planner:
                 raise
         return await around(walk, size, plan)
 
-    async def _plan_by_sql(self, query: Query, reason: Reason, walk: Walk, size: int, passing: Passing | None) -> Chunk:
+    async def _plan_by_sql(
+        self, statements: _Statements, reason: Reason, walk: Walk, size: int, passing: Passing | None
+    ) -> Chunk:
         given = {**self._given(walk, reason), "chunk": size, "expected": size}
-        return await self._write(query, walk, given, passing)
+        return await self._write(statements, walk, given, passing)
 
     async def _ask_and_plan(self, walk: Walk, reason: Reason, feed: Feed) -> Chunk:
         given = self._given(walk, reason)
@@ -198,20 +225,16 @@ class Planner:
         asked = [Due(each.recipient_id, each.since, each.since_at) for each in due]
         items = await self.answers(feed, reason.name, asked, self.asking) if asked else []
         until = due[0].until if due else None
-        return await self._write(PLAN_ASKED, walk, {**given, **_answered(due, items), "until": until})
+        return await self._write(_Statements(PLAN_ASKED), walk, {**given, **_answered(due, items), "until": until})
 
     async def _write(
-        self, query: Query, walk: Walk, given: Mapping[str, object], passing: Passing | None = None
+        self, statements: _Statements, walk: Walk, given: Mapping[str, object], passing: Passing | None = None
     ) -> Chunk:
-        schema = self.database.schema
         async with self.database.transaction() as connection:
-            await connection.execute(_SQL["one_at_a_time"].text(schema), {"reason": walk.reason})
-            await self._be_patient(connection)
+            await connection.execute(_SQL["one_at_a_time"].text(self.database.schema), self._patience(walk))
             if passing is not None:
                 given = await self._passed_over(connection, walk, given, passing)
-            (ahead,) = await fetch(connection, _SQL["expected"], _Expected, given, schema=schema)
-            given = {**given, "expected": ahead.recipients}
-            (chunk,) = await fetch(connection, query, Chunk, given, schema=schema, prepare=False)
+            chunk = await self._write_chunk(connection, statements, given)
             if passing is not None and not chunk.walked and not walk.asked:
                 raise passing.fault
         if passing is not None:
@@ -226,9 +249,23 @@ class Planner:
         reached = await fetch(connection, _SQL["passed_over"], _Reached, passed, schema=self.database.schema)
         return {**given, "reached": reached[0].reached} if reached else given
 
-    async def _be_patient(self, connection: AsyncConnection[Any]) -> None:
+    async def _write_chunk(
+        self, connection: AsyncConnection[Any], statements: _Statements, given: Mapping[str, object]
+    ) -> Chunk:
+        """The next chunk, by the statement for so many: of a few it is planned once, else anew each time."""
+        schema = self.database.schema
+        (ahead,) = await fetch(
+            connection, _SQL["expected"], _Expected, {**given, "few": statements.most_of_few}, schema=schema
+        )
+        few = ahead.recipients <= statements.most_of_few
+        query = statements.of_few if few and statements.of_few else statements.of_many
+        expected = {**given, "expected": ahead.recipients}
+        (chunk,) = await fetch(connection, query, Chunk, expected, schema=schema, prepare=None if few else False)
+        return chunk
+
+    def _patience(self, walk: Walk) -> dict[str, object]:
         milliseconds = round(self.asking.timeout.total_seconds() * 1000)
-        await connection.execute(_SQL["patience"].text(), {"milliseconds": milliseconds, "memory": MEMORY})
+        return {"reason": walk.reason, "milliseconds": milliseconds, "memory": MEMORY}
 
     def _given(self, walk: Walk, reason: Reason) -> dict[str, object]:
         assert reason.feed is not None

@@ -17,22 +17,24 @@ returning w.slot_id as slot, w.reason, w.due_at, w.period, w.missed, w.reached,
           w.passed_over
 
 -- name: one_at_a_time
--- The chunks of one reason are planned one after the other: each sees what the one before it has committed.
-select pg_advisory_xact_lock(hashtext('hark.digests'), hashtext(%(reason)s))
-
--- name: patience
-select set_config('statement_timeout', %(milliseconds)s::text, true), set_config('work_mem', %(memory)s, true)
+-- The chunks of one reason are planned one after the other: each sees what the one before it has committed. Each has so
+-- long, and may sort in memory.
+select pg_advisory_xact_lock(hashtext('hark.digests'), hashtext(%(reason)s)),
+       set_config('statement_timeout', %(milliseconds)s::text, true), set_config('work_mem', %(memory)s, true)
 
 -- name: expected
--- How many recipients the next chunk has, so that its statement is planned for as many: read from the index alone.
-select count(*) as recipients
-  from (select from hark.recipient r
-         where r.zone = %(zone)s
-           and coalesce(r.digest_at, time '24:00') = coalesce(%(digest_at)s::time, time '24:00')
-           and coalesce(r.digest_weekday, -1::smallint) = coalesce(%(digest_weekday)s::smallint, -1::smallint)
-           and r.id > %(reached)s
-         order by r.id
-         limit %(chunk)s) ahead
+-- How many recipients the next chunk has, so that its statement is planned for as many: read from the index alone. That of
+-- a few is planned once for all chunks of a few, as planning it takes longer than running it.
+select recipients,
+       set_config('plan_cache_mode', case when recipients <= %(few)s::int then 'force_generic_plan' else 'auto' end, true) as plan_cache_mode
+  from (select count(*) as recipients
+          from (select from hark.recipient r
+                 where r.zone = %(zone)s
+                   and coalesce(r.digest_at, time '24:00') = coalesce(%(digest_at)s::time, time '24:00')
+                   and coalesce(r.digest_weekday, -1::smallint) = coalesce(%(digest_weekday)s::smallint, -1::smallint)
+                   and r.id > %(reached)s
+                 order by r.id
+                 limit %(chunk)s) next) ahead
 
 -- part: guard
 -- The walk as it was taken: a planner that comes too late finds nothing, and writes nothing.
@@ -120,6 +122,14 @@ standing as (
                     and date_trunc('week', newest.period::timestamp) >= date_trunc('week', %(period)s::date::timestamp))
 )
 
+-- part: nobody
+-- Nobody; but the database, which cannot see how many are willing, takes them for as many, and plans the feed for that.
+nobody as not materialized (select from generate_series(1, %(expected)s) where (select false))
+
+-- part: nobody_of_few
+-- The same for a chunk of a few: said in the statement, and not given to it, it holds for the plan that is kept.
+nobody as not materialized (select from generate_series(1, 500) where (select false))
+
 -- part: watermarks
 -- From where on things are new to each: where their last sent digest ended; a canceled one covered nothing, so where it
 -- began. Without one, or since they came back, a stated base.
@@ -139,8 +149,7 @@ watermarks as materialized (
           from standing s cross join grounds g
       ) each
     union all
-    -- Nobody; but the planner, who cannot see how many are willing, takes them for as many, and plans the feed for that.
-    select null, null, null, null, null from generate_series(1, %(expected)s) where (select false)
+    select null, null, null, null, null from nobody
 )
 
 -- part: due
