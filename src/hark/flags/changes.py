@@ -1,5 +1,5 @@
-"""Changes of flags: each is one transaction with its line in the audit log, and refused if the flag is not at the version
-that its author looked at."""
+"""Changes of flags: each is one transaction with its line in the audit log, and refused if the flag is not at the
+version that its author looked at."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def set_segment(
         etag = await segments.bring(connection, rule, reach, schema=database.schema) if rule is not None else None
         async with connection.transaction():
             before = await _locked(one, connection, segment, rule, author)
-            found = await hold(connection, flag, author, schema=database.schema)
+            found = await hold(connection, flag, author, schema=database.schema, segment=segment)
             joins = await one.execute(_SQL["attach"], {"flag": flag, "segment": segment, "now": author.now}) == 1
             change = await _ruled(connection, before, rule, flag, author, etag, database.schema)
             version = await _version(connection, found, change, author, database.schema, moved=joins)
@@ -132,7 +132,7 @@ async def add_users(
 async def remove_users(
     database: Database, flag: str, segment: str, users: Named | File, author: Author, *, reach: FileReach
 ) -> Changed:
-    """Let these users be in a segment of a flag no more; who is not in it is not missed. Raises what `add_users` does."""
+    """Let these users be in a segment no more; who is not in it is not missed. Raises what `add_users` does."""
     return await _some(database, flag, segment, users, author, reach, adds=False)
 
 
@@ -150,7 +150,7 @@ async def remove_segment(
     """
     async with database.as_one() as one, one.connection() as connection:
         before = await segments.held(connection, segment, schema=database.schema)
-        found = await hold(connection, flag, author, schema=database.schema)
+        found = await hold(connection, flag, author, schema=database.schema, segment=segment)
         await _check_attached(one, flag, segment)
         await one.execute(_SQL["detach"], {"flag": flag, "segment": segment})
         given = {"flag": flag, "now": author.now}
@@ -165,21 +165,26 @@ async def remove_segment(
 # The parts of a change ------------------------------------------------------------------------------------------------
 
 
-async def hold(connection: Connection, flag: str, author: Author, *, schema: str) -> _Flag:
-    """Lock a flag for the rest of the transaction. (A segment that is changed too is locked before.)
+async def hold(connection: Connection, flag: str, author: Author, *, schema: str, segment: str | None = None) -> _Flag:
+    """Lock a flag for the rest of the transaction.
+
+    Args:
+        segment: what is changed of it. It is locked already, and now all flags that it is part of are.
 
     Raises:
         BadInput: there is no such flag.
         OutOfDate: it is at another version than its author looked at.
     """
-    found = await fetch(connection, _SQL["hold"], _Flag, {"flag": flag}, schema=schema)
-    if not found:
+    given = {"flag": flag, "segment": segment}
+    locked = {each.name: each for each in await fetch(connection, _SQL["hold"], _Flag, given, schema=schema)}
+    if flag not in locked:
         raise no_flag(flag, [each.name for each in await fetch(connection, _SQL["names"], _Name, schema=schema)])
-    if author.if_version not in (None, found[0].version):
+    found = locked[flag]
+    if author.if_version not in (None, found.version):
         raise OutOfDate(
-            f"flag {flag} is at version {found[0].version}, not {author.if_version}; look at it again, and then say so"
+            f"flag {flag} is at version {found.version}, not {author.if_version}; look at it again, and then say so"
         )
-    return found[0]
+    return found
 
 
 def no_flag(flag: str, known: Sequence[str]) -> BadInput:
@@ -223,7 +228,7 @@ async def _some(
         await segments.bring(connection, rule, reach, schema=database.schema)
         async with connection.transaction():
             before = await segments.held(connection, segment, schema=database.schema)
-            found = await hold(connection, flag, author, schema=database.schema)
+            found = await hold(connection, flag, author, schema=database.schema, segment=segment)
             await _check_attached(one, flag, segment)
             assert before is not None
             _check_named(before)

@@ -4,7 +4,13 @@ values (%(flag)s, %(now)s, %(now)s, %(now)s)
     on conflict do nothing
 
 -- name: hold
-select name, version, is_on from hark.flag where name = %(flag)s for no key update
+-- With a segment: all flags that it is part of, too, in the order of their names.
+select name, version, is_on
+  from hark.flag
+ where name = %(flag)s
+    or name in (select flag from hark.flag_segment where segment = %(segment)s)
+ order by name
+   for no key update
 
 -- name: names
 select name from hark.flag order by name

@@ -72,7 +72,7 @@ async def enrol(database: Database, flag: str, users: Sequence[str], author: Aut
 
 
 async def withdraw(database: Database, flag: str, users: Sequence[str], author: Author) -> Enrolment:
-    """Take an enrolment back; a load that it asked for and no run took is asked for no more. Raises what `enrol` does."""
+    """Take an enrolment back, and the load that it asked for if no run took it. Raises what `enrol` does."""
     ids = _checked(users)
     async with database.as_one() as one, one.connection() as connection:
         done, who = await _moved(connection, _SQL["withdraw"], flag, ids, author, database.schema, sign=-1)
@@ -91,7 +91,7 @@ async def waiting(database: Database, *, limit: int = AT_ONCE) -> list[LoadAsked
 async def take(
     connection: AsyncConnection[Any], loads: Sequence[LoadAsked], backfill: int, *, schema: str = "hark"
 ) -> int:
-    """Let a run have these loads, in the transaction that makes it; how many it has. Others were taken, or have changed."""
+    """Let a run have these loads, in the transaction that makes it; how many it has: others were taken, or changed."""
     given = {
         "users": [each.user_id for each in loads],
         "versions": [each.version for each in loads],

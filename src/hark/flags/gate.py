@@ -150,7 +150,7 @@ class _Version:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a process reported: which version it acts on (-1: it is about to read it), when, and until when that holds."""
+    """What a process reported: on which version it acts (-1: it is about to read it), when, until when that holds."""
 
     process: str
     version: int
@@ -185,6 +185,8 @@ async def wait_until_effective(
     Returns:
         Who was still behind at the deadline; nobody: it is effective everywhere.
     """
-    while (late := await behind(database, flag, version, clock.now())) and clock.now() < deadline:
+    while True:
+        late = await behind(database, flag, version, clock.now())
+        if not late or clock.now() >= deadline:
+            return late
         await asyncio.sleep(LOOK_S)
-    return late

@@ -112,7 +112,7 @@ class _Reading:
     knows: Callable[[str], bool]
 
     async def snapshot(self) -> Snapshot:
-        flags = [each for each in await fetch(self.connection, _SQL["flags"], _Flag, schema=self.schema)]
+        flags = await fetch(self.connection, _SQL["flags"], _Flag, schema=self.schema)
         parts = await fetch(self.connection, _SQL["segments"], _Segment, schema=self.schema)
         known = {each.name: each for flag in self.before.flags.values() for each in flag.segments}
         segments = {each.name: await self._segment(each, known) for each in parts if self.knows(each.flag)}
@@ -158,11 +158,11 @@ class _Reading:
     async def _members(self, query: Query, **given: str) -> Members:
         """COPY takes no parameters, so what is given stands in its text, quoted."""
         text = query.text(self.schema)
-        for name, value in given.items():
+        for name in given:
             text = text.replace(f"%({name})s", "{" + name + "}")
         whole = bytearray()
         async with self.connection.cursor() as cursor:
-            statement = SQL(text).format(**{name: Literal(value) for name, value in given.items()})  # type: ignore[arg-type]
+            statement = SQL(text).format(**{name: Literal(value) for name, value in given.items()})
             async with cursor.copy(statement) as copy:
                 async for block in copy:
                     whole += block

@@ -118,7 +118,7 @@ def _told(check: Callable[[], None]) -> list[str]:
 
 @asynccontextmanager
 async def incoming(database: Database) -> AsyncIterator[Connection]:
-    """A connection, in autocommit, with a table of its own for the ids that are brought; both for the time of a block."""
+    """A connection in autocommit, with a table of its own for the ids that are brought, for the time of a block."""
     async with database.connection() as connection:
         await connection.execute(MAKE_INCOMING.sql)
         try:
