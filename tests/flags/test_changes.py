@@ -17,6 +17,7 @@ from hark.flags import (
     FlagReader,
     Internal,
     Kept,
+    Listed,
     Named,
     Rollout,
     add_users,
@@ -127,7 +128,7 @@ async def test_what_code_puts_into_a_segment_moves_its_flags_and_cohorts_see_it(
 async def test_a_file_is_read_and_its_lines_become_members(world: World, tmp_path: Path) -> None:
     await flag_of(world, beta=["bob"])
     path = written(tmp_path, "user\ncy\ndi\n")
-    await add_users(world.database, "live", "beta", File(path, column="user"), author(world), reach=HERE)
+    await add_users(world.database, "live", "beta", Listed(File(path, column="user")), author(world), reach=HERE)
     assert await let_in(world, PEOPLE) == ["bob", "cy", "di"]
 
 
@@ -240,7 +241,7 @@ async def test_what_is_wrong_is_said_with_how_to_mend_it(world: World, tmp_path:
         with pytest.raises(BadInput, match=said):
             await change()
     with pytest.raises(FileFaults, match=f"{bad}:2 .*NUL"):
-        await add_users(world.database, "live", "beta", File(bad), author(world), reach=HERE)
+        await add_users(world.database, "live", "beta", Listed(File(bad)), author(world), reach=HERE)
     assert (await audited(world), await let_in(world, PEOPLE)) == (before, ["bob"])
 
 

@@ -17,6 +17,7 @@ provider.py   OpenFeature, both ways (the extra `flags`)
 
 from __future__ import annotations
 
+from hark.config.people import parse_internal
 from hark.flags.changes import (
     Author,
     Changed,
@@ -32,7 +33,7 @@ from hark.flags.enrolment import Enrolment, LoadAsked, enrol, take, waiting, wit
 from hark.flags.gate import FlagGate, Gate, Report, View, behind, wait_until_effective
 from hark.flags.looking import Watcher
 from hark.flags.reading import FlagReader
-from hark.flags.rules import Internal, Kept, Named, Rollout, Rule, parse_internal, parse_percent
+from hark.flags.rules import Internal, Kept, Listed, Named, Rollout, Rule, parse_percent
 from hark.flags.segments import put_segment
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Gate",
     "Internal",
     "Kept",
+    "Listed",
     "LoadAsked",
     "Named",
     "Report",

@@ -13,9 +13,9 @@ from hark.access.audit import Act
 from hark.catalogue.wording import no_such, quoted
 from hark.errors import BadInput, OutOfDate
 from hark.flags import segments
-from hark.flags.rules import Kept, Named, Rule, SegmentKind, check_flag, check_ids, kind_of, segment_faults
+from hark.flags.rules import Kept, Listed, Named, Rule, SegmentKind, check_flag, check_ids, kind_of, segment_faults
 from hark.flags.segments import Change, Connection, FlagNow, Held
-from hark.lists import File, FileReach, locate
+from hark.lists import FileReach, locate
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries
 
@@ -120,7 +120,7 @@ async def set_segment(
 
 
 async def add_users(
-    database: Database, flag: str, segment: str, users: Named | File, author: Author, *, reach: FileReach
+    database: Database, flag: str, segment: str, users: Named | Listed, author: Author, *, reach: FileReach
 ) -> Changed:
     """Let these users be in a segment of a flag, too; raises what `set_segment` does.
 
@@ -130,7 +130,7 @@ async def add_users(
 
 
 async def remove_users(
-    database: Database, flag: str, segment: str, users: Named | File, author: Author, *, reach: FileReach
+    database: Database, flag: str, segment: str, users: Named | Listed, author: Author, *, reach: FileReach
 ) -> Changed:
     """Let these users be in a segment no more; who is not in it is not missed. Raises what `add_users` does."""
     return await _some(database, flag, segment, users, author, reach, adds=False)
@@ -216,16 +216,15 @@ async def _some(
     database: Database,
     flag: str,
     segment: str,
-    users: Named | File,
+    users: Named | Listed,
     author: Author,
     reach: FileReach,
     *,
     adds: bool,
 ) -> Changed:
-    rule = users if isinstance(users, Named) else Kept(users)
-    _check_rule(segment, rule, reach)
+    _check_rule(segment, users, reach)
     async with _changing(database, flag) as (connection, one):
-        await segments.bring(connection, rule, reach, schema=database.schema)
+        await segments.bring(connection, users, reach, schema=database.schema)
         async with connection.transaction():
             before = await segments.held(connection, segment, schema=database.schema)
             found = await hold(connection, flag, author, schema=database.schema, segment=segment)
@@ -299,7 +298,7 @@ def _check_rule(segment: str, rule: Rule | None, reach: FileReach) -> None:
         raise BadInput("\n".join(faults))
     if isinstance(rule, Named):
         check_ids(rule.ids)
-    if isinstance(rule, Kept):
+    if isinstance(rule, Kept | Listed):
         locate(rule.file.url, reach)
 
 

@@ -16,7 +16,6 @@ WHOLE = 100_000
 """A share of everybody is counted in these: a percent has three digits behind its point."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_DOMAIN = re.compile(r"@[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 
 
 class SegmentKind(StrEnum):
@@ -40,6 +39,13 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """Those of a file, which is read this once."""
+
+    file: File
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """Those of an object or file, read again whenever its ETag is another one."""
 
@@ -60,13 +66,13 @@ class Rollout:
     share: int
 
 
-Rule = Named | Kept | Internal | Rollout
+Rule = Named | Listed | Kept | Internal | Rollout
 
 
 def kind_of(rule: Rule) -> SegmentKind:
     """The kind of segment that a rule makes."""
     match rule:
-        case Named():
+        case Named() | Listed():
             return SegmentKind.IDS
         case Kept():
             return SegmentKind.OBJECT
@@ -129,22 +135,3 @@ def parse_percent(text: str) -> int:
 def in_percent(share: int) -> str:
     """A share for people: `25 %`."""
     return f"{(Decimal(share * 100) / WHOLE).normalize():f} %"
-
-
-def parse_internal(words: Iterable[str]) -> tuple[str, ...]:
-    """Who is internal, each once and in order: domains begin with @, ids do not.
-
-    Raises:
-        BadInput: all that is neither, one a line.
-    """
-    read = sorted({word.strip().lower() if word.strip().startswith("@") else word.strip() for word in words})
-    faults = [fault for word in read if (fault := _internal_fault(word))]
-    if faults:
-        raise BadInput("\n".join(faults))
-    return tuple(read)
-
-
-def _internal_fault(word: str) -> str:
-    if word.startswith("@"):
-        return "" if _DOMAIN.fullmatch(word) else f"{quoted(word)} is no domain; write @acme.example"
-    return f"{quoted(word)} {why}" if (why := id_fault(word)) else ""

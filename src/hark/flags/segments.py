@@ -17,7 +17,18 @@ from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
 from hark.errors import FAULTS_SHOWN, BadInput, Fault, FileFaults
-from hark.flags.rules import Internal, Kept, Named, Rollout, Rule, SegmentKind, check_ids, kind_of, segment_faults
+from hark.flags.rules import (
+    Internal,
+    Kept,
+    Listed,
+    Named,
+    Rollout,
+    Rule,
+    SegmentKind,
+    check_ids,
+    kind_of,
+    segment_faults,
+)
 from hark.lists import File, FileReach, ObjectSeen, chunks_of, open_source
 from hark.lists.reading import ahead
 from hark.postgres.database import Database, fetch
@@ -141,6 +152,8 @@ async def bring(connection: Connection, rule: Rule, reach: FileReach, *, schema:
     match rule:
         case Named(ids):
             await bring_ids(connection, ids)
+        case Listed(file):
+            await bring_file(connection, file, reach)
         case Kept(file):
             return (await bring_file(connection, file, reach)).etag
         case Internal(words):
