@@ -235,7 +235,9 @@ async def test_what_is_wrong_is_said_with_how_to_mend_it(world: World, tmp_path:
         ),
         (
             "may not be read: object_stores allows nothing",
-            lambda: set_segment(world.database, "live", "n", Kept(File("s3://b/k")), author(world), reach=FileReach()),
+            lambda: set_segment(
+                world.database, "live", "n", Kept(File("s3://flags/k")), author(world), reach=FileReach()
+            ),
         ),
     ):
         with pytest.raises(BadInput, match=said):

@@ -66,19 +66,8 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
     )
     app.callback()(_alone)
-    for verbs in (
-        start,
-        happened,
-        trials,
-        recipients,
-        subscriptions,
-        preferences,
-        digests,
-        catalogue,
-        flags,
-        backfill,
-        keys,
-    ):
+    who = (recipients, subscriptions, preferences, digests, catalogue, flags)
+    for verbs in (start, happened, trials, *who, backfill, keys):
         verbs.add_to(app)
     return app
 

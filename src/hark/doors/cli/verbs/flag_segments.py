@@ -9,6 +9,7 @@ import typer
 
 from hark.doors.cli.frame import WHO, Call, verb
 from hark.doors.cli.output import Column, local
+from hark.doors.cli.verbs.backfill_words import who_does_it
 from hark.errors import BadInput
 
 if TYPE_CHECKING:
@@ -153,11 +154,9 @@ async def members(
 
 async def author(database: Database, if_version: int | None = None) -> Author:
     """Whoever sits at the command line."""
-    import getpass
-
     from hark.flags import Author
 
-    return Author(f"cli:{getpass.getuser()}", await database.now(), if_version)
+    return Author(f"cli:{who_does_it(None)}", await database.now(), if_version)
 
 
 def say(call: Call, changed: Changed) -> None:

@@ -184,17 +184,17 @@ async def wait(
     version: Annotated[
         int | None, typer.Option("--version", metavar="N", min=1, help="Of the flag; none: the one it has now.")
     ] = None,
-    timeout: Annotated[
+    at_most: Annotated[
         str, typer.Option("--timeout", metavar="DURATION", help="How long to wait at most, as 30s.")
     ] = "1m",
 ) -> ExitCode:
     """Wait until all processes that act on a flag act on a version of it. Exit code 1: some are still behind."""
     from hark.durations import parse_duration
 
-    lasts = parse_duration(timeout)
+    lasts = parse_duration(at_most)
     async with call.session(size=1) as session:
         waited = await _wait(session.database, flag, version, lasts)
-    ends = "is effective everywhere" if waited.effective else f"is not effective after {timeout}"
+    ends = "is effective everywhere" if waited.effective else f"is not effective after {at_most}"
     call.output.show(waited, [f"version {waited.version} of {flag} {ends}"])
     if not call.output.json:
         for each in waited.behind:
