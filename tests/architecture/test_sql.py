@@ -16,7 +16,7 @@ import hark
 from hark.access.keys import Scope
 from hark.backfill.cohort.kept import CohortState
 from hark.backfill.cohort.members import members_query
-from hark.backfill.cohort.spec import Difference, Everyone, Ids, Segment, Union
+from hark.backfill.cohort.spec import Difference, Everyone, Flag, Ids, Segment, Union
 from hark.backfill.cohort.staging import MAKE_TABLES
 from hark.backfill.kinds.preferences import JOURNALED, STANDING
 from hark.backfill.spans import EXTENT
@@ -46,7 +46,7 @@ A_FEED = Feed(
 )
 BOB = Ids(("bob",))
 CHAINS = {
-    "staging.members": members_query(Difference(Union((Everyone(), BOB)), Segment("beta")), [BOB])[0],
+    "staging.members": members_query(Difference(Union((Everyone(), BOB, Flag("live"))), Segment("beta")), [BOB])[0],
     "planning.ask": ASK,
     "planning.plan": plan_by_sql(A_FEED),
     "planning.plan_asked": PLAN_ASKED,

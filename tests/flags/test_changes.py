@@ -9,7 +9,16 @@ import pytest
 
 from hark.access import audit
 from hark.audience import Recipient
-from hark.backfill.cohort import Cohort, Segment, stage
+from hark.backfill.cohort import (
+    Cohort,
+    CohortWords,
+    Flag,
+    Segment,
+    cohort_from_json,
+    cohort_of,
+    stage,
+    unchanged,
+)
 from hark.errors import BadInput, FileFaults, OutOfDate
 from hark.flags import (
     Author,
@@ -22,6 +31,7 @@ from hark.flags import (
     Rollout,
     add_users,
     create,
+    enrol,
     put_segment,
     remove_segment,
     remove_users,
@@ -33,6 +43,7 @@ from hark.lists import File, FileReach
 from tests.flags.testing import HERE, author, decided, flag_of, let_in, written
 from tests.world import World
 
+NOWHERE = FileReach()
 PEOPLE = ["bob", "cy", "di", "ed"]
 
 
@@ -235,9 +246,7 @@ async def test_what_is_wrong_is_said_with_how_to_mend_it(world: World, tmp_path:
         ),
         (
             "may not be read: object_stores allows nothing",
-            lambda: set_segment(
-                world.database, "live", "n", Kept(File("s3://flags/k")), author(world), reach=FileReach()
-            ),
+            lambda: set_segment(world.database, "live", "n", Kept(File("s3://flags/k")), author(world), reach=NOWHERE),
         ),
     ):
         with pytest.raises(BadInput, match=said):
@@ -279,3 +288,36 @@ async def test_members_that_were_brought_are_gone_with_the_call(world: World) ->
         "bob",
         "cy",
     ]
+
+
+# For cohorts ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cohort_of_a_flag_is_whoever_it_lets_in_and_its_plan_knows_the_version(world: World) -> None:
+    people = [f"s{n:02}" for n in range(40)]
+    await world.know(*people)
+    await flag_of(world, beta=["s01", "nobody"], some=Rollout(30_000))
+    await enrol(world.database, "live", ["s02"], author(world))
+    wish = cohort_of(CohortWords(flags=["live"]))
+    assert cohort_from_json(wish.as_json()) == wish
+    now = world.clock.now()
+    staged = await stage(world.database, wish, user_types=None, now=now, reach=NOWHERE)
+    rows = await world.rows("select recipient_id from hark.cohort_member order by 1")
+    assert [row.recipient_id for row in rows] == await let_in(world, people)
+    assert {"s01", "s02"} < {row.recipient_id for row in rows} < set(people)
+    await unchanged(world.database, staged.cohort_id, reach=NOWHERE)
+    await turn(world.database, "live", author(world), on=False)
+    with pytest.raises(BadInput, match="flag live was changed since the plan .version 4, now 5."):
+        await unchanged(world.database, staged.cohort_id, reach=NOWHERE)
+    assert (await stage(world.database, wish, user_types=None, now=now, reach=NOWHERE)).members == 0
+    with pytest.raises(BadInput, match='"lvie": no such flag; did you mean live'):
+        await stage(world.database, Cohort(Flag("lvie")), user_types=None, now=now, reach=NOWHERE)
+
+
+async def test_a_cohort_of_a_rollout_is_whoever_rolls_so(world: World) -> None:
+    people = [f"s{n:02}" for n in range(40)]
+    await world.know(*people)
+    await flag_of(world, some=Rollout(30_000))
+    who = Cohort(Segment("some"))
+    staged = await stage(world.database, who, user_types=None, now=world.clock.now(), reach=NOWHERE)
+    assert staged.members == len(await let_in(world, people)) > 0

@@ -24,8 +24,8 @@ from hark.postgres.queries import Queries
 _SQL = Queries.beside(__file__)
 
 _PAGE = 5000
-SEGMENT = "segment:"
-"""What a segment's name is led by where it stands among objects; its ETag is its version."""
+SEGMENT, FLAG = "segment:", "flag:"
+"""What the name of a segment, or of a flag, is led by where it stands among objects; its ETag is its version."""
 
 
 class CohortState(StrEnum):
@@ -156,7 +156,7 @@ async def unchanged(database: Database, cohort_id: int, *, reach: FileReach) -> 
     """Make sure that what a cohort was staged from is still what it was.
 
     By ETag (of a file: its inode, time and size); where that is another, by the content's SHA-256, so that the same
-    file uploaded once more is no change. A segment has a version.
+    file uploaded once more is no change. A segment has a version, and so has a flag.
 
     Raises:
         BadInput: all that was changed or is gone, one a line; or the cohort was forgotten.
@@ -165,20 +165,23 @@ async def unchanged(database: Database, cohort_id: int, *, reach: FileReach) -> 
     staged = await load(database, cohort_id)
     if staged.state is CohortState.FORGOTTEN:
         raise BadInput(f"cohort {cohort_id} was forgotten; plan again")
-    faults = await _changed_segments(database, staged.objects)
+    faults = await _changed(database, staged.objects, SEGMENT)
+    faults += await _changed(database, staged.objects, FLAG)
     for each in staged.objects:
-        if not each.url.startswith(SEGMENT) and (fault := await asyncio.to_thread(_change, each, reach)):
+        if not each.url.startswith((SEGMENT, FLAG)) and (fault := await asyncio.to_thread(_change, each, reach)):
             faults.append(fault)
     if faults:
         raise BadInput("\n".join(faults))
 
 
-async def _changed_segments(database: Database, objects: Sequence[ObjectSeen]) -> list[str]:
-    seen = {each.url.removeprefix(SEGMENT): each.etag for each in objects if each.url.startswith(SEGMENT)}
-    found = await database.fetch(_SQL["segments"], _Version, {"names": sorted(seen)}) if seen else []
+async def _changed(database: Database, objects: Sequence[ObjectSeen], kind: str) -> list[str]:
+    """The segments, or the flags, that have another version by now."""
+    what = kind.removesuffix(":")
+    seen = {each.url.removeprefix(kind): each.etag for each in objects if each.url.startswith(kind)}
+    found = await database.fetch(_SQL[f"{what}s"], _Version, {"names": sorted(seen)}) if seen else []
     now = {each.name: str(each.version) for each in found}
     return [
-        f"segment {name} was changed since the plan (version {was}, now {now.get(name, 'gone')}); plan again"
+        f"{what} {name} was changed since the plan (version {was}, now {now.get(name, 'gone')}); plan again"
         for name, was in seen.items()
         if now.get(name) != was
     ]

@@ -35,7 +35,7 @@ _CHANGED = responses(
     s409="The flag is not at `if_version` any more: look at it again.",
 )
 
-Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Percent = Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
 IfVersion = Annotated[
     Number | None, Field(strict=True, description="Only if the flag is at this version; left out: whatever it is at.")
 ]
