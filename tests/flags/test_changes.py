@@ -307,7 +307,7 @@ async def test_a_cohort_of_a_flag_is_whoever_it_lets_in_and_its_plan_knows_the_v
     assert {"s01", "s02"} < {row.recipient_id for row in rows} < set(people)
     await unchanged(world.database, staged.cohort_id, reach=NOWHERE)
     await turn(world.database, "live", author(world), on=False)
-    with pytest.raises(BadInput, match="flag live was changed since the plan .version 4, now 5."):
+    with pytest.raises(BadInput, match=r"flag live was changed since the plan \(version 4, now 5\)"):
         await unchanged(world.database, staged.cohort_id, reach=NOWHERE)
     assert (await stage(world.database, wish, user_types=None, now=now, reach=NOWHERE)).members == 0
     with pytest.raises(BadInput, match='"lvie": no such flag; did you mean live'):

@@ -122,7 +122,7 @@ RULES: st.SearchStrategy[Rule] = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rules=st.dictionaries(st.sampled_from(["a", "b", "c"]), RULES, max_size=3),
     enrolled=st.sets(st.sampled_from(POOL), max_size=3),

@@ -100,7 +100,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, max_size=14))
 async def test_who_read_all_along_knows_what_who_reads_now_knows(
     world: World, few_kept: None, steps: list[tuple[str, object]]
