@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import pytest
@@ -94,8 +95,15 @@ def test_members_are_a_set(inside: set[str], asked: list[str]) -> None:
     assert all((user in who) == (user in inside) for user in [*asked, *inside, "", "\ud800"])
 
 
-def test_a_member_costs_its_bytes_and_four_more() -> None:
-    assert Members.of(f"user-{n:05}" for n in range(1000)).size == 1000 * (10 + 4) + 4
+@given(st.sets(st.sampled_from("abcdef"), max_size=6))
+def test_ids_of_one_hash_are_not_taken_for_each_other(inside: set[str]) -> None:
+    who = Members.of(inside)
+    alike = Members(who._bytes, who._begins, array("q", [hash(b"a")] * len(who)))
+    assert ("a" in alike) == ("a" in inside)
+
+
+def test_a_member_costs_its_bytes_and_twelve_more() -> None:
+    assert Members.of(f"user-{n:05}" for n in range(1000)).size == 1000 * (10 + 12) + 4
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc")), max_size=12), st.sets(st.sampled_from("abc")))

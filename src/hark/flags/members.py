@@ -1,6 +1,8 @@
-"""A large set of ids in little memory: their bytes one after the other, in order, and where each begins.
+"""A large set of ids in little memory: their bytes one after the other in the order of their hashes, the hashes, and
+where each begins.
 
-An id costs its bytes and four more (a million ids of ten characters: 14 MB), a look-up about twenty comparisons.
+An id costs its bytes and twelve more (a million ids of ten characters: 22 MB). A look-up finds the hash by halving, and
+then compares the bytes: no id is ever taken for another.
 """
 
 from __future__ import annotations
@@ -15,41 +17,47 @@ _LARGEST = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """Ids, each once; `in` says whether one is there. `Members.of` and `Members.in_order` make them."""
+    """Ids, each once; `in` says whether one is there. `Members.of` makes them."""
 
     _bytes: bytes
     _begins: array[int]
+    _hashes: array[int]
 
     @classmethod
     def of(cls, ids: Iterable[str]) -> Members:
-        """These, in whatever order."""
-        return cls.in_order(sorted({each.encode() for each in ids}))
+        """These."""
+        return cls.of_bytes({each.encode() for each in ids})
 
     @classmethod
-    def in_order(cls, ids: Iterable[bytes]) -> Members:
-        """These in UTF-8, which come in the order of their bytes, each once.
+    def of_bytes(cls, ids: Iterable[bytes]) -> Members:
+        """These, in UTF-8, each given once.
 
         Raises:
             ValueError: all together they have more than 4 GB.
         """
-        whole, begins = bytearray(), array("L" if array("I").itemsize < 4 else "I")
-        for each in ids:
-            begins.append(len(whole))
+        ordered = sorted(ids, key=hash)
+        whole, begins = bytearray(), array("I", [0])
+        for each in ordered:
             whole += each
             if len(whole) > _LARGEST:
                 raise ValueError("a set of ids has more than 4 GB")
-        begins.append(len(whole))
-        return cls(bytes(whole), begins)
+            begins.append(len(whole))
+        return cls(bytes(whole), begins, array("q", map(hash, ordered)))
 
     def __contains__(self, user: object) -> bool:
         if not isinstance(user, str):
             return False
         wanted = user.encode("utf-8", "surrogatepass")
-        place = bisect_left(range(len(self)), wanted, key=self._at)
-        return place < len(self) and self._at(place) == wanted
+        hashed = hash(wanted)
+        place = bisect_left(self._hashes, hashed)
+        while place < len(self._hashes) and self._hashes[place] == hashed:
+            if self._at(place) == wanted:
+                return True
+            place += 1
+        return False
 
     def __len__(self) -> int:
-        return len(self._begins) - 1
+        return len(self._hashes)
 
     def __iter__(self) -> Iterator[str]:
         return (self._at(place).decode() for place in range(len(self)))
@@ -57,7 +65,7 @@ class Members:
     @property
     def size(self) -> int:
         """Bytes of memory."""
-        return len(self._bytes) + len(self._begins) * self._begins.itemsize
+        return len(self._bytes) + 4 * len(self._begins) + 8 * len(self._hashes)
 
     def _at(self, place: int) -> bytes:
         return self._bytes[self._begins[place] : self._begins[place + 1]]

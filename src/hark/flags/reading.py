@@ -166,7 +166,7 @@ class _Reading:
             async with cursor.copy(statement) as copy:
                 async for block in copy:
                     whole += block
-        return Members.in_order(_lines(bytes(whole)))
+        return Members.of_bytes(_lines(bytes(whole)))
 
 
 def _lines(copied: bytes) -> Iterator[bytes]:
