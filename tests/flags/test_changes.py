@@ -136,6 +136,19 @@ async def test_what_code_puts_into_a_segment_moves_its_flags_and_cohorts_see_it(
     assert found.members == 1
 
 
+async def test_a_segment_is_put_in_a_transaction_of_the_callers(world: World) -> None:
+    await flag_of(world, beta=["bob"])
+    with pytest.raises(ZeroDivisionError):
+        async with world.database.as_one() as one:
+            await put_segment(one, "beta", ["cy"], world.clock.now())
+            raise ZeroDivisionError
+    assert await let_in(world, PEOPLE) == ["bob"]
+    async with world.database.as_one() as one:
+        await put_segment(one, "beta", ["cy"], world.clock.now())
+        await put_segment(one, "gamma", ["di"], world.clock.now())
+    assert await let_in(world, PEOPLE) == ["cy"]
+
+
 async def test_a_file_is_read_and_its_lines_become_members(world: World, tmp_path: Path) -> None:
     await flag_of(world, beta=["bob"])
     path = written(tmp_path, "user\ncy\ndi\n")

@@ -85,6 +85,8 @@ class FlagView:
 class FlagGate:
     """A gate that goes by a flag of this database.
 
+    One view at a time, and never from inside a transaction that it has fenced: to report another version waits for that.
+
     Attributes:
         name: which process this is, for people; `process` is it and something that no other has.
         lease: for how long a report holds. Longer than a chunk of work takes, or that is done twice.

@@ -115,7 +115,8 @@ class _Reading:
         flags = await fetch(self.connection, _SQL["flags"], _Flag, schema=self.schema)
         parts = await fetch(self.connection, _SQL["segments"], _Segment, schema=self.schema)
         known = {each.name: each for flag in self.before.flags.values() for each in flag.segments}
-        segments = {each.name: await self._segment(each, known) for each in parts if self.knows(each.flag)}
+        rows = {each.name: each for each in parts if self.knows(each.flag)}
+        segments = {name: await self._segment(row, known) for name, row in rows.items()}
         return Snapshot(
             {
                 flag.name: FlagSeen(

@@ -135,10 +135,13 @@ async def incoming(database: Database) -> AsyncIterator[Connection]:
         try:
             yield connection
         finally:
-            if connection.info.transaction_status is TransactionStatus.IDLE:
-                await connection.execute(_SQL["drop_incoming"].sql)
-            else:
-                await connection.close()  # canceled in the middle of a COPY: the table goes with it
+            match connection.info.transaction_status:
+                case TransactionStatus.IDLE | TransactionStatus.INTRANS:
+                    await connection.execute(_SQL["drop_incoming"].sql)
+                case TransactionStatus.INERROR:
+                    pass  # the caller's transaction, in which the table was made, is rolled back
+                case _:
+                    await connection.close()  # canceled in the middle of a COPY: the table goes with it
 
 
 async def bring(connection: Connection, rule: Rule, reach: FileReach, *, schema: str) -> str | None:
