@@ -85,7 +85,7 @@ class FlagView:
 class FlagGate:
     """A gate that goes by a flag of this database.
 
-    One view at a time, and never from inside a transaction that it has fenced: to report another version waits for that.
+    One view at a time, and never from inside a transaction that it has fenced: to report a version waits for that one.
 
     Attributes:
         name: which process this is, for people; `process` is it and something that no other has.
