@@ -42,6 +42,7 @@ def test_what_is_rolled_never_changes() -> None:
     assert [rolled("live", user) for user in ("bob", "Zoë", "")] == [72126642, 626579464, 2970785895]
 
 
+@settings(deadline=None)
 @given(user=USERS, salt=st.text("abc-.", min_size=1, max_size=8), shares=st.tuples(SHARES, SHARES))
 def test_to_grow_a_rollout_only_adds(user: str, salt: str, shares: tuple[int, int]) -> None:
     small, large = sorted(shares)
@@ -88,6 +89,7 @@ def test_who_is_internal_is_read_once_each_and_refused_with_all_faults() -> None
 # Large sets -----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(inside=st.sets(USERS, max_size=50), asked=st.lists(USERS, max_size=20))
 def test_members_are_a_set(inside: set[str], asked: list[str]) -> None:
     who = Members.of(inside)
@@ -95,6 +97,7 @@ def test_members_are_a_set(inside: set[str], asked: list[str]) -> None:
     assert all((user in who) == (user in inside) for user in [*asked, *inside, "", "\ud800"])
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from("abcdef"), max_size=6))
 def test_ids_of_one_hash_are_not_taken_for_each_other(inside: set[str]) -> None:
     who = Members.of(inside)
@@ -106,6 +109,7 @@ def test_a_member_costs_its_bytes_and_twelve_more() -> None:
     assert Members.of(f"user-{n:05}" for n in range(1000)).size == 1000 * (10 + 12) + 4
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc")), max_size=12), st.sets(st.sampled_from("abc")))
 def test_who_came_and_went_is_who_is_enrolled(moves: list[tuple[bool, str]], then: set[str]) -> None:
     enrolled, now = Enrolled(Members.of(then)), set(then)
