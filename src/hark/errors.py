@@ -9,6 +9,7 @@
     │   ├── KeyReused           the same idempotency key, other content
     │   └── Blocked             a URL that Hark will not call: no http, a user in it, a private address
     ├── Unreachable           something Hark needs does not answer (CLI exit 3)
+    ├── Overtaken             what was decided by a version of a flag may not be written any more; decide again
     ├── SourceFailed          a feed or recheck of the product broke, or answered what it may not
     ├── RenderingFailed       a template or its data broke; the delivery goes back to PENDING with back-off
     └── Undeliverable         the message can never be handed over as it is (bad address, forged header)
@@ -77,12 +78,20 @@ class KeyReused(BadInput):
     """An idempotency key came again with other content than the event it first named."""
 
 
+class OutOfDate(BadInput):
+    """What was to be changed is at another version than its author looked at."""
+
+
 class Blocked(BadInput):
     """A URL that Hark does not call: not http or https, a user in it, or an address that is private and not allowed."""
 
 
 class Unreachable(HarkError):
     """Something that Hark needs (a database, a mail server, a file) cannot be reached."""
+
+
+class Overtaken(HarkError):
+    """What was decided by an older version of a flag, or after a lease ran out, may not be written; decide it again."""
 
 
 class SourceFailed(HarkError):

@@ -20,6 +20,7 @@ from hark.clock import Clock, DatabaseClock
 from hark.delivery.attempt import Attempted, Sender
 from hark.delivery.reap import reap
 from hark.digests import Planned, Planner
+from hark.flags import Watcher
 from hark.postgres.database import Database, is_passing
 
 _log = structlog.get_logger(__name__)
@@ -128,6 +129,7 @@ class Worker:
         planner: plans digests; None: nobody does here.
         answer_wait: how long after a hand-over its answer may still come.
         backfills: who takes part in backfills here; None: nobody does.
+        segments: who keeps segments as what they come from; None: nobody does here.
     """
 
     database: Database
@@ -140,6 +142,7 @@ class Worker:
     watch: Watch = Watch()
     planner: Planner | None = None
     backfills: Runner | None = None
+    segments: Watcher | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; what is under way is finished first."""
@@ -169,6 +172,7 @@ class Worker:
             *plans,
             *deliveries,
             *self._backfill_loops(),
+            *self._segment_loops(),
             Loop("reap", self._reap, self.clock, slow),
             Loop("clock", self._follow, self.clock, slow),
         ]
@@ -222,6 +226,12 @@ class Worker:
             return []
         return [Loop("backfill", _backfill(self.backfills), self.clock, self.pace)]
 
+    def _segment_loops(self) -> list[Loop]:
+        if self.segments is None:
+            return []
+        slow = Pace(self.reap_period, self.reap_period)
+        return [Loop("segments", _keep(self.segments), self.clock, slow)]
+
     async def _follow(self) -> Progress:
         if isinstance(self.clock, DatabaseClock):
             await self.clock.follow(self.database)
@@ -240,6 +250,13 @@ def _backfill(runner: Runner) -> Callable[[], Awaitable[Progress]]:
     async def chunk() -> Progress:
         stepped = await runner.step_any()
         return Progress(stepped.did, stepped.obstacle.until if stepped.obstacle else None)
+
+    return chunk
+
+
+def _keep(watcher: Watcher) -> Callable[[], Awaitable[Progress]]:
+    async def chunk() -> Progress:
+        return Progress(more=await watcher.look() is not None)
 
     return chunk
 

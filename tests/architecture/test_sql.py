@@ -16,7 +16,7 @@ import hark
 from hark.access.keys import Scope
 from hark.backfill.cohort.kept import CohortState
 from hark.backfill.cohort.members import members_query
-from hark.backfill.cohort.spec import Difference, Everyone, Ids, Segment, Union
+from hark.backfill.cohort.spec import Difference, Everyone, Flag, Ids, Segment, Union
 from hark.backfill.cohort.staging import MAKE_TABLES
 from hark.backfill.kinds.preferences import JOURNALED, STANDING
 from hark.backfill.spans import EXTENT
@@ -31,6 +31,8 @@ from hark.digests.coverage import Base
 from hark.digests.planning import ASK, PLAN_ASKED, plan_by_sql
 from hark.digests.pruning import LOOK, PRUNE
 from hark.digests.shown import NEXT
+from hark.flags.rules import SegmentKind
+from hark.flags.segments import MAKE_INCOMING
 from hark.inbox import ARCHIVE, MARK_ALL_READ, MARK_READ
 from hark.postgres.embedded.programs import find_programs
 from hark.postgres.queries import Queries, Query, UnknownQuery, in_schema
@@ -44,7 +46,7 @@ A_FEED = Feed(
 )
 BOB = Ids(("bob",))
 CHAINS = {
-    "staging.members": members_query(Difference(Union((Everyone(), BOB)), Segment("beta")), [BOB])[0],
+    "staging.members": members_query(Difference(Union((Everyone(), BOB, Flag("live"))), Segment("beta")), [BOB])[0],
     "planning.ask": ASK,
     "planning.plan": plan_by_sql(A_FEED),
     "planning.plan_asked": PLAN_ASKED,
@@ -104,6 +106,8 @@ def test_postgres_prepares_every_query(name: str, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         if name.startswith("staging."):
             connection.execute(MAKE_TABLES.sql.encode())
+        if name.startswith("segments."):
+            connection.execute(MAKE_INCOMING.sql.encode())
         connection.execute(f"prepare q as {numbered(all_queries()[name].sql)}".encode())
 
 
@@ -147,6 +151,7 @@ def dumped(postgres: Postgres, dsn: str) -> list[str]:
         ("cohort_state", CohortState),
         ("scope", Scope),
         ("digest_base", Base),
+        ("segment_kind", SegmentKind),
         ("backfill_state", BackfillState),
         ("batch_state", BatchState),
         ("backfill_outcome", Fate),

@@ -43,6 +43,15 @@ class Act(StrEnum):
     BACKFILL_VERIFY = "backfill.verify"
     BACKFILL_UNDO = "backfill.undo"
     BACKFILL_STOP_ALL = "backfill.stop_all"
+    FLAG_CREATE = "flag.create"
+    FLAG_TURN = "flag.turn"
+    SEGMENT_SET = "segment.set"
+    SEGMENT_ADD = "segment.add"
+    SEGMENT_CUT = "segment.cut"
+    SEGMENT_REMOVE = "segment.remove"
+    SEGMENT_LOOK = "segment.look"
+    ENROL = "enrol"
+    WITHDRAW = "withdraw"
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ class Scope(StrEnum):
     """To plan, approve, apply and steer backfills."""
     AUDIT = "audit"
     """To look at who changed what."""
+    FLAGS = "flags"
+    """To change flags and segments, and to enrol users."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,7 +221,7 @@ def _cohort(words: CohortWords | Callable[[], Cohort], environment: Mapping[str,
 
 def _somebody(words: CohortWords) -> CohortWords:
     """Who only says whom not means all the others."""
-    named = words.everyone or words.ids or words.files or words.urls or words.segments
+    named = words.everyone or words.ids or words.files or words.urls or words.segments or words.flags
     return words if named else replace(words, everyone=True)
 
 

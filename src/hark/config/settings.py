@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hark.catalogue.wording import printable
-from hark.config import kinds, stores
+from hark.config import kinds, people, stores
 from hark.durations import Rate, format_duration, format_rate
 from hark.guarded.addresses import NOTHING_ALLOWED, Allowed
 
@@ -49,6 +49,7 @@ class Settings:
     object_stores: tuple[str, ...] = ()
     object_endpoints: tuple[str, ...] = ()
     http_allow_private: Allowed = NOTHING_ALLOWED
+    internal_users: tuple[str, ...] = ()
     webhook_secret: str | None = field(default=None, repr=False)
     api_host: str = "127.0.0.1"
     api_port: int = 8425
@@ -86,6 +87,7 @@ READ: Mapping[str, Callable[[object], object]] = {
     "object_stores": stores.object_stores,
     "object_endpoints": stores.object_endpoints,
     "http_allow_private": kinds.allowed_networks,
+    "internal_users": people.internal_users,
     "webhook_secret": kinds.webhook_secret,
     "api_host": kinds.host,
     "api_port": kinds.count(0, 65_535),

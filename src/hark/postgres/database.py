@@ -131,7 +131,11 @@ class Database:
         For calls one after the other, not at the same time: they share one connection.
         """
         async with self.transaction() as connection:
-            yield Database(_OneConnection(connection), self.schema)
+            yield self.by(connection)
+
+    def by(self, connection: AsyncConnection[tuple[Any, ...]]) -> Database:
+        """This database by one connection of the caller's: what runs on it is part of the transaction open there."""
+        return Database(_OneConnection(connection), self.schema)
 
     async def close(self) -> None:
         """Close all connections."""

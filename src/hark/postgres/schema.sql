@@ -444,16 +444,40 @@ create table hark.recipient_rate (
 
 -- Cohorts ----------------------------------------------------------------------------------------------------------
 
-create table hark.segment (
-    name       text collate "C" primary key check (length(name) between 1 and 255),
-    version    bigint not null default 1,
-    created_at timestamptz not null,
-    changed_at timestamptz not null
-);
+create type hark.segment_kind as enum ('ids', 'object', 'internal', 'rollout');
 
+-- The members of any kind but a rollout stand in segment_member: those of an object, or internal users, are written there
+-- by whoever looked last, so that every process and every query goes by the same ones. A rollout's are whoever rolls less
+-- than its share, of 100,000.
+create table hark.segment (
+    name        text collate "C" primary key check (length(name) between 1 and 255),
+    version     bigint not null default 1,
+    created_at  timestamptz not null,
+    changed_at  timestamptz not null,
+    kind        hark.segment_kind not null default 'ids',
+    members     bigint not null default 0,
+    url         text,
+    format      text,
+    file_column text,
+    etag        text,
+    internal    text[] collate "C",
+    share       integer check (share between 0 and 100000),
+    salt        text collate "C",
+    look_at     timestamptz,
+    looked_at   timestamptz,
+    trouble     text,
+    constraint segment_is_of_its_kind check (
+        (kind = 'object') = (url is not null) and (kind = 'internal') = (internal is not null)
+        and (kind = 'rollout') = (share is not null) and (kind = 'rollout') = (salt is not null)
+        and (kind in ('object', 'internal')) = (look_at is not null))
+);
+create index segment_look on hark.segment (look_at) where look_at is not null;
+
+-- `since` null: since before this was kept.
 create table hark.segment_member (
     recipient_id text collate "C" not null,
     segment      text collate "C" not null,
+    since        timestamptz,
     primary key (recipient_id, segment)
 );
 create index segment_member_segment on hark.segment_member (segment, recipient_id);
@@ -637,7 +661,7 @@ create trigger mornings_noted_of_changed after update on hark.recipient
 
 -- Who may come in by HTTP, and what they changed -----------------------------------------------------------------------
 
-create type hark.scope as enum ('publish', 'subscribe', 'read', 'backfill', 'audit');
+create type hark.scope as enum ('publish', 'subscribe', 'read', 'backfill', 'audit', 'flags');
 
 -- Of a key only its SHA-256 is kept: it is 256 random bits, which nobody can guess back. A name has one key that is neither
 -- revoked nor replaced; one that was replaced still opens until `expires_at`.
@@ -847,4 +871,66 @@ begin
     raise exception 'hark: a feed gave an item that no digest can hold: its key is null or empty, its time is not between the years 1900 and 9999, or its payload is no JSON object'
         using errcode = '22023';
 end
+$$;
+
+
+-- Flags -------------------------------------------------------------------------------------------------------------
+
+create table hark.flag (
+    name       text collate "C" primary key check (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'),
+    version    bigint not null default 1,
+    is_on      boolean not null default true,
+    on_since   timestamptz not null,
+    enrolled   bigint not null default 0,
+    created_at timestamptz not null,
+    changed_at timestamptz not null
+);
+
+create table hark.flag_segment (
+    flag    text collate "C" not null references hark.flag,
+    segment text collate "C" not null references hark.segment,
+    since   timestamptz not null,
+    primary key (flag, segment)
+);
+create index flag_segment_segment on hark.flag_segment (segment, flag);
+
+-- Rows of those who left again stay: who reads only what changed since a version must hear of them, too.
+create table hark.enrolled (
+    user_id text collate "C" not null check (length(user_id) between 1 and 255),
+    flag    text collate "C" not null references hark.flag,
+    version bigint not null,
+    is_in   boolean not null default true,
+    since   timestamptz not null,
+    who     text not null,
+    primary key (user_id, flag)
+);
+create index enrolled_flag on hark.enrolled (flag, version);
+create index enrolled_in on hark.enrolled (flag, user_id) where is_in;
+
+-- A load that an enrolment asked for; a run that takes it writes its number here, once their version is effective everywhere.
+create table hark.load_asked (
+    user_id     text collate "C" primary key,
+    flag        text collate "C" not null,
+    version     bigint not null,
+    asked_by    text not null,
+    asked_at    timestamptz not null,
+    backfill_id bigint
+);
+create index load_asked_waiting on hark.load_asked (asked_at, user_id) where backfill_id is null;
+
+-- Which version of a flag a process acts on; -1: it is about to read it. Whose lease has run out is not waited for: its
+-- row is taken away, and with it its right to write.
+create table hark.gate_report (
+    process     text collate "C" not null,
+    flag        text collate "C" not null references hark.flag,
+    version     bigint not null,
+    seen_at     timestamptz not null,
+    lease_until timestamptz not null,
+    primary key (process, flag)
+);
+create index gate_report_flag on hark.gate_report (flag, version);
+
+-- What a user rolls, from 0 to 2^32 - 1: always the same, and another for another salt.
+create function hark.rolled(salt text, user_id text) returns bigint language sql immutable strict parallel safe as $$
+    select ('x' || encode(substring(sha256(convert_to(salt || ':' || user_id, 'UTF8')) for 4), 'hex'))::bit(32)::bigint
 $$;

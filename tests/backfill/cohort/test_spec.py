@@ -81,7 +81,7 @@ class TestJson:
             "cohort.union[0].ids[1]: true is not a text",
             'cohort.union[1].file: is "", expected a printable text',
             'cohort.union[1].file.format: "xml": no such format; there is csv, lines, parquet',
-            "cohort.union[2]: says nothing of whom; expected one of all, ids, file, segment, union, difference",
+            "cohort.union[2]: says nothing of whom; expected one of all, ids, file, segment, flag, union, difference",
             "cohort.union[3].all: is false, expected true",
             'cohort.union[4]: is 5, expected an object such as {"ids": ["bob"]}, {"file": "s3://bucket/key"},'
             ' {"segment": "beta"} or {"all": true}',
@@ -126,7 +126,9 @@ class TestWords:
         assert str(given) == "1 named user and s3://b/k and segment beta, except 1 named user and no.txt"
 
     def test_nobody_named_is_not_everybody(self) -> None:
-        told = ["say whose: --ids a,b, --file people.csv, --from s3://bucket/key, --segment NAME, or --all"]
+        told = [
+            "say whose: --ids a,b, --file people.csv, --from s3://bucket/key, --segment NAME, --flag NAME, or --all"
+        ]
         assert words_refused() == words_refused(except_ids=["bob"]) == told
         assert words_refused(ids=[" , "]) == ["--ids: names nobody; write --ids a,b"]
 

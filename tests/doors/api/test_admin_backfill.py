@@ -23,7 +23,7 @@ async def test_what_is_asked_reaches_the_engine(office: Office) -> None:
     await planned(office.all, cohort=cohort, rate=500, adaptive=False, window="20:00-06:00", batch_size=50)
     (asked,) = office.engine.asked
     assert asked.pace == PaceAsked(500, False, "20:00-06:00")
-    assert asked.cohort == CohortAsked(False, (), ("s3://cohorts/a.csv",), (), (), (), ("left",), "user", None)
+    assert asked.cohort == CohortAsked(False, (), ("s3://cohorts/a.csv",), (), (), (), (), ("left",), "user", None)
     assert (asked.reasons, asked.channels, asked.user_types) == (("comment",), ("email",), ("Students",))
     assert (asked.batch_size, asked.create_rows) == (50, False)
 

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from hark.postgres.database import open_database
 from tests.doors.api.callers import Office, opened
 from tests.doors.api.test_refusals import GUARDED
+from tests.flags.testing import flag_of
 from tests.servers import Postgres
 from tests.world import open_world
 
 NASTY = ["", "\0", "\ud800", "a/b", "..", "é", "\u202e", "x" * 256, "bob", "comment", "post:1", "email", "daily", "1"]
+NAMED = ("bob", "mention", "1", "live", "beta")
+"""What paths name: anything can stand in its place."""
 WORDS = st.one_of(st.sampled_from(NASTY), st.text(max_size=20))
 NUMBERS = st.one_of(
     st.integers(-1, 3), st.sampled_from([2**31, 2**63 - 1, 2**63, 10**400, -(2**64)]), st.floats(), st.booleans()
@@ -28,6 +31,7 @@ NAMES = [
     *("entity", "muted", "recipients", "id", "user_type", "address", "confirmed", "active", "zone", "locale"),
     *("attributes", "channels", "frequency", "events", "up_to", "reasons", "user_types", "cohort", "rate", "window"),
     *("ids", "urls", "hash", "batch_size", "everyone", "limit", "before", "after", "state", "outcome", "since", "who"),
+    *("flag", "user_ids", "load", "add", "remove", "rollout", "internal", "url", "if_version", "on", "forget", "name"),
 ]
 ANYTHING = st.recursive(
     LEAVES,
@@ -87,7 +91,7 @@ def calls(draw: st.DrawFn) -> tuple[str, str, bytes]:
     method, path, body, _ = draw(st.sampled_from(GUARDED))
     path, _, _ = path.partition("?")
     segments = [
-        draw(st.one_of(st.just(each), st.just(each), WORDS)) if each in ("bob", "mention", "1") else each
+        draw(st.one_of(st.just(each), st.just(each), WORDS)) if each in NAMED else each
         for each in path.format(planned=1, applying=1, paused=1, applied=1).split("/")
     ]
     sent = "/".join(encoded(each) or "%00" for each in segments[1:])
@@ -108,6 +112,7 @@ async def office(postgres: Postgres, world_template: str) -> AsyncIterator[Offic
     name = postgres.create_database(world_template)
     async with open_database(postgres.dsn(name)), open_world(postgres.dsn(name)) as world, opened(world) as office:
         office.engine.one_in_each(("planned",))
+        await flag_of(world, beta=["bob"])
         yield office
     postgres.drop_database(name)
 

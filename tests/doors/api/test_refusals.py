@@ -14,6 +14,7 @@ from hark.access import keys
 from hark.access.keys import Scope
 from hark.doors.api.limits import LONGEST_BODY
 from tests.doors.api.callers import Answer, Caller, Office
+from tests.flags.testing import flag_of
 
 EVENT = {"reason": "mention", "to": ["bob"]}
 PAIRS = {"subscriptions": [{"recipient": "bob", "entity": "post:1"}]}
@@ -55,8 +56,26 @@ GUARDED: list[tuple[str, str, object, Scope]] = [
     ("POST", "/admin/backfill/{planned}/undo", None, Scope.BACKFILL),
     ("POST", "/admin/backfill/stop-all", {"stopped": True}, Scope.BACKFILL),
 ]
+FLAGS: list[tuple[str, str, object, Scope]] = [
+    ("GET", "/v1/flags", None, Scope.READ),
+    ("GET", "/v1/flags/live", None, Scope.READ),
+    ("GET", "/v1/flags/live/members", None, Scope.READ),
+    ("GET", "/v1/flags/live/segments/beta/members", None, Scope.READ),
+    ("GET", "/v1/recipients/bob/flags", None, Scope.READ),
+    ("POST", "/v1/flags", {"name": "news"}, Scope.FLAGS),
+    ("PUT", "/v1/flags/live", {"on": False}, Scope.FLAGS),
+    ("PUT", "/v1/flags/live/segments/beta", {"ids": ["cy"]}, Scope.FLAGS),
+    ("POST", "/v1/flags/live/segments/beta/members", {"add": ["cy"]}, Scope.FLAGS),
+    ("DELETE", "/v1/flags/live/segments/beta", {"forget": True}, Scope.FLAGS),
+    ("POST", "/v1/enroll", {"flag": "live", "user_ids": ["cy"]}, Scope.FLAGS),
+    ("DELETE", "/v1/enroll", {"flag": "live", "user_ids": ["cy"]}, Scope.FLAGS),
+]
+GUARDED += FLAGS
 STATES = ("planned", "applying", "paused", "applied")
-TABLES = ("event", "recipient", "subscription", "preference", "notification", "audit")
+TABLES = (
+    *("event", "recipient", "subscription", "preference", "notification", "audit"),
+    *("flag", "segment", "segment_member", "flag_segment", "enrolled", "load_asked"),
+)
 
 
 @pytest.fixture
@@ -65,6 +84,7 @@ async def known(office: Office) -> AsyncIterator[Office]:
     await office.world.know("bob")
     await office.world.publish("mention", to=["bob"])
     await office.world.fan_out()
+    await flag_of(office.world, beta=["bob"])
     yield office
 
 

@@ -1,7 +1,7 @@
 """The users that a backfill is about: from words to a staged cohort.
 
 words.py      from the command line's words, or a task's variables, to a spec
-spec.py       the spec: everyone, ids, a file, a segment, and their union and difference; parsing.py: from JSON
+spec.py       the spec: everyone, ids, a file, a segment, a flag, and their union and difference; parsing.py: from JSON
 reach.py      whether its files lie within what may be read
 staging.py    ids through COPY to members, once each; members.py: the statement
 kept.py       a staged cohort: its counts, its faults, whether its sources are unchanged
@@ -23,7 +23,7 @@ from hark.backfill.cohort.kept import (
 )
 from hark.backfill.cohort.parsing import cohort_from_json
 from hark.backfill.cohort.reach import within
-from hark.backfill.cohort.spec import Cohort, Difference, Everyone, Ids, Segment, Union
+from hark.backfill.cohort.spec import Cohort, Difference, Everyone, Flag, Ids, Segment, Union
 from hark.backfill.cohort.staging import stage
 from hark.backfill.cohort.words import VARIABLES, CohortWords, cohort_from_environment, cohort_of
 from hark.flags.segments import put_segment
@@ -38,6 +38,7 @@ __all__ = [
     "Everyone",
     "File",
     "FileReach",
+    "Flag",
     "Format",
     "Ids",
     "ListFault",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,17 +14,18 @@ from typing import Any
 
 from hark.backfill.cohort.parsing import cohort_from_json
 from hark.backfill.cohort.spec import Cohort, lists_of
-from hark.errors import FAULTS_SHOWN, BadInput, Fault, HarkError, Unreachable
+from hark.errors import FAULTS_SHOWN, BadInput, Fault
 from hark.lists import FileReach
 from hark.lists.sources import ObjectSeen, etag_now, open_source
+from hark.lists.writing import written_whole
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
 
 _PAGE = 5000
-SEGMENT = "segment:"
-"""What a segment's name is led by where it stands among objects; its ETag is its version."""
+SEGMENT, FLAG = "segment:", "flag:"
+"""What the name of a segment, or of a flag, is led by where it stands among objects; its ETag is its version."""
 
 
 class CohortState(StrEnum):
@@ -156,7 +156,7 @@ async def unchanged(database: Database, cohort_id: int, *, reach: FileReach) -> 
     """Make sure that what a cohort was staged from is still what it was.
 
     By ETag (of a file: its inode, time and size); where that is another, by the content's SHA-256, so that the same
-    file uploaded once more is no change. A segment has a version.
+    file uploaded once more is no change. A segment has a version, and so has a flag.
 
     Raises:
         BadInput: all that was changed or is gone, one a line; or the cohort was forgotten.
@@ -165,20 +165,23 @@ async def unchanged(database: Database, cohort_id: int, *, reach: FileReach) -> 
     staged = await load(database, cohort_id)
     if staged.state is CohortState.FORGOTTEN:
         raise BadInput(f"cohort {cohort_id} was forgotten; plan again")
-    faults = await _changed_segments(database, staged.objects)
+    faults = await _changed(database, staged.objects, SEGMENT)
+    faults += await _changed(database, staged.objects, FLAG)
     for each in staged.objects:
-        if not each.url.startswith(SEGMENT) and (fault := await asyncio.to_thread(_change, each, reach)):
+        if not each.url.startswith((SEGMENT, FLAG)) and (fault := await asyncio.to_thread(_change, each, reach)):
             faults.append(fault)
     if faults:
         raise BadInput("\n".join(faults))
 
 
-async def _changed_segments(database: Database, objects: Sequence[ObjectSeen]) -> list[str]:
-    seen = {each.url.removeprefix(SEGMENT): each.etag for each in objects if each.url.startswith(SEGMENT)}
-    found = await database.fetch(_SQL["segments"], _Version, {"names": sorted(seen)}) if seen else []
+async def _changed(database: Database, objects: Sequence[ObjectSeen], kind: str) -> list[str]:
+    """The segments, or the flags, that have another version by now."""
+    what = kind.removesuffix(":")
+    seen = {each.url.removeprefix(kind): each.etag for each in objects if each.url.startswith(kind)}
+    found = await database.fetch(_SQL[f"{what}s"], _Version, {"names": sorted(seen)}) if seen else []
     now = {each.name: str(each.version) for each in found}
     return [
-        f"segment {name} was changed since the plan (version {was}, now {now.get(name, 'gone')}); plan again"
+        f"{what} {name} was changed since the plan (version {was}, now {now.get(name, 'gone')}); plan again"
         for name, was in seen.items()
         if now.get(name) != was
     ]
@@ -224,34 +227,13 @@ async def export_faults(database: Database, cohort_id: int, path: Path) -> int:
         Unreachable: the disk is full.
     """
     count = 0
-    with _written(path) as write:
+    with written_whole(path) as file:
+        write = csv.writer(file).writerows
         write([["list", "line", "what", "text"]])
         async for page in faults_of(database, cohort_id):
             write([[each.list, each.line, each.what, each.text] for each in page])
             count += len(page)
     return count
-
-
-Write = Callable[[Sequence[Sequence[object]]], None]
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[Write]:
-    """Rows go to a file beside it, which takes its place at the end; what is left half is removed."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("w", encoding="utf-8", newline="") as file:
-            yield csv.writer(file).writerows
-        beside.replace(path)
-    except OSError as error:
-        raise _refused(path, error) from None
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _refused(path: Path, error: OSError) -> HarkError:
-    kind = Unreachable if isinstance(error, OSError) and error.errno in (28, 122) else BadInput
-    return kind(f"{path} cannot be written: {error.strerror}; nothing of it is left; give another path")
 
 
 async def _faults(database: Database, cohort_id: int, after: tuple[int, int], limit: int) -> list[_FaultRow]:

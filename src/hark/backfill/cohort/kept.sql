@@ -14,6 +14,9 @@ select list, line, what, text
 -- name: segments
 select name, version from hark.segment where name = any (%(names)s)
 
+-- name: flags
+select name, version from hark.flag where name = any (%(names)s)
+
 -- name: forget
 with members as (delete from hark.cohort_member where cohort_id = %(cohort)s),
      faults as (delete from hark.cohort_fault where cohort_id = %(cohort)s)

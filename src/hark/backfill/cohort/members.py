@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hark.backfill.cohort.spec import Difference, Everyone, Ids, Listed, Segment, Union, Who
+from hark.backfill.cohort.spec import Difference, Everyone, Flag, Ids, Listed, Segment, Union, Who
 from hark.lists import File
 from hark.postgres.queries import Queries, Query
 
@@ -33,6 +33,8 @@ def _picked(who: Who, numbers: dict[int, int], given: dict[str, object]) -> str:
             return _with(_SQL["listed"], "list", numbers[id(who)], given)
         case Segment(name):
             return _with(_SQL["in_segment"], "segment", name, given)
+        case Flag(name):
+            return _with(_SQL["in_flag"], "flag", name, given)
         case Union(parts):
             return "\nunion\n".join(f"({_picked(part, numbers, given)})" for part in parts)
         case Difference(of, without):

@@ -12,6 +12,7 @@ from hark.backfill.cohort.spec import (
     Cohort,
     Difference,
     Everyone,
+    Flag,
     Ids,
     Segment,
     Union,
@@ -25,9 +26,9 @@ from hark.lists import File, Format, id_fault
 T = TypeVar("T")
 
 _DEEPEST = 8
-_KINDS = ("all", "ids", "file", "segment", "union", "difference")
+_KINDS = ("all", "ids", "file", "segment", "flag", "union", "difference")
 _OF_A_FILE = ("format", "column")
-_EXAMPLE = '{"ids": ["bob"]}, {"file": "s3://bucket/key"}, {"segment": "beta"} or {"all": true}'
+_EXAMPLE = '{"ids": ["bob"]}, {"file": "s3://bucket/key"}, {"segment": "beta"}, {"flag": "live"} or {"all": true}'
 
 
 def cohort_from_json(value: object) -> Cohort:
@@ -56,6 +57,8 @@ def _read(value: object, place: str, depth: int) -> Who:
             return _read_file(given, place)
         case "segment":
             return Segment(_text(said, place))
+        case "flag":
+            return Flag(_text(said, place))
         case "union":
             return Union(_read_parts(said, place, depth))
         case _:

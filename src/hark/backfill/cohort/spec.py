@@ -34,6 +34,13 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """Whoever a flag lets in."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Union:
     """Whoever is in any of the parts."""
 
@@ -49,7 +56,7 @@ class Difference:
 
 
 Listed = Ids | File
-Who = Everyone | Ids | File | Segment | Union | Difference
+Who = Everyone | Ids | File | Segment | Flag | Union | Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,8 @@ def _as_json(who: Who) -> dict[str, Any]:
             return {"file": url, **{name: value for name, value in told.items() if value is not None}}
         case Segment(name):
             return {"segment": name}
+        case Flag(name):
+            return {"flag": name}
         case Union(parts):
             return {"union": [_as_json(part) for part in parts]}
         case Difference(of, without):
@@ -130,6 +139,8 @@ def _in_words(who: Who) -> str:
             return url
         case Segment(name):
             return f"segment {name}"
+        case Flag(name):
+            return f"whoever flag {name} lets in"
         case Union(parts):
             return " and ".join(_in_words(part) for part in parts)
         case Difference(of, without):

@@ -17,9 +17,9 @@ from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
-from hark.backfill.cohort.kept import SEGMENT, Staged, load
+from hark.backfill.cohort.kept import FLAG, SEGMENT, Staged, load
 from hark.backfill.cohort.members import members_query
-from hark.backfill.cohort.spec import Cohort, Ids, List, Segment, Who, leaves, lists_of
+from hark.backfill.cohort.spec import Cohort, Flag, Ids, List, Segment, Who, leaves, lists_of
 from hark.catalogue.wording import no_such, quoted
 from hark.errors import FAULTS_SHOWN, BadInput, Fault, FileFaults
 from hark.lists import File, FileReach, ObjectSeen, chunks_of, open_source
@@ -104,7 +104,8 @@ async def stage(
     lists = lists_of(cohort.who)
     types = None if user_types is None else sorted(set(user_types))
     async with database.connection() as connection, _tables(connection):
-        segments = await _segments(connection, cohort.who, database.schema)
+        segments = await _versions(connection, cohort.who, Segment, database.schema)
+        segments += await _versions(connection, cohort.who, Flag, database.schema)
         tally = await _read_all(connection, lists, reach, progress)
         tally.objects += segments
         async with connection.transaction():
@@ -125,17 +126,20 @@ async def _tables(connection: Connection) -> AsyncIterator[None]:
             await connection.close()  # canceled in the middle of a COPY: the tables go with it
 
 
-async def _segments(connection: Connection, who: Who, schema: str) -> list[ObjectSeen]:
-    """The segments that a cohort names, at their versions."""
-    names = sorted({leaf.name for leaf, _ in leaves(who) if isinstance(leaf, Segment)})
+async def _versions(
+    connection: Connection, who: Who, kind: type[Segment] | type[Flag], schema: str
+) -> list[ObjectSeen]:
+    """The segments, or the flags, that a cohort names, at their versions."""
+    what, before = ("segment", SEGMENT) if kind is Segment else ("flag", FLAG)
+    names = sorted({leaf.name for leaf, _ in leaves(who) if isinstance(leaf, kind)})
     if not names:
         return []
-    found = await fetch(connection, _SQL["segments"], _Version, {"names": names}, schema=schema)
+    found = await fetch(connection, _SQL[f"{what}s"], _Version, {"names": names}, schema=schema)
     missing = set(names) - {each.name for each in found}
     if missing:
-        known = [each.name for each in await fetch(connection, _SQL["segment_names"], _Name, schema=schema)]
-        raise BadInput("\n".join(f"{quoted(name)}: {no_such('segment', name, known)}" for name in sorted(missing)))
-    return [ObjectSeen(f"{SEGMENT}{each.name}", str(each.version), "", 0) for each in found]
+        known = [each.name for each in await fetch(connection, _SQL[f"{what}_names"], _Name, schema=schema)]
+        raise BadInput("\n".join(f"{quoted(name)}: {no_such(what, name, known)}" for name in sorted(missing)))
+    return [ObjectSeen(f"{before}{each.name}", str(each.version), "", 0) for each in found]
 
 
 # Reading --------------------------------------------------------------------------------------------------------------

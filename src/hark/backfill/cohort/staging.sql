@@ -80,6 +80,31 @@ select id as recipient_id from cohort_named
 select m.recipient_id from hark.segment_member m join hark.recipient r on r.id = m.recipient_id
  where m.segment = %(segment)s
    and (%(user_types)s::text[] is null or r.user_type = any (%(user_types)s))
+union all
+select r.id
+  from hark.segment s
+  join hark.recipient r on hark.rolled(s.salt, r.id) * 100000 < s.share * 4294967296
+ where s.name = %(segment)s and s.kind = 'rollout'
+   and (%(user_types)s::text[] is null or r.user_type = any (%(user_types)s))
+
+-- part: in_flag
+select r.id as recipient_id
+  from (
+    select m.recipient_id as id
+      from hark.flag_segment fs join hark.segment_member m on m.segment = fs.segment
+     where fs.flag = %(flag)s
+    union
+    select e.user_id from hark.enrolled e where e.flag = %(flag)s and e.is_in
+    union
+    select p.id
+      from hark.flag_segment fs
+      join hark.segment s on s.name = fs.segment and s.kind = 'rollout'
+      join hark.recipient p on hark.rolled(s.salt, p.id) * 100000 < s.share * 4294967296
+     where fs.flag = %(flag)s
+  ) let_in
+  join hark.flag f on f.name = %(flag)s and f.is_on
+  join hark.recipient r on r.id = let_in.id
+ where %(user_types)s::text[] is null or r.user_type = any (%(user_types)s)
 
 -- part: put_members
 insert into hark.cohort_member (cohort_id, recipient_id)
@@ -106,3 +131,9 @@ select name, version from hark.segment where name = any (%(names)s)
 
 -- name: segment_names
 select name from hark.segment order by name
+
+-- name: flags
+select name, version from hark.flag where name = any (%(names)s)
+
+-- name: flag_names
+select name from hark.flag order by name

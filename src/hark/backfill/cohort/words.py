@@ -11,6 +11,7 @@ from hark.backfill.cohort.spec import (
     Cohort,
     Difference,
     Everyone,
+    Flag,
     Ids,
     Segment,
     Who,
@@ -28,7 +29,7 @@ _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortWords:
-    """What `--all`, `--ids`, `--file`, `--from`, `--segment`, `--except-…`, `--column` and `--format` say.
+    """What `--all`, `--ids`, `--file`, `--from`, `--segment`, `--flag`, `--except-…`, `--column` and `--format` say.
 
     Each of `ids` and `except_ids` may be several with commas between. `column` and `format` are those of all files.
     """
@@ -38,6 +39,7 @@ class CohortWords:
     files: Sequence[str] = ()
     urls: Sequence[str] = ()
     segments: Sequence[str] = ()
+    flags: Sequence[str] = ()
     except_ids: Sequence[str] = ()
     except_files: Sequence[str] = ()
     except_segments: Sequence[str] = ()
@@ -56,6 +58,7 @@ def cohort_of(words: CohortWords) -> Cohort:
         raise BadInput("\n".join(faults))
     kind = Format(words.format) if words.format else None
     added = _parts(words.ids, (*words.files, *words.urls), words.segments, kind, words.column)
+    added += [Flag(name) for name in words.flags]
     taken = _parts(words.except_ids, words.except_files, words.except_segments, kind, words.column)
     who: Who = Everyone() if words.everyone else union_of(added)
     return Cohort(Difference(who, union_of(taken)) if taken else who)
@@ -98,11 +101,11 @@ def _split(ids: Sequence[str]) -> list[str]:
 
 
 def _faults(words: CohortWords) -> Iterator[str]:
-    named = bool(words.ids or words.files or words.urls or words.segments)
+    named = bool(words.ids or words.files or words.urls or words.segments or words.flags)
     if not words.everyone and not named:
-        yield "say whose: --ids a,b, --file people.csv, --from s3://bucket/key, --segment NAME, or --all"
+        yield "say whose: --ids a,b, --file people.csv, --from s3://bucket/key, --segment NAME, --flag NAME, or --all"
     if words.everyone and named:
-        yield "--all is everybody already; leave it out, or leave out --ids, --file, --from and --segment"
+        yield "--all is everybody already; leave it out, or leave out --ids, --file, --from, --segment and --flag"
     if words.format is not None and words.format not in list(Format):
         yield f"--format: {quoted(words.format)}: {no_such('format', words.format, list(Format))}"
     if words.column is not None and not (words.column and words.column.isprintable()):
@@ -114,13 +117,14 @@ def _faults(words: CohortWords) -> Iterator[str]:
     yield from _name_faults("--file", words.files, "the path of a file")
     yield from _name_faults("--except-file", words.except_files, "the path or URL of a file")
     yield from _name_faults("--segment", words.segments, "the name of a segment")
+    yield from _name_faults("--flag", words.flags, "the name of a flag")
     yield from _name_faults("--except-segment", words.except_segments, "the name of a segment")
     for url in words.urls:
         if "://" not in url or not url.isprintable():
             yield f"--from: {quoted(url)} is not a URL; write s3://bucket/key, or --file for a path of this machine"
-    parts = [*words.files, *words.urls, *words.segments, *words.except_files, *words.except_segments]
+    parts = [*words.files, *words.urls, *words.segments, *words.flags, *words.except_files, *words.except_segments]
     if len(parts) > MOST_PARTS - 2:
-        yield f"more than {MOST_PARTS - 2} files and segments; put several into one file"
+        yield f"more than {MOST_PARTS - 2} files, segments and flags; put several into one file"
 
 
 def _id_faults(flag: str, ids: Sequence[str]) -> Iterator[str]:

@@ -15,7 +15,17 @@ from hark.doors.api.door import Door
 from hark.doors.api.limits import Discreet, ShortBodies
 from hark.doors.api.paths import PathsAsSent
 from hark.doors.api.problems import add_handlers
-from hark.doors.api.routes import admin_backfill, events, health, inbox, looking, preferences, recipients, subscriptions
+from hark.doors.api.routes import (
+    admin_backfill,
+    events,
+    flags,
+    health,
+    inbox,
+    looking,
+    preferences,
+    recipients,
+    subscriptions,
+)
 from hark.postgres.database import Database
 
 _ROUTERS = (
@@ -28,6 +38,8 @@ _ROUTERS = (
     preferences.reading,
     inbox.router,
     inbox.reading,
+    flags.router,
+    flags.reading,
     looking.router,
     looking.auditing,
     health.router,

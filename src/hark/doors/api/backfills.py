@@ -22,6 +22,7 @@ class CohortAsked:
     ids: tuple[str, ...]
     urls: tuple[str, ...]
     segments: tuple[str, ...]
+    flags: tuple[str, ...]
     except_ids: tuple[str, ...]
     except_urls: tuple[str, ...]
     except_segments: tuple[str, ...]

@@ -151,11 +151,14 @@ def cohort_asked(asked: told.CohortAsked) -> Cohort:
         BadInput: nobody is named, or everyone and some.
     """
     named = _parts(asked, asked.ids, asked.urls, asked.segments)
+    named += [{"flag": name} for name in asked.flags]
     excepted = _parts(asked, asked.except_ids, asked.except_urls, asked.except_segments)
     if asked.everyone and named:
-        raise BadInput("cohort: everyone is everybody already; leave it out, or leave out ids, urls and segments")
+        raise BadInput(
+            "cohort: everyone is everybody already; leave it out, or leave out ids, urls, segments and flags"
+        )
     if not asked.everyone and not named:
-        raise BadInput("cohort: say whose: ids, urls, segments, or everyone: true")
+        raise BadInput("cohort: say whose: ids, urls, segments, flags, or everyone: true")
     who = {"all": True} if asked.everyone else {"union": named}
     return cohort_from_json({"difference": [who, {"union": excepted}]} if excepted else who)
 

@@ -26,6 +26,7 @@ from hark.doors.cli.verbs import (
     backfill,
     catalogue,
     digests,
+    flags,
     happened,
     keys,
     overview,
@@ -65,7 +66,8 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
     )
     app.callback()(_alone)
-    for verbs in (start, happened, trials, recipients, subscriptions, preferences, digests, catalogue, backfill, keys):
+    who = (recipients, subscriptions, preferences, digests, catalogue, flags)
+    for verbs in (start, happened, trials, *who, backfill, keys):
         verbs.add_to(app)
     return app
 

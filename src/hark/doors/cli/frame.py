@@ -77,6 +77,7 @@ TUNING = {
     "object_stores": ("PLACES", "From where objects may be read, with commas between."),
     "object_endpoints": ("SERVERS", "Other servers than the clouds' own: s3=URL."),
     "http_allow_private": ("LIST", "Private networks and hosts that may be called."),
+    "internal_users": ("LIST", "Who is internal, for flags: ids, and domains as @acme.example."),
     "webhook_secret": ("SECRET", "What calls of the backfills' webhook are signed with."),
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""

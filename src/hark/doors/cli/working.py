@@ -33,6 +33,7 @@ from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.output import Output
 from hark.doors.cli.session import Session
 from hark.errors import BadInput, CatalogueFaults
+from hark.flags import Watcher
 from hark.guarded.client import Guarded
 from hark.postgres.database import Database, is_passing
 from hark.rechecks import Rechecks
@@ -185,6 +186,7 @@ def _worker(
         watch=Watch(tally.fanned_out, tally.attempted, tally.planned),
         planner=_planner(session, settings, clock, senders[0].rechecks.asking),
         backfills=_runner(session, settings, clock, hook),
+        segments=Watcher(session.database, clock, FileReach.of(settings, local=False), f"worker:{worker_name()}"),
     )
 
 

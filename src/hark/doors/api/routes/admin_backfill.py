@@ -62,6 +62,7 @@ class Cohort(Body):
     ids: list[Name] = Field(default=[], max_length=10_000, description="Users, one by one; more are an object.")
     urls: list[Text] = Field(default=[], max_length=AT_ONCE, description="Objects: s3://, gs:// or az://.")
     segments: list[Word] = Field(default=[], max_length=AT_ONCE, description="Saved segments, by name.")
+    flags: list[Word] = Field(default=[], max_length=AT_ONCE, description="Whoever these flags let in.")
     except_ids: list[Name] = Field(default=[], max_length=10_000, description="But not these users.")
     except_urls: list[Text] = Field(default=[], max_length=AT_ONCE, description="Nor those in these objects.")
     except_segments: list[Word] = Field(default=[], max_length=AT_ONCE, description="Nor those in these segments.")
@@ -293,6 +294,7 @@ def _cohort(cohort: Cohort) -> CohortAsked:
         tuple(cohort.ids),
         tuple(cohort.urls),
         tuple(cohort.segments),
+        tuple(cohort.flags),
         tuple(cohort.except_ids),
         tuple(cohort.except_urls),
         tuple(cohort.except_segments),

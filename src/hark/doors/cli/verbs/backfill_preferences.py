@@ -32,6 +32,7 @@ Users = Annotated[Texts, typer.Option("--ids", metavar="IDS", help="These users,
 Files = Annotated[Texts, typer.Option("--file", metavar="FILE", help="Those in a CSV, text or Parquet file.")]
 Urls = Annotated[Texts, typer.Option("--from", metavar="URL", help="Those in an object: s3://bucket/key.")]
 Segments = Annotated[Texts, typer.Option("--segment", metavar="NAME", help="Those of a segment.")]
+Flags = Annotated[Texts, typer.Option("--flag", metavar="NAME", help="Whoever a flag lets in.")]
 ExceptUsers = Annotated[Texts, typer.Option("--except-ids", metavar="IDS", help="But not these.")]
 ExceptFiles = Annotated[Texts, typer.Option("--except-file", metavar="FILE", help="But not those in a file or object.")]
 ExceptSegments = Annotated[Texts, typer.Option("--except-segment", metavar="NAME", help="But not those of a segment.")]
@@ -53,6 +54,7 @@ class _Named:
     ids: Texts
     files: Texts
     segments: Texts
+    flags: Texts = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ async def preferences(
     file: Files = None,
     url: Urls = None,
     segment: Segments = None,
+    flag: Flags = None,
     except_ids: ExceptUsers = None,
     except_file: ExceptFiles = None,
     except_segment: ExceptSegments = None,
@@ -112,7 +115,7 @@ async def preferences(
 
     Without --apply nothing is changed: what would be is stored as a plan, for hark backfill apply.
     """
-    named, excepted = _Named(ids, file, segment), _Named(except_ids, except_file, except_segment)
+    named, excepted = _Named(ids, file, segment, flag), _Named(except_ids, except_file, except_segment)
     cohort = _cohort(named, excepted, _Read(column, file_format), urls=url, everyone=everyone)
     change = _Change(reason, names_of(channels), names_of(user_types), create_rows)
     words = _words(change, cohort, _Going(batch_size, rate, adaptive, window, apply_now))
@@ -128,6 +131,7 @@ def _cohort(named: _Named, excepted: _Named, read: _Read, *, urls: Texts, everyo
         files=named.files or (),
         urls=urls or (),
         segments=named.segments or (),
+        flags=named.flags or (),
         except_ids=excepted.ids or (),
         except_files=excepted.files or (),
         except_segments=excepted.segments or (),

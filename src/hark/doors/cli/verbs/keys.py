@@ -72,7 +72,8 @@ async def create(
     call: Call,
     name: KeyName,
     scopes: Annotated[
-        str, typer.Option("--scopes", metavar="SCOPES", help="What it allows: publish,subscribe,read,backfill,audit.")
+        str,
+        typer.Option("--scopes", metavar="SCOPES", help="What it allows: publish,subscribe,read,backfill,flags,audit."),
     ],
     expires: Expires = None,
 ) -> None:
