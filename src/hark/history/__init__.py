@@ -1,0 +1,1 @@
+"""What people bought: facts, where they come from, and the graph that is made of them."""
