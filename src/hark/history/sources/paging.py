@@ -2,8 +2,8 @@
 
 Every page says the same `watermark`, the version up to which it has seen everything, and the same `total` of rows. A
 list that moved while it was read (another watermark or total, or rows that are missing at its end) is read anew, a few
-times. A page that comes twice, and rows that slid onto the next page, are merged and counted. What has no end is refused:
-a cursor that comes again, more rows than the total, pages without a new row.
+times. A page that comes twice, and rows that slid onto the next page, are merged and counted. What has no end is
+refused: a cursor that comes again, more rows than the total, pages without a new row.
 """
 
 from __future__ import annotations

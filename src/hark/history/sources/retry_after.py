@@ -12,12 +12,13 @@ _SECONDS = re.compile(r"(\d{1,400})(?:\.(\d{1,400}))?")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*"
 _TIME = r"(?P<h>\d{2}):(?P<m>\d{2}):(?P<s>\d{2})"
+# As RFC 9110, RFC 850 and asctime have them.
 _DATES = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
-        rf"{_DAY}, *(?P<day>\d{{1,2}}) (?P<month>[a-z]{{3}}) (?P<year>\d{{4}}) {_TIME} (?:gmt|utc|[+-]0000)",  # RFC 9110
-        rf"{_DAY}, *(?P<day>\d{{1,2}})-(?P<month>[a-z]{{3}})-(?P<year>\d{{2}}) {_TIME} (?:gmt|utc)",  # RFC 850
-        rf"{_DAY} (?P<month>[a-z]{{3}}) {{1,2}}(?P<day>\d{{1,2}}) {_TIME} (?P<year>\d{{4}})",  # asctime
+        rf"{_DAY}, *(?P<day>\d{{1,2}}) (?P<month>[a-z]{{3}}) (?P<year>\d{{4}}) {_TIME} (?:gmt|utc|[+-]0000)",
+        rf"{_DAY}, *(?P<day>\d{{1,2}})-(?P<month>[a-z]{{3}})-(?P<year>\d{{2}}) {_TIME} (?:gmt|utc)",
+        rf"{_DAY} (?P<month>[a-z]{{3}}) {{1,2}}(?P<day>\d{{1,2}}) {_TIME} (?P<year>\d{{4}})",
     )
 )
 
