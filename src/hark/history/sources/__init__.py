@@ -8,7 +8,7 @@ polite.py          one question: its permit, its answer, waits, another try
 pace.py            when it may be asked: the rate, as the server counts it; how long it is left alone
 retry_after.py     what a server says of waiting
 paging.py          a list out of pages: whole and of one moment, or not at all
-contracts.py       what answers are made of; money.py: amounts; lines.py: what becomes facts
+contracts.py       what answers are made of; money.py: amounts; loaded.py: what becomes facts
 
 docs/reference/sources.md is the contract.
 """

@@ -57,8 +57,8 @@ def _quantity(given: object) -> object:
 
 
 def _countable(quantity: Decimal) -> Decimal:
-    if not 0 <= quantity <= _MOST_QUANTITY:
-        raise ValueError("is not from 0 to 1,000,000,000")
+    if not 0 <= quantity < _MOST_QUANTITY:
+        raise ValueError("is not from 0 to less than 1,000,000,000")
     return quantity.quantize(_THOUSANDTH)
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from hark.history.facts import Fact, Kind, Snapshot, line_key
 from hark.history.sources.contracts import Currency, Moment, Part, Priced, Quantity, ReadFrom, Version, answer_faults
-from hark.history.sources.lines import Line, Snapshot
-from hark.history.sources.paging import PAGE_SIZE, Page, walk
+from hark.history.sources.loaded import Loaded
+from hark.history.sources.paging import PAGE_SIZE, Page, Walked, walk
 from hark.history.sources.polite import Polite
 from hark.sources import Name
 
@@ -57,8 +58,8 @@ class PurchaseHistory:
     polite: Polite
     page_size: int = PAGE_SIZE
 
-    async def receipts(self, user: str, since: datetime, *, read_from: ReadFrom = ReadFrom.PRIMARY) -> Snapshot:
-        """All receipts of a user since a time, line by line.
+    async def receipts(self, user: str, since: datetime, *, read_from: ReadFrom = ReadFrom.PRIMARY) -> Loaded:
+        """All receipts of a user since a time, line by line, as facts.
 
         Args:
             since: aware; the beginning of the look-back.
@@ -75,16 +76,19 @@ class PurchaseHistory:
             return page, page.receipts
 
         walked = await walk(self.polite.source, "receipts", user, page_at, lambda receipt: receipt.receipt_id)
-        lines = [line for receipt in walked.rows for line in _lines(user, receipt)]
-        return Snapshot(
-            user, since, walked.watermark, walked.read_from, lines, walked.pages, walked.doubled, walked.anew
-        )
+        facts = [fact for receipt in walked.rows for fact in _facts(user, receipt)]
+        return loaded(Snapshot(user, Kind.RECEIPT, since, walked.watermark, facts), walked)
 
 
 def question(user: str, since: datetime, read_from: ReadFrom, limit: int, cursor: str | None) -> dict[str, str]:
     """The query of a user's history, as receipts and orders are asked for."""
     asked = {"user_id": user, "since": since.isoformat(), "read_from": read_from.value, "limit": str(limit)}
     return asked if cursor is None else {**asked, "cursor": cursor}
+
+
+def loaded(snapshot: Snapshot, walked: Walked[Any]) -> Loaded:
+    """A snapshot, with how it was read."""
+    return Loaded(snapshot, walked.read_from, len(walked.rows), walked.pages, walked.doubled, walked.anew)
 
 
 def read_elsewhere(page: Page, read_from: ReadFrom) -> Iterator[tuple[str, str]]:
@@ -125,17 +129,22 @@ def _amount_faults(receipt: Receipt, where: str) -> Iterator[tuple[str, str]]:
             yield f"{where}.lines[{number}].amount", str(error)
 
 
-def _lines(user: str, receipt: Receipt) -> Iterator[Line]:
-    for line in receipt.lines:
-        yield Line(
+def _facts(user: str, receipt: Receipt) -> list[Fact]:
+    """A receipt comes with all its lines: those that it had and has no more are gone."""
+    if receipt.deleted or not receipt.lines:
+        return [Fact.gone(user, receipt.receipt_id, receipt.version)]
+    return [
+        Fact(
             user_id=user,
-            key=f"receipt:{receipt.receipt_id}:{line.line}",
+            key=line_key(receipt.receipt_id, line.line),
+            version=receipt.version,
             product_id=line.product_id,
             store_id=receipt.store_id,
             amount_minor=line.minor(receipt.currency),
             currency=receipt.currency,
             quantity=line.quantity,
             occurred_at=receipt.purchased_at,
-            version=receipt.version,
-            deleted=receipt.deleted,
+            whole=True,
         )
+        for line in receipt.lines
+    ]

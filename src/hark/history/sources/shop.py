@@ -13,11 +13,12 @@ from decimal import Decimal
 
 from pydantic import Field
 
+from hark.history.facts import Fact, Kind, Snapshot, order_key
 from hark.history.sources.contracts import Currency, Moment, Priced, Quantity, ReadFrom, Version
-from hark.history.sources.lines import Line, Snapshot
+from hark.history.sources.loaded import Loaded
 from hark.history.sources.paging import PAGE_SIZE, Page, walk
 from hark.history.sources.polite import Polite
-from hark.history.sources.purchase import question, read_elsewhere, refuse
+from hark.history.sources.purchase import loaded, question, read_elsewhere, refuse
 from hark.sources import Name
 
 SOURCE = "shop"
@@ -50,7 +51,7 @@ class ShopOrders:
     polite: Polite
     page_size: int = PAGE_SIZE
 
-    async def orders(self, user: str, since: datetime, *, read_from: ReadFrom = ReadFrom.PRIMARY) -> Snapshot:
+    async def orders(self, user: str, since: datetime, *, read_from: ReadFrom = ReadFrom.PRIMARY) -> Loaded:
         """All shop orders of a user since a time; takes and raises what `PurchaseHistory.receipts` does."""
 
         async def page_at(cursor: str | None) -> tuple[Page, Sequence[Order]]:
@@ -59,10 +60,8 @@ class ShopOrders:
             return page, page.orders
 
         walked = await walk(self.polite.source, "orders", user, page_at, lambda order: order.button_order_id)
-        lines = [_line(user, order) for order in walked.rows]
-        return Snapshot(
-            user, since, walked.watermark, walked.read_from, lines, walked.pages, walked.doubled, walked.anew
-        )
+        facts = [_fact(user, order) for order in walked.rows]
+        return loaded(Snapshot(user, Kind.ORDER, since, walked.watermark, facts), walked)
 
 
 def _faults(page: OrderPage, since: datetime) -> Iterator[tuple[str, str]]:
@@ -79,16 +78,16 @@ def _faults(page: OrderPage, since: datetime) -> Iterator[tuple[str, str]]:
             yield f"{where}.amount", str(error)
 
 
-def _line(user: str, order: Order) -> Line:
-    return Line(
+def _fact(user: str, order: Order) -> Fact:
+    return Fact(
         user_id=user,
-        key=f"order:{order.button_order_id}",
+        key=order_key(order.button_order_id),
+        version=order.version,
         product_id=order.product_id,
         store_id=order.store_id,
         amount_minor=order.minor(order.currency),
         currency=order.currency,
         quantity=order.quantity,
         occurred_at=order.ordered_at,
-        version=order.version,
         deleted=order.deleted,
     )
