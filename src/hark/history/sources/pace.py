@@ -9,8 +9,9 @@ then. What is learnt afterwards is told to that row before the next permits are 
     doubt    how much longer its answer took than the quickest of late: so much later it may have arrived
 
 A permit's moment is not before the `count`-th last request, so understood, is a whole period old. So a late request
-costs its lateness once in a period, and what was even stays even. A slow server cannot be told from a late arrival:
-doubt is believed only for as long as it costs less than `DOUBTED` of the rate.
+costs its lateness once in a period, and what was even stays even. A server that takes its time cannot be told from a
+request that came late: doubt is believed only for as long as it costs less than `DOUBTED` of the rate, and for longer
+where this process is late itself, as then the machine is busy, and the server's may be.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ DOUBTED = 0.006
 """Of a period: what doubt may cost each permit on average."""
 SPARE_DOUBT = 0.6
 """Of a period: what of it may be saved up for a bad moment."""
-MOST_DOUBT = timedelta(milliseconds=250)
+MOST_DOUBT = timedelta(milliseconds=500)
 """An answer that takes longer than this says nothing more of when its request arrived."""
+BELIEVED = 5
+"""How much more doubt is believed, for being late oneself."""
 
 _LEAD_S = 0.03
 """How long before its moment a request is begun, so that its connection is there."""
@@ -86,15 +89,16 @@ class Doubt:
     def __post_init__(self) -> None:
         self.spare = self.period * SPARE_DOUBT
 
-    def of(self, took: timedelta, *, refused: bool) -> timedelta:
+    def of(self, took: timedelta, late: timedelta, *, refused: bool) -> timedelta:
         """Of an answer that took so long.
 
         Args:
+            late: how late its request was written.
             refused: whether it was a refusal, which servers are quicker with.
         """
         known = self._quickest.setdefault(refused, deque(maxlen=_REMEMBERED))
         known.append(took)
-        self.spare = min(self.spare + self.period * DOUBTED, self.period * SPARE_DOUBT)
+        self.spare = min(self.spare + self.period * DOUBTED + late * BELIEVED, self.period * SPARE_DOUBT)
         doubt = min(took - min(known), MOST_DOUBT, self.spare)
         self.spare -= doubt
         return doubt
@@ -177,7 +181,7 @@ class Pace:
         took = permit.took
         if took is None:
             return
-        self._told[permit.number] = permit.at + permit.late + self._doubt.of(took, refused=refused)
+        self._told[permit.number] = permit.at + permit.late + self._doubt.of(took, permit.late, refused=refused)
         if not self._waiting and not self._turn.locked():
             await self._tell()
 
