@@ -142,6 +142,7 @@ class TestDoubt:
         doubt.of(MS, timedelta(0), refused=False)
         assert doubt.of(timedelta(seconds=5), timedelta(0), refused=False) == MOST_DOUBT
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, 900), min_size=1, max_size=300))
     def test_costs_no_more_than_its_share(self, took: list[int]) -> None:
         doubt = Doubt(SECOND)

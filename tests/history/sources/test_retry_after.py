@@ -6,13 +6,15 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hark.history.sources.retry_after import LONGEST, parse_date, retry_after
 
 NOW = datetime(2026, 11, 27, 8, tzinfo=UTC)
-SECONDS = st.integers(int(datetime(1980, 1, 1, tzinfo=UTC).timestamp()), int(datetime(2060, 1, 1, tzinfo=UTC).timestamp()))
+SECONDS = st.integers(
+    int(datetime(1980, 1, 1, tzinfo=UTC).timestamp()), int(datetime(2060, 1, 1, tzinfo=UTC).timestamp())
+)
 MOMENTS = SECONDS.map(lambda at: datetime.fromtimestamp(at, UTC))
 FORMS = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y")
 
@@ -78,6 +80,7 @@ def test_a_date_is_counted_from_the_servers_own_clock() -> None:
     assert retry_after("Fri, 27 Nov 2026 08:00:10 GMT", "nonsense", NOW) == timedelta(seconds=10)
 
 
+@settings(deadline=None)
 @given(MOMENTS, st.sampled_from(FORMS))
 def test_dates_are_read_as_they_were_written(at: datetime, form: str) -> None:
     near = at.replace(day=1)  # two figures of a year are understood from here
@@ -85,6 +88,7 @@ def test_dates_are_read_as_they_were_written(at: datetime, form: str) -> None:
     assert parse_date(format_datetime(at, usegmt=True), near) == at
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.text(max_size=60))
 @example("9" * 401, "")
 @example("1." + "9" * 400, "")
@@ -93,6 +97,7 @@ def test_whatever_is_said_comes_to_a_wait_within_bounds_or_to_none(said: str, da
     assert wait is None or timedelta(0) <= wait <= LONGEST
 
 
+@settings(deadline=None)
 @given(st.decimals(0, 100_000, places=6))
 def test_fractions_are_kept(seconds: object) -> None:
     assert retry_after(f"{seconds:f}", None, NOW) == min(timedelta(seconds=float(str(seconds))), LONGEST)

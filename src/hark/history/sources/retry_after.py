@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 LONGEST = timedelta(days=1)
 """Nobody is waited for any longer, whatever they say."""
 
-_SECONDS = re.compile(r"(\d{1,400})(?:\.(\d{1,400}))?")
+_SECONDS = re.compile(r"([0-9]{1,400})(?:\.([0-9]{1,400}))?")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*"
-_TIME = r"(?P<h>\d{2}):(?P<m>\d{2}):(?P<s>\d{2})"
+_TIME = r"(?P<h>[0-9]{2}):(?P<m>[0-9]{2}):(?P<s>[0-9]{2})"
 # As RFC 9110, RFC 850 and asctime have them.
 _DATES = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
-        rf"{_DAY}, *(?P<day>\d{{1,2}}) (?P<month>[a-z]{{3}}) (?P<year>\d{{4}}) {_TIME} (?:gmt|utc|[+-]0000)",
-        rf"{_DAY}, *(?P<day>\d{{1,2}})-(?P<month>[a-z]{{3}})-(?P<year>\d{{2}}) {_TIME} (?:gmt|utc)",
-        rf"{_DAY} (?P<month>[a-z]{{3}}) {{1,2}}(?P<day>\d{{1,2}}) {_TIME} (?P<year>\d{{4}})",
+        rf"{_DAY}, *(?P<day>[0-9]{{1,2}}) (?P<month>[a-z]{{3}}) (?P<year>[0-9]{{4}}) {_TIME} (?:gmt|utc|[+-]0000)",
+        rf"{_DAY}, *(?P<day>[0-9]{{1,2}})-(?P<month>[a-z]{{3}})-(?P<year>[0-9]{{2}}) {_TIME} (?:gmt|utc)",
+        rf"{_DAY} (?P<month>[a-z]{{3}}) {{1,2}}(?P<day>[0-9]{{1,2}}) {_TIME} (?P<year>[0-9]{{4}})",
     )
 )
 
