@@ -16,11 +16,11 @@ from pydantic import BaseModel
 
 from hark.errors import HarkError, SourceFailed
 from hark.guarded.client import Answer
-from hark.history.sources.category import CategoryAnswer
+from hark.history.sources.category import CategoriesSaid
 from hark.history.sources.contracts import Broken, read
 from hark.history.sources.money import figures_of, minor_units
 from hark.history.sources.polite import Verdict, judged
-from hark.history.sources.product import ProductAnswer, refuse_others
+from hark.history.sources.product import ProductsSaid, refuse_others
 from hark.history.sources.purchase import ReceiptPage
 from hark.history.sources.shop import OrderPage
 
@@ -28,8 +28,8 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "sources.md"
 ANSWERS: dict[str, type[BaseModel]] = {
     "receipts": ReceiptPage,
     "orders": OrderPage,
-    "products": ProductAnswer,
-    "categories": CategoryAnswer,
+    "products": ProductsSaid,
+    "categories": CategoriesSaid,
 }
 LINE = {"line": 1, "product_id": "p", "quantity": 1, "amount_minor": 399}
 RECEIPT = {"receipt_id": "r", "purchased_at": "2026-03-02T12:00:00Z", "currency": "USD", "version": 7, "lines": [LINE]}

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from hark.history.products import CategoryAnswer
 from hark.history.sources.contracts import Part
 from hark.history.sources.polite import Polite
 from hark.history.sources.product import refuse_others
@@ -30,19 +31,11 @@ class SaidCategory(Part):
     hierarchy: Annotated[list[Name], Field(max_length=DEEPEST)]
 
 
-class CategoryAnswer(Part):
+class CategoriesSaid(Part):
     """The answer: each category that was asked for is known or unknown."""
 
     categories: list[SaidCategory]
     unknown: list[Name]
-
-
-@dataclass(frozen=True, slots=True)
-class KnownCategory:
-    """A category with its names from the root to the leaf; none: nothing is known of it."""
-
-    category_id: str
-    hierarchy: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +45,17 @@ class Categories:
     polite: Polite
     at_once: int = AT_ONCE
 
-    async def lookup(self, categories: Iterable[str]) -> list[KnownCategory]:
+    async def lookup(self, categories: Iterable[str]) -> list[CategoryAnswer]:
         """Where these categories stand, each once, in the order of their first mention; raises what products do."""
         wanted = list(dict.fromkeys(categories))
-        found: list[KnownCategory] = []
+        found: list[CategoryAnswer] = []
         for start in range(0, len(wanted), self.at_once):
             found += await self._some(wanted[start : start + self.at_once])
         return found
 
-    async def _some(self, wanted: Sequence[str]) -> list[KnownCategory]:
-        answer = await self.polite.post(PATH, {"category_ids": wanted}, CategoryAnswer)
+    async def _some(self, wanted: Sequence[str]) -> list[CategoryAnswer]:
+        answer = await self.polite.post(PATH, {"category_ids": wanted}, CategoriesSaid)
         said = [each.category_id for each in answer.categories]
         refuse_others(self.polite.source, "categories", "category_id", wanted, said, answer.unknown)
         known = {each.category_id: tuple(each.hierarchy) for each in answer.categories}
-        return [KnownCategory(each, known.get(each, ())) for each in wanted]
+        return [CategoryAnswer(each, known.get(each, ())) for each in wanted]

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
+from hark.history.products import ProductAnswer
 from hark.history.sources.contracts import Part, answer_faults
 from hark.history.sources.polite import Polite
 from hark.sources import Name
@@ -31,21 +32,16 @@ class FidoProduct(Part):
     name: Said | None = None
     category_id: Said | None = None
 
+    def answer(self) -> ProductAnswer:
+        """What is known of it; an empty text says nothing."""
+        return ProductAnswer(self.product_id, self.name or None, self.category_id or None)
 
-class ProductAnswer(Part):
+
+class ProductsSaid(Part):
     """The answer: each product that was asked for is known or unknown."""
 
     products: list[FidoProduct]
     unknown: list[Name]
-
-
-@dataclass(frozen=True, slots=True)
-class KnownProduct:
-    """What is known of a product; None: nothing, never an empty text."""
-
-    product_id: str
-    name: str | None
-    category_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ class Products:
     polite: Polite
     at_once: int = AT_ONCE
 
-    async def lookup(self, products: Iterable[str]) -> list[KnownProduct]:
+    async def lookup(self, products: Iterable[str]) -> list[ProductAnswer]:
         """What is known of these products, each once, in the order of their first mention.
 
         Returns:
@@ -66,17 +62,17 @@ class Products:
             SourceFailed: the answer is not what it should be; all faults are named.
         """
         wanted = list(dict.fromkeys(products))
-        found: list[KnownProduct] = []
+        found: list[ProductAnswer] = []
         for start in range(0, len(wanted), self.at_once):
             found += await self._some(wanted[start : start + self.at_once])
         return found
 
-    async def _some(self, wanted: Sequence[str]) -> list[KnownProduct]:
-        answer = await self.polite.post(PATH, {"product_ids": wanted}, ProductAnswer)
+    async def _some(self, wanted: Sequence[str]) -> list[ProductAnswer]:
+        answer = await self.polite.post(PATH, {"product_ids": wanted}, ProductsSaid)
         said = [each.product_id for each in answer.products]
         refuse_others(self.polite.source, "products", "product_id", wanted, said, answer.unknown)
-        known = {each.product_id: each for each in answer.products}
-        return [_known(each, known.get(each)) for each in wanted]
+        known = {each.product_id: each.answer() for each in answer.products}
+        return [known.get(each, ProductAnswer(each)) for each in wanted]
 
 
 def refuse_others(
@@ -99,7 +95,3 @@ def refuse_others(
         faults.append((listed, f"and unknown lack {len(left):,} of the {len(wanted):,} that were asked for"))
     if faults:
         raise answer_faults(source, faults)
-
-
-def _known(product: str, said: FidoProduct | None) -> KnownProduct:
-    return KnownProduct(product, (said and said.name) or None, (said and said.category_id) or None)
