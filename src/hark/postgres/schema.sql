@@ -954,22 +954,6 @@ create table hark.product_category (
 );
 create index product_category_unasked on hark.product_category (category_id) where asked_at is null;
 
-<<<<<<< HEAD
--- Sources of what people bought ---------------------------------------------------------------------------------------
-
--- One row a source. `recent` are the moments of the last requests, oldest first, each the latest at which it can have
--- arrived; the last of them is number `taken`. `held_until`: the source asked to be left alone. `failures` in a row; from
--- some on it is left alone until `open_until`; those up to number `opened_at` do not count again.
-create table hark.source_pace (
-    source     text collate "C" primary key,
-    taken      bigint not null default 0 check (taken >= 0),
-    recent     timestamptz[] not null default '{}',
-    held_until timestamptz,
-    failures   integer not null default 0 check (failures >= 0),
-    open_until timestamptz,
-    opened_at  bigint not null default 0
-) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
-=======
 -- The questions that the graph answers, answered from the facts that count -----------------------------------------------
 
 create view hark.purchased as
@@ -1009,4 +993,18 @@ select user_id, store_id, sum(purchases)::bigint as purchases, sum(quantity) as 
          where not f.deleted and f.occurred_at >= w.starts_at and f.store_id is not null
          group by f.user_id, f.store_id, f.currency) by_currency
  group by user_id, store_id;
->>>>>>> facts
+
+-- Sources of what people bought ---------------------------------------------------------------------------------------
+
+-- One row a source. `recent` are the moments of the last requests, oldest first, each the latest at which it can have
+-- arrived; the last of them is number `taken`. `held_until`: the source asked to be left alone. `failures` in a row; from
+-- some on it is left alone until `open_until`; those up to number `opened_at` do not count again.
+create table hark.source_pace (
+    source     text collate "C" primary key,
+    taken      bigint not null default 0 check (taken >= 0),
+    recent     timestamptz[] not null default '{}',
+    held_until timestamptz,
+    failures   integer not null default 0 check (failures >= 0),
+    open_until timestamptz,
+    opened_at  bigint not null default 0
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);

@@ -98,7 +98,7 @@ async def test_a_load_ends_the_same_however_often_it_is_done(fresh: Scene) -> No
 
 
 def test_a_source_that_is_not_set_is_named() -> None:
-    with pytest.raises(BadInput, match="this needs the shop source: set HARK_SHOP_URL, or shop_url in hark.toml"):
+    with pytest.raises(BadInput, match=r"this needs the shop source: set HARK_SHOP_URL, or shop_url in hark\.toml"):
         _ = Sources(Settings(), None, None, None).shop  # type: ignore[arg-type]
 
 

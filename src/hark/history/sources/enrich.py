@@ -28,7 +28,7 @@ class Enriched:
 async def enrich(database: Database, sources: Sources, clock: Clock) -> Enriched:
     """One chunk: one question about products, and then one about categories, if there is anything to ask.
 
-    A source whose URL is not set is not asked. Two workers may ask the same at the same time; the answers are kept once.
+    A source whose URL is not set is not asked. Two workers may ask the same at once; answers are kept once.
 
     Raises:
         NotNow, Unreachable: not now.
