@@ -16,7 +16,18 @@ from hypothesis import strategies as st
 
 from hark.durations import Rate
 from hark.history.sources.pace import _SQL as SQL
-from hark.history.sources.pace import CLOSEST, DOUBTED, MOST_DOUBT, SLACK, SPARE_DOUBT, Doubt, Pace, _Taken
+from hark.history.sources.pace import (
+    CLOSEST,
+    DOUBTED,
+    MOST_DOUBT,
+    SLACK,
+    SPARE_DOUBT,
+    Doubt,
+    Missed,
+    Pace,
+    Permit,
+    _Taken,
+)
 from hark.postgres.database import Database, open_database
 from tests.history.sources.scene import PATIENT
 
@@ -69,7 +80,7 @@ STEPS = st.lists(
 @given(count=st.integers(1, 4), steps=STEPS)
 async def test_the_database_gives_what_a_plain_list_would(paced: str, count: int, steps: Any) -> None:
     rate, now = Rate(count, SECOND), START
-    plain = Plain(rate)
+    plain, latest = Plain(rate), list[datetime]()
     async with open_database(paced, size=1) as database:
         async with database.connection() as connection:
             await connection.execute("truncate hark.source_pace")
@@ -80,9 +91,10 @@ async def test_the_database_gives_what_a_plain_list_would(paced: str, count: int
             for back, late in learnt:
                 if back <= min(len(plain.moments), count):
                     number = len(plain.moments) + 1 - back
-                    told[number] = plain.moments[-back] = plain.moments[-back] + late * MS
+                    told[number] = plain.moments[-back] = min(plain.moments[-back] + late * MS, latest[-back])
             given = await take(database, rate, now, told)
             assert (given.number, given.at) == (len(plain.moments) + 1, plain.take(now))
+            latest.append(given.at + 900 * MS)
 
 
 @given(
@@ -198,3 +210,10 @@ async def test_a_question_that_is_given_up_gives_up_its_turn(paced: str) -> None
         with pytest.raises(asyncio.CancelledError):
             await waiting
         assert await ask() == 3
+
+
+async def test_a_moment_that_was_missed_by_far_is_not_used() -> None:
+    permit = Permit(1, datetime.now(UTC) - timedelta(seconds=2), 0, RealClock(), lambda: None, SECOND / 2)
+    with pytest.raises(Missed):
+        await permit.begins()
+    await Permit(1, datetime.now(UTC) - 100 * MS, 0, RealClock(), lambda: None, timedelta(minutes=1)).begins()

@@ -104,21 +104,32 @@ class Doubt:
         return doubt
 
 
+class Missed(Exception):
+    """A permit's moment was missed by so much that the row has forgotten it: another one is to be taken."""
+
+
 @dataclass(slots=True)
 class Permit:
-    """One request may be written at `at`; it is `hark.guarded.client.Sending`."""
+    """One request may be written at `at`, or `holds` later at most; it is `hark.guarded.client.Sending`."""
 
     number: int
     at: datetime
     failures: int
     clock: Clock = field(repr=False)
     written: Callable[[], None] = field(repr=False)
+    holds: timedelta
     late: timedelta = _ZERO
     _at: float | None = None
 
     async def begins(self) -> None:
-        """Wait for its moment."""
+        """Wait for its moment.
+
+        Raises:
+            Missed: it is long over.
+        """
         await _sleep_until(self.at, self.clock)
+        if self.clock.now() - self.at > self.holds:
+            raise Missed
 
     def done(self) -> None:
         """It is written."""
@@ -218,7 +229,7 @@ class Pace:
         while True:
             given = await self._given()
             if given is not None:
-                return Permit(given.number, given.at, given.failures, self._clock, written)
+                return Permit(given.number, given.at, given.failures, self._clock, written, self._rate.per / 2)
             await self._wait(until)
 
     async def _given(self) -> _Taken | None:

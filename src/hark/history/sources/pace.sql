@@ -5,11 +5,12 @@ insert into hark.source_pace (source) values (%(source)s) on conflict (source) d
 -- One permit: a moment at which one request may go, counted by the very statement; no row: the source is left alone just
 -- now. First what was told of earlier requests is taken in (`numbers`, `moments`). The moment is not before the
 -- `count`-th last request is `a_window` old, nor closer to the last one than `closest` (see pace.py). All of it is read
--- off the row that the update locks, so that workers take turns. Where failures stand against the source, this one is its trial: others wait.
+-- off the row that the update locks, so that workers take turns. Twice as many are kept as a period may have: one that came
+-- late counts among those after it. Where failures stand against the source, this one is its trial: others wait.
 update hark.source_pace s
    set (taken, recent, open_until, opened_at) = (
        select s.taken + 1,
-              (known.recent || next.at)[greatest(known.n + 2 - greatest(known.n, %(count)s::int), 1):],
+              (known.recent || next.at)[greatest(known.n + 2 - greatest(known.n, 2 * %(count)s::int), 1):],
               case when s.failures >= %(threshold)s then next.at + %(trial)s::interval else s.open_until end,
               case when s.failures >= %(threshold)s then s.taken else s.opened_at end
          from (select coalesce(array_agg(greatest(r.at, told.at) order by r.place), '{}') as recent,

@@ -28,7 +28,7 @@ from hark.delivery.backoff import Backoff
 from hark.errors import NotNow, SourceFailed, Unreachable
 from hark.guarded.client import Answer, Guarded
 from hark.history.sources.contracts import Broken, read
-from hark.history.sources.pace import Pace, Permit
+from hark.history.sources.pace import Missed, Pace, Permit
 from hark.history.sources.retry_after import retry_after
 
 M = TypeVar("M", bound=BaseModel)
@@ -132,8 +132,7 @@ class Polite:
         self, method: str, path: str, body: bytes | None, model: type[M], until: datetime
     ) -> tuple[Said, M | None]:
         """One request; what it says, and its answer if there is one to take."""
-        async with self.pace.permit(until) as permit:
-            said = await self._request(method, path, body, permit)
+        said, permit = await self._permitted(method, path, body, until)
         answer: M | None = None
         if said.verdict is Verdict.TAKEN:
             said, answer = self._read(said, model)
@@ -142,8 +141,15 @@ class Polite:
             raise SourceFailed(f"{self.source} {said.what}")
         return said, answer
 
+    async def _permitted(self, method: str, path: str, body: bytes | None, until: datetime) -> tuple[Said, Permit]:
+        while True:
+            try:
+                async with self.pace.permit(until) as permit:
+                    return await self._request(method, path, body, permit), permit
+            except Missed:
+                continue
+
     async def _request(self, method: str, path: str, body: bytes | None, permit: Permit) -> Said:
-        self.counts.requests += 1
         try:
             answer = await self.client.request(
                 method,
@@ -154,8 +160,10 @@ class Polite:
                 sending=permit,
             )
         except Unreachable as error:
+            self.counts.requests += 1
             await self.pace.answered(permit, refused=False)
             return Said(Verdict.FAILED, str(error))
+        self.counts.requests += 1
         await self.pace.answered(permit, refused=answer.status != 200)
         return judged(answer, self.clock.now())
 
