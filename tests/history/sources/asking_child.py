@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import timedelta
 
+import structlog
+
 from hark.clock import DatabaseClock
 from hark.config import Settings
 from hark.durations import parse_rate
@@ -29,6 +31,7 @@ TASKS = 4
 
 async def main(dsn: str, url: str, rate: str, seconds: float, names: list[str]) -> None:
     """Ask for user after user."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     settings = Settings(
         purchase_url=url, shop_url=url, source_rate=parse_rate(rate), source_patience=timedelta(hours=1)
     )

@@ -188,7 +188,7 @@ class Polite:
             case Verdict.REFUSED:
                 self.counts.refused += 1
         if said.verdict is not Verdict.TAKEN:
-            _log.info("source_not_taken", source=self.source, verdict=said.verdict, what=said.what)
+            _log.info("source_not_taken", source=self.source, verdict=str(said.verdict), what=said.what)
         if said.wait is not None:
             await self.pace.hold(said.wait)
 
