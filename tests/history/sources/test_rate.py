@@ -17,6 +17,7 @@ from urllib.request import Request, urlopen
 import psycopg
 import pytest
 
+from tests.history.sources.asking_child import TASKS
 from tests.servers import REPOSITORY
 
 LONG = bool(os.environ.get("HARK_LONG"))
@@ -85,6 +86,7 @@ def test_no_second_has_more_than_it_may_at_either_server(paced: str, storm: obje
         rate = told["count"] / RATE / SECONDS
         print(f"{name}: {told['count']} in {SECONDS} s, {rate:.2%} of the rate, {told['most_in_any_period']} at most")
         assert told["most_in_any_period"] <= RATE
-        assert told["count"] == sum(each[name]["requests"] for each in counts)
+        # Some are given up at the end, while they are on their way.
+        assert 0 <= sum(each[name]["requests"] for each in counts) - told["count"] <= 2 * TASKS
         assert {each["status"] for each in told["arrivals"]} == ({200} if storm is None else {200, 429})
         assert not LONG or storm is SPOKEN or rate >= 0.99

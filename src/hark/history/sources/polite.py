@@ -63,7 +63,7 @@ class Said:
 
 @dataclass(slots=True)
 class Counts:
-    """What a source was asked in this process."""
+    """What a source was asked in this process: `requests` were written, whatever became of them."""
 
     requests: int = 0
     taken: int = 0
@@ -160,10 +160,10 @@ class Polite:
                 sending=permit,
             )
         except Unreachable as error:
-            self.counts.requests += 1
             await self.pace.answered(permit, refused=False)
             return Said(Verdict.FAILED, str(error))
-        self.counts.requests += 1
+        finally:
+            self.counts.requests += permit.took is not None
         await self.pace.answered(permit, refused=answer.status != 200)
         return judged(answer, self.clock.now())
 
