@@ -8,6 +8,8 @@ from typing import Protocol
 
 from hark.postgres.database import Database
 
+_READINGS, _QUICK_S = 8, 0.0005
+
 
 class Clock(Protocol):
     """Says what time it is; everything that needs the time is given it from here."""
@@ -69,6 +71,15 @@ class VirtualClock:
 
 
 async def _read(database: Database) -> tuple[datetime, float]:
-    before = time.monotonic()
-    at = await database.now()
-    return at, (before + time.monotonic()) / 2
+    """The database's time, and ours: of several readings the quickest, since an answer that tarried tells less."""
+    best: tuple[float, datetime, float] | None = None
+    for _ in range(_READINGS):
+        before = time.monotonic()
+        at = await database.now()
+        took = time.monotonic() - before
+        if best is None or took < best[0]:
+            best = took, at, before + took / 2
+        if took < _QUICK_S:
+            break
+    assert best is not None
+    return best[1], best[2]

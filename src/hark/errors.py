@@ -9,6 +9,7 @@
     │   ├── KeyReused           the same idempotency key, other content
     │   └── Blocked             a URL that Hark will not call: no http, a user in it, a private address
     ├── Unreachable           something Hark needs does not answer (CLI exit 3)
+    │   └── NotNow              a source of history is left alone for a while; says until when
     ├── Overtaken             what was decided by a version of a flag may not be written any more; decide again
     ├── SourceFailed          a feed or recheck of the product broke, or answered what it may not
     ├── RenderingFailed       a template or its data broke; the delivery goes back to PENDING with back-off
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 FAULTS_SHOWN = 50
 """How many faults of a file are told one by one; the others are a number."""
@@ -92,6 +94,18 @@ class Unreachable(HarkError):
 
 class Overtaken(HarkError):
     """What was decided by an older version of a flag, or after a lease ran out, may not be written; decide it again."""
+
+
+class NotNow(Unreachable):
+    """A source of history asked to be left alone, or failed too often, and is asked again later.
+
+    Args:
+        at: from when on, aware.
+    """
+
+    def __init__(self, text: str, at: datetime) -> None:
+        super().__init__(text)
+        self.at = at
 
 
 class SourceFailed(HarkError):

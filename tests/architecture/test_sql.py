@@ -33,6 +33,7 @@ from hark.digests.pruning import LOOK, PRUNE
 from hark.digests.shown import NEXT
 from hark.flags.rules import SegmentKind
 from hark.flags.segments import MAKE_INCOMING
+from hark.history import facts
 from hark.inbox import ARCHIVE, MARK_ALL_READ, MARK_READ
 from hark.postgres.embedded.programs import find_programs
 from hark.postgres.queries import Queries, Query, UnknownQuery, in_schema
@@ -108,6 +109,8 @@ def test_postgres_prepares_every_query(name: str, database: str) -> None:
             connection.execute(MAKE_TABLES.sql.encode())
         if name.startswith("segments."):
             connection.execute(MAKE_INCOMING.sql.encode())
+        if name.startswith("facts."):
+            connection.execute(facts.MAKE_TABLES.sql.encode())
         connection.execute(f"prepare q as {numbered(all_queries()[name].sql)}".encode())
 
 
@@ -155,6 +158,7 @@ def dumped(postgres: Postgres, dsn: str) -> list[str]:
         ("backfill_state", BackfillState),
         ("batch_state", BatchState),
         ("backfill_outcome", Fate),
+        ("fact_kind", facts.Kind),
     ],
 )
 def test_enums_are_the_same_in_python_and_in_postgres(type_name: str, enum: type[StrEnum], database: str) -> None:

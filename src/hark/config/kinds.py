@@ -12,6 +12,7 @@ from hark.catalogue.wording import no_such, shown
 from hark.durations import Rate, format_duration, format_rate, parse_duration, parse_rate
 from hark.errors import BadInput
 from hark.guarded.addresses import Allowed
+from hark.guarded.urls import url_fault
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -104,6 +105,22 @@ def smtp_url(value: object) -> str:
     if fault := smtp_fault(url):
         raise BadInput(fault)
     return url
+
+
+def web_url(value: object) -> str:
+    """The base of a service's addresses; no secret: tokens are settings of their own."""
+    url = _text(value).strip()
+    if fault := url_fault(url) or ("has a query or a fragment" if "?" in url or "#" in url else ""):
+        raise BadInput(f"{fault}; write https://HOST/PATH" if "write" not in fault else fault)
+    return url
+
+
+def token(value: object) -> str:
+    """What a service is shown to be let in; a secret."""
+    text = _text(value).strip()
+    if not text or len(text) > 8000 or not text.isascii() or not text.isprintable() or " " in text:
+        raise BadInput("is no token; it is letters, figures and signs without a blank")
+    return text
 
 
 def webhook_secret(value: object) -> str:

@@ -16,6 +16,7 @@ from hark.guarded.addresses import NOTHING_ALLOWED, Allowed
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
+_TEN_A_SECOND = Rate(10, _SECOND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +54,22 @@ class Settings:
     webhook_secret: str | None = field(default=None, repr=False)
     api_host: str = "127.0.0.1"
     api_port: int = 8425
+    purchase_url: str | None = None
+    shop_url: str | None = None
+    product_url: str | None = None
+    category_url: str | None = None
+    purchase_token: str | None = field(default=None, repr=False)
+    shop_token: str | None = field(default=None, repr=False)
+    product_token: str | None = field(default=None, repr=False)
+    category_token: str | None = field(default=None, repr=False)
+    source_rate: Rate = _TEN_A_SECOND
+    source_timeout: timedelta = timedelta(seconds=30)
+    source_patience: timedelta = timedelta(minutes=5)
 
 
 NAMES = tuple(each.name for each in fields(Settings))
-SECRETS = frozenset(("database_url", "smtp_url", "webhook_secret"))
+SOURCES = ("purchase", "shop", "product", "category")
+SECRETS = frozenset(("database_url", "smtp_url", "webhook_secret", *(f"{source}_token" for source in SOURCES)))
 PATHS = frozenset(("data_dir", "catalogue"))
 
 READ: Mapping[str, Callable[[object], object]] = {
@@ -91,6 +104,11 @@ READ: Mapping[str, Callable[[object], object]] = {
     "webhook_secret": kinds.webhook_secret,
     "api_host": kinds.host,
     "api_port": kinds.count(0, 65_535),
+    **{f"{source}_url": kinds.web_url for source in SOURCES},
+    **{f"{source}_token": kinds.token for source in SOURCES},
+    "source_rate": kinds.rate(1_000),
+    "source_timeout": kinds.duration(_SECOND, 600 * _SECOND),
+    "source_patience": kinds.duration(_SECOND, _DAY),
 }
 """How each setting is read from what a flag, a variable or the file says."""
 
@@ -110,7 +128,7 @@ def in_words(name: str, value: object) -> str:
     if value is None:
         return "none"
     if name in SECRETS:
-        return _masked(str(value))
+        return "***" if name.endswith("_token") else _masked(str(value))
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, Rate):

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Protocol
 
 import httpcore2
 import httpx2
@@ -47,6 +48,18 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class Sending(Protocol):
+    """Who wants to be there when a call goes out: it is connected by then, and nothing of it is written."""
+
+    async def begins(self) -> None:
+        """The next thing is to write it; it may be waited here."""
+        ...
+
+    def done(self) -> None:
+        """Its headers are written."""
+        ...
 
 
 async def resolved(host: str, port: int) -> Sequence[str]:
@@ -105,11 +118,13 @@ class Guarded:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         patience: timedelta | None = None,
+        sending: Sending | None = None,
     ) -> Answer:
         """One call, without a second try.
 
         Args:
             patience: how long it may take in all; None: as the client was made.
+            sending: told when it goes out.
 
         Raises:
             Blocked: it is no URL that may be called, or its host has an address that may not.
@@ -119,7 +134,7 @@ class Guarded:
         seconds = (patience or self._patience).total_seconds()
         try:
             async with asyncio.timeout(seconds):
-                return await self._call(method, parts, body, headers or {})
+                return await self._call(method, parts, body, headers or {}, sending)
         except TimeoutError:
             raise Unreachable(f"{_place(parts)} gave no answer within {seconds:g} s") from None
         except _FAILURES as error:
@@ -131,10 +146,13 @@ class Guarded:
         if pool is not None:
             await pool.aclose()
 
-    async def _call(self, method: str, parts: httpx2.URL, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+    async def _call(
+        self, method: str, parts: httpx2.URL, body: bytes | None, headers: Mapping[str, str], sending: Sending | None
+    ) -> Answer:
         sent = [("accept", "application/json"), ("accept-encoding", "gzip"), ("user-agent", "hark"), *headers.items()]
         url = httpcore2.URL(scheme=parts.raw_scheme, host=parts.raw_host, port=parts.port, target=parts.raw_path)
-        async with self._connections().stream(method, url, headers=sent, content=body) as response:
+        told = {} if sending is None else {"trace": _telling(sending)}
+        async with self._connections().stream(method, url, headers=sent, content=body, extensions=told) as response:
             received = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
             unpack = _unpacking(received.get("content-encoding", ""), parts)
             return Answer(response.status, received, await self._read(response, unpack, parts))
@@ -202,6 +220,18 @@ class _Checked(httpcore2.AsyncNetworkBackend):
                     f"{host} is {address}, which is not called ({why}); name it in http_allow_private if it is yours"
                 )
         return addresses
+
+
+def _telling(sending: Sending) -> Callable[[str, object], Awaitable[None]]:
+    """What httpcore2 calls at each step of a call."""
+
+    async def told(step: str, _what: object) -> None:
+        if step.endswith("send_request_headers.started"):
+            await sending.begins()
+        elif step.endswith("send_request_headers.complete"):
+            sending.done()
+
+    return told
 
 
 def _unpacking(coding: str, parts: httpx2.URL) -> _Unpack:

@@ -31,7 +31,19 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         BadInput: it cannot be had.
     """
-    host, port = settings.api_host, settings.api_port
+    return take_port(settings.api_host, settings.api_port, "set api_host or api_port")
+
+
+def take_port(host: str, port: int, mend: str) -> socket.socket:
+    """Listen there.
+
+    Args:
+        port: 0: any that is free.
+        mend: what to do where it cannot be had.
+
+    Raises:
+        BadInput: it cannot be had.
+    """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
             0
@@ -39,7 +51,7 @@ def listen(settings: Settings) -> socket.socket:
         taken = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except OSError as error:
         why = (error.strerror or str(error)).partition(" (")[0]
-        raise BadInput(f"cannot listen on {host} port {port}: {why}; set api_host or api_port") from None
+        raise BadInput(f"cannot listen on {host} port {port}: {why}; {mend}") from None
     assert kind is socket.SOCK_STREAM
     return taken
 

@@ -12,6 +12,7 @@ from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import (
     BACKFILLS,
     HAPPENED,
+    HISTORY,
     START,
     WHO,
     AutoMigrate,
@@ -32,12 +33,13 @@ from hark.doors.cli.verbs import (
     overview,
     preferences,
     recipients,
+    sandbox,
     start,
     subscriptions,
     trials,
 )
 
-_PANELS = (START, HAPPENED, WHO, BACKFILLS)
+_PANELS = (START, HAPPENED, WHO, BACKFILLS, HISTORY)
 
 
 class _Grouped(TyperGroup):
@@ -67,7 +69,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_alone)
     who = (recipients, subscriptions, preferences, digests, catalogue, flags)
-    for verbs in (start, happened, trials, *who, backfill, keys):
+    for verbs in (start, happened, trials, *who, backfill, keys, sandbox):
         verbs.add_to(app)
     return app
 

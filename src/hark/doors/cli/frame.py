@@ -27,6 +27,7 @@ START = "start"
 HAPPENED = "what happened"
 WHO = "who and what"
 BACKFILLS = "backfills"
+HISTORY = "history"
 
 Json = Annotated[bool, typer.Option("--json", help="For programs: one JSON object, or one a line.")]
 DatabaseUrl = Annotated[
@@ -79,6 +80,17 @@ TUNING = {
     "http_allow_private": ("LIST", "Private networks and hosts that may be called."),
     "internal_users": ("LIST", "Who is internal, for flags: ids, and domains as @acme.example."),
     "webhook_secret": ("SECRET", "What calls of the backfills' webhook are signed with."),
+    "purchase_url": ("URL", "Purchase History, which knows receipts."),
+    "shop_url": ("URL", "The Button Transaction Service, which knows shop orders."),
+    "product_url": ("URL", "The FIDO Product Service."),
+    "category_url": ("URL", "The category service."),
+    "purchase_token": ("SECRET", "What Purchase History is shown to be let in."),
+    "shop_token": ("SECRET", "What the Button Transaction Service is shown."),
+    "product_token": ("SECRET", "What the FIDO Product Service is shown."),
+    "category_token": ("SECRET", "What the category service is shown."),
+    "source_rate": ("RATE", "How many requests to each of them in a while."),
+    "source_timeout": ("DURATION", "How long one of their answers may take."),
+    "source_patience": ("DURATION", "How long one question to them may take in all."),
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""
 

@@ -1,0 +1,304 @@
+"""When a source may be asked: at most so many requests in any period, by all workers, counted where they arrive.
+
+A limit that is counted at the server is not kept by counting at the client: what was sent evenly arrives unevenly, when
+a worker was late, a connection had to be made, or the server was busy. So each request has a permit of its own, taken
+from a row that all workers share, and is written at the moment that the permit names, on a connection that is open by
+then. What is learnt afterwards is told to that row before the next permits are given:
+
+    late     how much later than its moment it was written: known for sure, and counted in full
+    doubt    how much longer its answer took than the quickest of late: so much later it may have arrived
+
+A permit's moment is not before the `count`-th last request, so understood, is a whole period old. So a late request
+costs its lateness once in a period, and what was even stays even. A server that takes its time cannot be told from a
+request that came late: doubt is believed only for as long as it costs less than `DOUBTED` of the rate, and for longer
+where this process is late itself, as then the machine is busy, and the server's may be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from hark.clock import Clock
+from hark.durations import Rate
+from hark.errors import NotNow
+from hark.postgres.database import Database
+from hark.postgres.queries import Queries
+
+_SQL = Queries.beside(__file__)
+
+CLOSEST = 0.75
+"""How close two requests may be, of what they are apart on average: what a late one cost is made up slowly."""
+SLACK = 0.001
+"""Of a period, for clocks: it is laid so much longer."""
+DOUBTED = 0.006
+"""Of a period: what doubt may cost each permit on average."""
+SPARE_DOUBT = 0.6
+"""Of a period: what of it may be saved up for a bad moment."""
+MOST_DOUBT = timedelta(milliseconds=500)
+"""An answer that takes longer than this says nothing more of when its request arrived."""
+BELIEVED = 5
+"""How much more doubt is believed, for being late oneself."""
+
+_LEAD_S = 0.03
+"""How long before its moment a request is begun, so that its connection is there."""
+_REMEMBERED = 64
+_ZERO = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """When a source is left alone: after `threshold` failures in a row, for `rest`, doubling up to `longest`.
+
+    Then one request is its trial, for at most `trial`, while all others wait.
+    """
+
+    threshold: int = 5
+    rest: timedelta = timedelta(seconds=5)
+    longest: timedelta = timedelta(minutes=5)
+    trial: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    number: int
+    at: datetime
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class _LeftAlone:
+    source: str
+    held_until: datetime
+    open_until: datetime
+
+
+@dataclass(slots=True)
+class Doubt:
+    """How much later than it was written a request may have arrived, by what is known of a server's answers."""
+
+    period: timedelta
+    spare: timedelta = field(init=False)
+    _quickest: dict[bool, deque[timedelta]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.spare = self.period * SPARE_DOUBT
+
+    def of(self, took: timedelta, late: timedelta, *, refused: bool) -> timedelta:
+        """Of an answer that took so long.
+
+        Args:
+            late: how late its request was written.
+            refused: whether it was a refusal, which servers are quicker with.
+        """
+        known = self._quickest.setdefault(refused, deque(maxlen=_REMEMBERED))
+        known.append(took)
+        self.spare = min(self.spare + self.period * DOUBTED + late * BELIEVED, self.period * SPARE_DOUBT)
+        doubt = min(took - min(known), MOST_DOUBT, self.spare)
+        self.spare -= doubt
+        return doubt
+
+
+class Missed(Exception):
+    """A permit's moment was missed by so much that the row has forgotten it: another one is to be taken."""
+
+
+@dataclass(slots=True)
+class Permit:
+    """One request may be written at `at`, or `holds` later at most; it is `hark.guarded.client.Sending`."""
+
+    number: int
+    at: datetime
+    failures: int
+    clock: Clock = field(repr=False)
+    written: Callable[[], None] = field(repr=False)
+    holds: timedelta
+    late: timedelta = _ZERO
+    _at: float | None = None
+
+    async def begins(self) -> None:
+        """Wait for its moment.
+
+        Raises:
+            Missed: it is long over.
+        """
+        await _sleep_until(self.at, self.clock)
+        if self.clock.now() - self.at > self.holds:
+            raise Missed
+
+    def done(self) -> None:
+        """It is written."""
+        self.late = max(self.clock.now() - self.at, _ZERO)
+        self._at = time.monotonic()
+        self.written()
+
+    @property
+    def took(self) -> timedelta | None:
+        """How long ago it was written; None: it was not."""
+        return None if self._at is None else timedelta(seconds=time.monotonic() - self._at)
+
+
+class Pace:
+    """One source's pace, for all tasks of this process; the row behind it is for all processes.
+
+    Args:
+        source: its name, as the row has it.
+        rate: at most so many requests, in any period wherever it begins.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, source: str, rate: Rate, breaker: Breaker | None = None
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._source = source
+        self._rate = rate
+        self._breaker = breaker or Breaker()
+        self._doubt = Doubt(rate.per)
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._told: dict[int, datetime] = {}
+        self._known = False
+
+    @asynccontextmanager
+    async def permit(self, until: datetime) -> AsyncIterator[Permit]:
+        """A permit, for the time of a block in which one request is made: the next one is given when it is written.
+
+        Args:
+            until: how long to wait for one at most.
+
+        Raises:
+            NotNow: the source is left alone for longer than that.
+        """
+        turn = await self._my_turn()
+        try:
+            permit = await self._take(until, turn.end)
+            await _sleep_until(permit.at - timedelta(seconds=_LEAD_S), self._clock)
+            yield permit
+        finally:
+            turn.end()
+
+    async def answered(self, permit: Permit, *, refused: bool) -> None:
+        """Note when a request must have arrived, by its answer.
+
+        Args:
+            refused: whether the answer was a refusal.
+        """
+        took = permit.took
+        if took is None:
+            return
+        self._told[permit.number] = permit.at + permit.late + self._doubt.of(took, permit.late, refused=refused)
+        if not self._waiting and not self._turn.locked():
+            await self._tell()
+
+    async def worked(self, permit: Permit) -> None:
+        """The source works: failures of before do not count any more."""
+        if permit.failures:
+            await self._database.execute(_SQL["worked"], {"source": self._source, "number": permit.number})
+
+    async def failed(self, permit: Permit) -> None:
+        """The source does not work."""
+        given = {
+            "source": self._source,
+            "number": permit.number,
+            "threshold": self._breaker.threshold,
+            "rest": self._breaker.rest,
+            "longest": self._breaker.longest,
+            "now": self._clock.now(),
+        }
+        await self._database.execute(_SQL["failed"], given)
+
+    async def hold(self, wait: timedelta) -> None:
+        """The source asks to be left alone for so long, by everybody."""
+        await self._database.execute(_SQL["held"], {"source": self._source, "until": self._clock.now() + wait})
+
+    async def _my_turn(self) -> _Turn:
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        return _Turn(self._turn)
+
+    async def _take(self, until: datetime, written: Callable[[], None]) -> Permit:
+        while True:
+            given = await self._given()
+            if given is not None:
+                return Permit(given.number, given.at, given.failures, self._clock, written, self._rate.per / 2)
+            await self._wait(until)
+
+    async def _given(self) -> _Taken | None:
+        if not self._known:
+            await self._database.execute(_SQL["known"], {"source": self._source})
+            self._known = True
+        told = dict(self._told)
+        rows = await self._database.fetch(_SQL["take"], _Taken, {**self._limits(), **_arrays(told)})
+        if not rows:
+            return None
+        self._forget(told)
+        return rows[0]
+
+    async def _wait(self, until: datetime) -> None:
+        """Until the source is no longer left alone, as far as is known: a trial may end sooner or later."""
+        now = self._clock.now()
+        rows = await self._database.fetch(_SQL["left_alone"], _LeftAlone, {"source": self._source, "now": now})
+        if not rows:
+            return
+        held, opened = rows[0].held_until, rows[0].open_until
+        free = max(held, opened)
+        if free > until:
+            why = "asked to be left alone" if held >= opened else "failed several times in a row"
+            raise NotNow(f"{self._source} {why}; it is asked again at {free:%Y-%m-%d %H:%M:%S %Z}", free)
+        await asyncio.sleep(min(free - now, self._look_again).total_seconds())
+
+    async def _tell(self) -> None:
+        told = dict(self._told)
+        await self._database.execute(_SQL["told"], {"source": self._source, **_arrays(told)})
+        self._forget(told)
+
+    def _forget(self, told: dict[int, datetime]) -> None:
+        for number in told:
+            self._told.pop(number, None)
+
+    @property
+    def _look_again(self) -> timedelta:
+        return max(self._rate.per / self._rate.count, timedelta(milliseconds=500))
+
+    def _limits(self) -> dict[str, object]:
+        apart = self._rate.per / self._rate.count
+        return {
+            "source": self._source,
+            "now": self._clock.now(),
+            "count": self._rate.count,
+            "closest": apart * CLOSEST,
+            "a_window": self._rate.per * (1 + SLACK),
+            "threshold": self._breaker.threshold,
+            "trial": self._breaker.trial,
+        }
+
+
+class _Turn:
+    """A lock that is held, let go of once: when the request is written, or when there is to be none."""
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock: asyncio.Lock | None = lock
+
+    def end(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+
+def _arrays(told: dict[int, datetime]) -> dict[str, object]:
+    return {"numbers": list(told), "moments": list(told.values())}
+
+
+async def _sleep_until(at: datetime, clock: Clock) -> None:
+    # A timer may go off a little early.
+    for _ in range(3):
+        await asyncio.sleep(max((at - clock.now()).total_seconds(), 0))

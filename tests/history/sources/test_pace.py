@@ -1,0 +1,219 @@
+"""The pace: what the database gives is what a plain list of all moments would, and no period has more than it may."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hark.durations import Rate
+from hark.history.sources.pace import _SQL as SQL
+from hark.history.sources.pace import (
+    CLOSEST,
+    DOUBTED,
+    MOST_DOUBT,
+    SLACK,
+    SPARE_DOUBT,
+    Doubt,
+    Missed,
+    Pace,
+    Permit,
+    _Taken,
+)
+from hark.postgres.database import Database, open_database
+from tests.history.sources.scene import PATIENT
+
+START = datetime(2026, 3, 2, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MS = timedelta(milliseconds=1)
+
+
+@dataclass(slots=True)
+class Plain:
+    """The rule, over a list of all moments there ever were."""
+
+    rate: Rate
+    moments: list[datetime] = field(default_factory=list)
+
+    def take(self, now: datetime) -> datetime:
+        at = now
+        if self.moments:
+            at = max(at, max(self.moments) + self.rate.per / self.rate.count * CLOSEST)
+        if len(self.moments) >= self.rate.count:
+            at = max(at, sorted(self.moments)[-self.rate.count] + self.rate.per * (1 + SLACK))
+        self.moments.append(at)
+        return at
+
+
+async def take(database: Database, rate: Rate, now: datetime, told: dict[int, datetime]) -> _Taken:
+    given = {
+        "source": "x",
+        "now": now,
+        "count": rate.count,
+        "closest": rate.per / rate.count * CLOSEST,
+        "a_window": rate.per * (1 + SLACK),
+        "threshold": 5,
+        "trial": SECOND,
+        "numbers": list(told),
+        "moments": list(told.values()),
+    }
+    return await database.one(SQL["take"], _Taken, given)
+
+
+STEPS = st.lists(
+    st.tuples(st.integers(0, 1500), st.lists(st.tuples(st.integers(1, 6), st.integers(0, 700)), max_size=2)),
+    min_size=1,
+    max_size=25,
+)
+"""How many milliseconds later the next asks, and what is learnt by then: which of the last ones was how much later."""
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(count=st.integers(1, 4), steps=STEPS)
+async def test_the_database_gives_what_a_plain_list_would(paced: str, count: int, steps: Any) -> None:
+    rate, now = Rate(count, SECOND), START
+    plain, latest = Plain(rate), list[datetime]()
+    async with open_database(paced, size=1) as database:
+        async with database.connection() as connection:
+            await connection.execute("truncate hark.source_pace")
+        await database.execute(SQL["known"], {"source": "x"})
+        for later, learnt in steps:
+            now += later * MS
+            told: dict[int, datetime] = {}
+            for back, late in learnt:
+                if back <= min(len(plain.moments), count):
+                    number = len(plain.moments) + 1 - back
+                    told[number] = plain.moments[-back] = min(plain.moments[-back] + late * MS, latest[-back])
+            given = await take(database, rate, now, told)
+            assert (given.number, given.at) == (len(plain.moments) + 1, plain.take(now))
+            latest.append(given.at + 900 * MS)
+
+
+@given(
+    count=st.integers(1, 60),
+    seed=st.integers(0, 10**6),
+    late=st.integers(0, 30),
+    behind=st.integers(0, 3),
+)
+@settings(deadline=None, max_examples=60)
+def test_no_period_has_more_than_the_rate_says_however_late_requests_are(
+    count: int, seed: int, late: int, behind: int
+) -> None:
+    """What is learnt of a request is known when `behind` more are given, as other workers hold permits meanwhile."""
+    chance, rate = Random(seed), Rate(count, SECOND)
+    behind = min(behind, count - 1)
+    plain, came = Plain(rate), []
+    learnt: list[tuple[int, datetime]] = []
+    now = START
+    for number in range(6 * count + 5):
+        if len(learnt) > behind:
+            place, at = learnt.pop(0)
+            plain.moments[place] = at
+        now = plain.take(now)
+        arrived = now + chance.random() * late * MS
+        learnt.append((number, arrived))
+        came.append(arrived)
+    assert most_in_any_second(sorted(came)) <= count
+
+
+def most_in_any_second(moments: Sequence[datetime]) -> int:
+    return max(sum(start <= at < start + SECOND for at in moments) for start in moments)
+
+
+def test_who_is_nearly_on_time_has_over_ninety_nine_hundredths_of_the_rate() -> None:
+    assert 0.99 * 6000 <= taken_in_ten_minutes(2 * MS) <= 6000
+
+
+def taken_in_ten_minutes(late: timedelta) -> int:
+    plain, now, taken = Plain(Rate(10, SECOND)), START, 0
+    while (now := plain.take(now)) < START + 600 * SECOND:
+        plain.moments[-1] = now + late
+        del plain.moments[:-40]
+        taken += 1
+    return taken
+
+
+class TestDoubt:
+    def test_is_how_much_longer_than_the_quickest_an_answer_took(self) -> None:
+        doubt = Doubt(SECOND)
+        assert doubt.of(5 * MS, timedelta(0), refused=False) == timedelta(0)
+        assert doubt.of(45 * MS, timedelta(0), refused=False) == 40 * MS
+        assert doubt.of(2 * MS, timedelta(0), refused=True) == timedelta(0)
+        assert doubt.of(15 * MS, timedelta(0), refused=False) == 10 * MS
+
+    def test_is_never_more_than_so_much(self) -> None:
+        doubt = Doubt(timedelta(seconds=10))
+        doubt.of(MS, timedelta(0), refused=False)
+        assert doubt.of(timedelta(seconds=5), timedelta(0), refused=False) == MOST_DOUBT
+
+    @settings(deadline=None)
+    @given(st.lists(st.integers(0, 900), min_size=1, max_size=300))
+    def test_costs_no_more_than_its_share(self, took: list[int]) -> None:
+        doubt = Doubt(SECOND)
+        cost = sum((doubt.of(each * MS, timedelta(0), refused=False) for each in took), timedelta(0))
+        assert cost <= SECOND * SPARE_DOUBT + len(took) * SECOND * DOUBTED + MS
+
+    def test_is_believed_for_longer_where_this_process_is_late_itself(self) -> None:
+        doubt = Doubt(SECOND)
+        doubt.of(MS, timedelta(0), refused=False)
+        known = [doubt.of(101 * MS, 20 * MS, refused=False) for _ in range(60)]
+        assert set(known) == {100 * MS}
+
+
+class RealClock:
+    """This machine's."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+async def test_many_tasks_of_two_processes_each_have_a_number_of_their_own(paced: str) -> None:
+    async with open_database(paced) as one, open_database(paced) as two:
+        async with one.connection() as connection:
+            await connection.execute("truncate hark.source_pace")
+        rate, given = Rate(1000, SECOND), []
+
+        async def ask(pace: Pace) -> None:
+            async with pace.permit(START + timedelta(days=9999)) as permit:
+                given.append((permit.number, permit.at))
+
+        paces = [Pace(each, RealClock(), "x", rate, PATIENT) for each in (one, two)]
+        await asyncio.gather(*(ask(pace) for pace in paces for _ in range(20)))
+    numbers, moments = zip(*sorted(given), strict=True)
+    assert numbers == tuple(range(1, 41))
+    assert all(later - sooner >= MS * CLOSEST for sooner, later in pairwise(moments))
+
+
+async def test_a_question_that_is_given_up_gives_up_its_turn(paced: str) -> None:
+    async with open_database(paced) as database:
+        async with database.connection() as connection:
+            await connection.execute("truncate hark.source_pace")
+
+        pace = Pace(database, RealClock(), "x", Rate(1, timedelta(seconds=2)), PATIENT)
+
+        async def ask() -> int:
+            async with pace.permit(START + timedelta(days=9999)) as permit:
+                return permit.number
+
+        assert await ask() == 1
+        waiting = asyncio.create_task(ask())
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await ask() == 3
+
+
+async def test_a_moment_that_was_missed_by_far_is_not_used() -> None:
+    permit = Permit(1, datetime.now(UTC) - timedelta(seconds=2), 0, RealClock(), lambda: None, SECOND / 2)
+    with pytest.raises(Missed):
+        await permit.begins()
+    await Permit(1, datetime.now(UTC) - 100 * MS, 0, RealClock(), lambda: None, timedelta(minutes=1)).begins()
