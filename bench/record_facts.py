@@ -33,8 +33,8 @@ RECORD = Question(
     limit_name="raw COPY and INSERT … ON CONFLICT DO UPDATE of the same rows, table and indexes being equal",
     notes=(
         "Batches of 5,000, as loads have them: 25 lines of a user together, of which one in ten was recorded before, "
-        "half of them in a higher version. The limit keeps the higher version too, and nothing else: it checks nothing, "
-        "locks and moves no users, knows nobody's keys, loads and receipts, and is given its rows as text."
+        "half of them in a higher version. The limit keeps the higher version too, and nothing else: it checks "
+        "nothing, locks and moves no users, knows nobody's keys, loads and receipts, and is given its rows as text."
     ),
 )
 GROWTH = Question(

@@ -53,10 +53,9 @@ def test_the_published_way_loses_what_comes_while_it_loads() -> None:
 
 def test_the_published_way_counts_twice_what_it_loaded_and_then_hears_of() -> None:
     system = Published(NEWS[:2])
-    assert published_way(system, system.sparing).splitlines() == [
-        "source: a new order at B",
-        "operator: lag is 0; sets the flag",
-    ]
+    trace = published_way(system, system.sparing).splitlines()
+    assert len(trace) == 6
+    assert trace[-2:] == ["load: overwrites the counts with A=1 B=1", "stream: counts a new order at B"]
 
 
 @pytest.mark.parametrize("fault", ["complete", "sparing"])
@@ -95,7 +94,6 @@ NEEDED = {
 def test_each_condition_is_needed(condition: str) -> None:
     system, start = NEEDED[condition]
     found = our_way(system, start)
-    print("\n".join(found.trace or ()))
     assert found.trace is not None
 
 
