@@ -1,4 +1,4 @@
-"""Whatever is said about purchases, in whatever order and however often, the facts are what an independent fold says."""
+"""Whatever is said about purchases, in whatever order and however often: the facts are what a fold of it says."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Ground:
 
 
 class Facts(RuleBasedStateMachine):
-    """A source changes; its events come late, again and mixed up; it is loaded as it stood earlier; loads are undone."""
+    """A source changes; its events come late, again, mixed up; it is loaded as it stood once; loads are undone."""
 
     ground: Ground
 
@@ -159,7 +159,7 @@ def test_facts_are_what_an_independent_fold_says(ground: Ground) -> None:
     )
 
 
-# Words of one version --------------------------------------------------------------------------------------------------
+# Words of one version -------------------------------------------------------------------------------------------------
 
 words = st.builds(
     line,
