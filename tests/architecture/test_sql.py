@@ -31,6 +31,7 @@ from hark.digests.coverage import Base
 from hark.digests.planning import ASK, PLAN_ASKED, plan_by_sql
 from hark.digests.pruning import LOOK, PRUNE
 from hark.digests.shown import NEXT
+from hark.history import facts
 from hark.inbox import ARCHIVE, MARK_ALL_READ, MARK_READ
 from hark.postgres.embedded.programs import find_programs
 from hark.postgres.queries import Queries, Query, UnknownQuery, in_schema
@@ -104,6 +105,8 @@ def test_postgres_prepares_every_query(name: str, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         if name.startswith("staging."):
             connection.execute(MAKE_TABLES.sql.encode())
+        if name.startswith("facts."):
+            connection.execute(facts.MAKE_TABLES.sql.encode())
         connection.execute(f"prepare q as {numbered(all_queries()[name].sql)}".encode())
 
 
@@ -150,6 +153,7 @@ def dumped(postgres: Postgres, dsn: str) -> list[str]:
         ("backfill_state", BackfillState),
         ("batch_state", BatchState),
         ("backfill_outcome", Fate),
+        ("fact_kind", facts.Kind),
     ],
 )
 def test_enums_are_the_same_in_python_and_in_postgres(type_name: str, enum: type[StrEnum], database: str) -> None:

@@ -1,0 +1,252 @@
+-- name: make_tables
+-- What is given lies in temporary tables of the connection; they are made once, and empty whenever a transaction ends.
+create temp table if not exists fact_given (
+    user_id text collate "C" not null, key text collate "C" not null, kind hark.fact_kind not null,
+    product_id text collate "C", store_id text collate "C", amount_minor bigint, currency text collate "C",
+    quantity numeric(12, 3), occurred_at timestamptz, version bigint not null, deleted boolean not null,
+    receipt text collate "C"
+) on commit delete rows;
+create temp table if not exists fact_load_given (
+    user_id text collate "C" not null, kind hark.fact_kind not null, since timestamptz not null, version bigint not null
+) on commit delete rows
+
+-- name: copy_facts
+copy fact_given from stdin
+
+-- name: copy_snapshots
+copy fact_load_given from stdin
+
+-- name: empty_tables
+-- For the next batch of the same transaction.
+with facts as (delete from fact_given) delete from fact_load_given
+
+-- name: know_users
+insert into hark.history_user (user_id, changed_at)
+select user_id, %(now)s
+  from (select user_id from fact_given union select user_id from fact_load_given) given
+ where not exists (select from hark.history_user known where known.user_id = given.user_id)
+ order by user_id
+    on conflict do nothing
+
+-- name: lock_users
+-- Facts of a user change only under this lock. All in the same order, so nobody waits for each other; a statement of its own,
+-- so that the next one sees whatever was committed while this one waited.
+with locked as materialized (
+    select user_id
+      from hark.history_user
+     where user_id in (select user_id from fact_given union select user_id from fact_load_given)
+     order by user_id
+       for no key update
+)
+select count(*) as locked from locked
+
+-- name: lock_given
+with locked as materialized (
+    select user_id from hark.history_user where user_id = any (%(users)s) order by user_id for no key update
+)
+select count(*) as locked from locked
+
+-- name: record
+with ranked as (
+    -- Of each key and user the highest word. A new key that two users claim at once is the first one's, by id.
+    select *, row_number() over same_key as place, first_value(user_id) over same_key as first_user
+      from fact_given
+    window same_key as (
+        partition by key
+            order by user_id, version desc, deleted desc, occurred_at desc nulls last, product_id desc nulls last,
+                     store_id desc nulls last, amount_minor desc nulls last, currency desc nulls last,
+                     quantity desc nulls last, receipt desc nulls last)
+),
+given as (
+    select g.*, f.user_id as owner, f.version as was, f.deleted as was_deleted, f.live as was_live, f.runs as was_runs,
+           case when f.user_id is null or g.version > f.version then true
+                when g.version < f.version then false
+                else (g.deleted, coalesce(g.occurred_at, '-infinity'), coalesce(g.product_id, ''), coalesce(g.store_id, ''),
+                      coalesce(g.amount_minor, -9223372036854775808), coalesce(g.currency, ''),
+                      coalesce(g.quantity, -1000000000), g.receipt is not null)
+                   > (f.deleted, coalesce(f.occurred_at, '-infinity'), coalesce(f.product_id, ''), coalesce(f.store_id, ''),
+                      coalesce(f.amount_minor, -9223372036854775808), coalesce(f.currency, ''),
+                      coalesce(f.quantity, -1000000000), f.whole)
+           end as wins
+      from ranked g
+      left join hark.fact f on f.key = g.key
+     where g.place = 1
+),
+receipts as materialized (
+    select user_id, receipt, max(version) as version from fact_given where receipt is not null group by user_id, receipt
+),
+fated as materialized (
+    -- What was never heard of is old news, if a load or its own receipt was seen without it in a later version.
+    select g.*,
+           case when g.owner <> g.user_id then 'refused'
+                when not g.wins then 'same'
+                when g.deleted then case when g.owner is null then 'new' else 'changed' end
+                when (g.owner is null or g.was_deleted and g.was >= 0)
+                 and exists (select from hark.fact_snapshot s
+                              where s.user_id = g.user_id and s.kind = g.kind and s.since <= g.occurred_at
+                                and s.version >= g.version
+                                and not exists (select from fact_load_given l
+                                                 where l.user_id = g.user_id and l.kind = g.kind
+                                                   and l.version >= s.version)) then 'stale'
+                when g.receipt is not null
+                 and (exists (select from receipts r
+                               where r.user_id = g.user_id and r.receipt = g.receipt and r.version > g.version)
+                      or exists (select from hark.fact w
+                                  where w.user_id = g.user_id and w.key >= g.receipt || ':' and w.key < g.receipt || ';'
+                                    and w.whole and w.version > g.version)) then 'stale'
+                when g.owner is null then 'new'
+                else 'changed' end as fate
+      from given g
+),
+gone as materialized (
+    select user_id, key, max(version) as version, bool_or(whole) as whole, bool_or(shown) as shown, min(occurred_at) as oldest_at
+      from (
+        select f.user_id, f.key, s.version, false as whole, not f.deleted as shown, f.occurred_at
+          from fact_load_given s
+          join hark.fact f
+            on f.user_id = s.user_id and f.kind = s.kind and f.occurred_at >= s.since and f.version <= s.version
+           and (not f.deleted or f.version < 0)
+         where not exists (select from fact_given g where g.user_id = f.user_id and g.key = f.key)
+        union all
+        select f.user_id, f.key, r.version, true, true, f.occurred_at
+          from receipts r
+          join hark.fact f
+            on f.user_id = r.user_id and f.key >= r.receipt || ':' and f.key < r.receipt || ';'
+           and f.version < r.version and not f.deleted
+         where not exists (select from fated c
+                            where c.user_id = f.user_id and c.key = f.key and c.fate in ('new', 'changed'))
+      ) lacked
+     group by user_id, key
+),
+moved as (
+    update hark.history_user u
+       set version = u.version + 1, changed_at = %(now)s,
+           ahead_since = coalesce(u.ahead_since, %(now)s), oldest_at = least(u.oldest_at, m.oldest_at)
+      from (select user_id, min(oldest_at) as oldest_at
+              from (select user_id, case when not deleted then occurred_at end as oldest_at
+                      from fated
+                     where fate = 'new' and not deleted or fate = 'changed' and not (deleted and was_deleted)
+                    union all
+                    select user_id, null from gone where shown) changed
+             group by user_id) m
+     where u.user_id = m.user_id
+    returning u.user_id, u.version
+),
+inserted as (
+    -- In the order of their keys, so that two users who claim each other's do not wait for each other.
+    insert into hark.fact (user_id, key, kind, product_id, store_id, amount_minor, currency, quantity, occurred_at, version,
+                           deleted, whole, live, runs, moved_at)
+    select c.user_id, c.key, c.kind, c.product_id, c.store_id, c.amount_minor, c.currency, c.quantity, c.occurred_at, c.version,
+           c.deleted, c.receipt is not null, %(live)s::boolean,
+           case when %(run)s::bigint is null then '{}' else array[%(run)s::bigint] end,
+           case when c.deleted then 0 else m.version end
+      from fated c
+      left join moved m on m.user_id = c.user_id
+     where c.fate = 'new'
+     order by c.key
+),
+updated as (
+    -- A deletion that says no more than that leaves what was known of it.
+    update hark.fact f
+       set product_id = coalesce(c.product_id, f.product_id), store_id = coalesce(c.store_id, case when c.deleted then f.store_id end),
+           amount_minor = case when c.deleted then f.amount_minor else c.amount_minor end,
+           currency = case when c.deleted then f.currency else c.currency end,
+           quantity = coalesce(c.quantity, f.quantity), occurred_at = coalesce(c.occurred_at, f.occurred_at),
+           version = c.version, deleted = c.deleted, whole = c.receipt is not null,
+           live = f.live or %(live)s,
+           runs = case when %(run)s = any (f.runs) or %(live)s then f.runs else f.runs || %(run)s::bigint end,
+           moved_at = case when c.deleted and f.deleted then f.moved_at else m.version end
+      from fated c
+      left join moved m on m.user_id = c.user_id
+     where c.fate = 'changed' and f.user_id = c.user_id and f.key = c.key
+),
+touched as (
+    -- Who else says so: an undo leaves what others said as well.
+    update hark.fact f
+       set live = f.live or %(live)s, runs = case when %(live)s then f.runs else f.runs || %(run)s::bigint end
+      from fated c
+     where c.fate in ('same', 'stale') and c.owner = c.user_id and f.user_id = c.user_id and f.key = c.key
+       and case when %(live)s then not c.was_live else %(run)s <> all (c.was_runs) end
+       and not exists (select from gone g where g.user_id = f.user_id and g.key = f.key)
+),
+buried as (
+    update hark.fact f
+       set version = g.version, deleted = true, whole = g.whole,
+           moved_at = case when g.shown then m.version else f.moved_at end
+      from gone g
+      left join moved m on m.user_id = g.user_id
+     where f.user_id = g.user_id and f.key = g.key
+),
+refused as (
+    insert into hark.fact_refused (user_id, key, version, owner, fact, run, at)
+    select distinct on (user_id, key, version) user_id, key, version, owner, fact, %(run)s::bigint, %(now)s
+      from (select c.user_id, c.key, c.version, c.owner, to_jsonb(g) as fact
+              from fated c
+              join fact_given g on g.user_id = c.user_id and g.key = c.key and g.version = c.version
+             where c.fate = 'refused'
+            union all
+            select r.user_id, r.key, r.version, c.owner, to_jsonb(g)
+              from ranked r
+              join (select key, coalesce(owner, user_id) as owner from fated) c on c.key = r.key
+              join fact_given g on g.user_id = r.user_id and g.key = r.key and g.version = r.version
+             where r.user_id <> r.first_user and r.user_id <> c.owner) foreign_ones
+        on conflict do nothing
+    returning 1
+),
+noted as (
+    insert into hark.product (product_id)
+    select distinct product_id
+      from fated c
+     where fate in ('new', 'changed') and not exists (select from hark.product p where p.product_id = c.product_id)
+       and product_id is not null
+     order by product_id
+        on conflict do nothing
+),
+kept as (
+    insert into hark.fact_snapshot as s (user_id, kind, version, since, run, at)
+    select user_id, kind, version, min(since), %(run)s::bigint, %(now)s from fact_load_given
+     group by user_id, kind, version
+     order by user_id, kind, version
+        on conflict (user_id, kind, version) do update set since = least(s.since, excluded.since)
+),
+superseded as (
+    -- A later load that reaches as far back, or over all that counts, says all that an earlier one did.
+    delete from hark.fact_snapshot s
+     using fact_load_given n, hark.history_window w
+     where s.user_id = n.user_id and s.kind = n.kind and s.version < n.version
+       and n.since <= greatest(s.since, w.starts_at)
+)
+select count(*) as given,
+       count(*) filter (where fate = 'new') as new, count(*) filter (where fate = 'changed') as changed,
+       count(*) filter (where fate = 'same') as same, count(*) filter (where fate = 'stale') as stale,
+       (select count(*) from gone where shown) as gone, (select count(*) from refused) as refused,
+       coalesce((select array_agg(user_id order by user_id) from moved), '{}') as users,
+       coalesce((select array_agg(version order by user_id) from moved), '{}') as versions
+  from fated
+
+-- name: undo
+with said as (
+    select user_id, key, array_remove(runs, %(run)s::bigint) as others,
+           not live and not deleted and cardinality(array_remove(runs, %(run)s::bigint)) = 0 as taken
+      from hark.fact
+     where user_id = any (%(users)s) and %(run)s = any (runs)
+),
+moved as (
+    update hark.history_user u
+       set version = u.version + 1, changed_at = %(now)s, ahead_since = coalesce(u.ahead_since, %(now)s)
+      from (select distinct user_id from said where taken) m
+     where u.user_id = m.user_id
+    returning u.user_id, u.version
+),
+undone as (
+    update hark.fact f
+       set runs = s.others, deleted = f.deleted or s.taken, version = case when s.taken then -1 else f.version end,
+           whole = f.whole and not s.taken, moved_at = case when s.taken then m.version else f.moved_at end
+      from said s
+      left join moved m on m.user_id = s.user_id
+     where f.user_id = s.user_id and f.key = s.key
+)
+select count(*) filter (where taken) as taken,
+       coalesce((select array_agg(user_id order by user_id) from moved), '{}') as users,
+       coalesce((select array_agg(version order by user_id) from moved), '{}') as versions
+  from said
