@@ -216,8 +216,8 @@ async def undo_facts(
 ) -> Undone:
     """Take back what only this run brought to these users, and the live stream never touched.
 
-    What the run found to be gone stays so, for that is what its source says. A fact that was taken back comes again with
-    whoever next speaks of it, whatever its version.
+    What the run found to be gone stays so, for that is what its source says. A fact that was taken back comes again
+    with whoever next speaks of it, whatever its version.
 
     Args:
         users: some thousands at most.
@@ -368,7 +368,7 @@ def _is_key(key: str) -> bool:
     return (
         len(key) <= 400
         and "\0" not in key
-        and (kind == "order" and rest != "" or kind == "receipt" and ":" in rest[1:])
+        and ((kind == "order" and rest != "") or (kind == "receipt" and ":" in rest[1:]))
     )
 
 

@@ -954,6 +954,46 @@ create table hark.product_category (
 );
 create index product_category_unasked on hark.product_category (category_id) where asked_at is null;
 
+-- The questions that the graph answers, answered from the facts that count -----------------------------------------------
+
+create view hark.purchased as
+select f.user_id, f.key, f.kind, case f.kind when 'receipt' then substring(f.key from 'receipt:(.*):') end as receipt_id,
+       f.product_id, p.name as product_name, p.category_id, c.hierarchy as category_hierarchy, f.store_id, f.amount_minor,
+       f.currency, f.quantity, f.occurred_at, f.version, f.moved_at
+  from hark.fact f
+ cross join hark.history_window w
+  left join hark.product p using (product_id)
+  left join hark.product_category c using (category_id)
+ where not f.deleted and f.occurred_at >= w.starts_at;
+
+-- `totals`: by currency, in minor units, of the lines whose amount is known.
+create view hark.shops_in as
+select s.user_id, s.category_id, c.hierarchy as category_hierarchy, s.purchases, s.quantity, s.totals, s.first_at, s.last_at
+  from (select user_id, category_id, sum(purchases)::bigint as purchases, sum(quantity) as quantity,
+               coalesce(jsonb_object_agg(currency, total) filter (where currency is not null), '{}') as totals,
+               min(first_at) as first_at, max(last_at) as last_at
+          from (select f.user_id, p.category_id, f.currency, count(*) as purchases, sum(f.quantity) as quantity,
+                       sum(f.amount_minor) as total, min(f.occurred_at) as first_at, max(f.occurred_at) as last_at
+                  from hark.fact f
+                 cross join hark.history_window w
+                  join hark.product p using (product_id)
+                 where not f.deleted and f.occurred_at >= w.starts_at and p.category_id is not null
+                 group by f.user_id, p.category_id, f.currency) by_currency
+         group by user_id, category_id) s
+  left join hark.product_category c using (category_id);
+
+create view hark.shops_at as
+select user_id, store_id, sum(purchases)::bigint as purchases, sum(quantity) as quantity,
+       coalesce(jsonb_object_agg(currency, total) filter (where currency is not null), '{}') as totals,
+       min(first_at) as first_at, max(last_at) as last_at
+  from (select f.user_id, f.store_id, f.currency, count(*) as purchases, sum(f.quantity) as quantity,
+               sum(f.amount_minor) as total, min(f.occurred_at) as first_at, max(f.occurred_at) as last_at
+          from hark.fact f
+         cross join hark.history_window w
+         where not f.deleted and f.occurred_at >= w.starts_at and f.store_id is not null
+         group by f.user_id, f.store_id, f.currency) by_currency
+ group by user_id, store_id;
+
 -- The projection of the facts into the graph: one projector at a time.
 create table hark.projector (
     only_one    boolean primary key default true check (only_one),

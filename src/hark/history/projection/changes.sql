@@ -41,7 +41,8 @@ sent as (
      group by user_id
 ),
 by_category as (
-    select m.user_id, p.category_id as id, m.currency, count(*) as count, sum(m.amount_minor) as total,
+    select m.user_id, p.category_id as id, m.currency, count(*) as count, sum(m.quantity) as quantity,
+           sum(m.amount_minor) as total,
            min(m.occurred_at) as first_at, max(m.occurred_at) as last_at
       from mine m
       join hark.product p on p.product_id = m.product_id
@@ -49,7 +50,7 @@ by_category as (
      group by m.user_id, p.category_id, m.currency
 ),
 by_store as (
-    select user_id, store_id as id, currency, count(*) as count, sum(amount_minor) as total,
+    select user_id, store_id as id, currency, count(*) as count, sum(quantity) as quantity, sum(amount_minor) as total,
            min(occurred_at) as first_at, max(occurred_at) as last_at
       from mine
      where counts and store_id is not null
@@ -58,7 +59,7 @@ by_store as (
 summed as (
     select user_id, json_agg(row) filter (where of = 'category') as categories, json_agg(row) filter (where of = 'store') as stores
       from (select of, user_id, json_build_array(
-                       id, sum(count)::bigint,
+                       id, sum(count)::bigint, sum(quantity)::float8,
                        json_build_array(floor(extract(epoch from min(first_at)))::bigint,
                                         extract(microseconds from min(first_at))::bigint %% 1000000 * 1000),
                        json_build_array(floor(extract(epoch from max(last_at)))::bigint,

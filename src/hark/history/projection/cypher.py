@@ -50,8 +50,8 @@ def _aggregate(rows: str, edge: str, label: str) -> str:
 CALL (n, row) {{
   UNWIND row.{rows} AS a
   MERGE (t:{label} {{{UNIQUE[label]}: a[0]}})
-  CREATE (n)-[:{edge} {{count: a[1], first_at: {_moment("a[2]")}, last_at: {_moment("a[3]")}, currencies: a[4], \
-totals_minor: a[5], total_minor: CASE WHEN size(a[5]) = 1 THEN a[5][0] END}}]->(t)
+  CREATE (n)-[:{edge} {{count: a[1], quantity: a[2], first_at: {_moment("a[3]")}, last_at: {_moment("a[4]")}, \
+currencies: a[5], totals_minor: a[6], total_minor: CASE WHEN size(a[6]) = 1 THEN a[6][0] END}}]->(t)
 }}"""
 
 
@@ -65,7 +65,7 @@ CALL (n, row) {{
   UNWIND row.lines AS l
   MERGE (p:Product {{product_id: l[1]}})
   CREATE (n)-[:PURCHASED {{key: l[0], store_id: l[2], amount_minor: l[3], currency: l[4], quantity: l[5], \
-purchased_at: {_moment("l[6]")}, version: l[7], receipt_id: l[8], order_id: l[9]}}]->(p)
+occurred_at: {_moment("l[6]")}, version: l[7], receipt_id: l[8], order_id: l[9]}}]->(p)
 }}
 {_aggregate("categories", "SHOPS_IN", "Category")}
 {_aggregate("stores", "SHOPS_AT", "Store")}

@@ -106,7 +106,7 @@ class Neo4jGraph:
         seconds = self.patience.total_seconds()
         with _translated():
             async with asyncio.timeout(seconds + _CONNECT_S), self.driver.session(database=self.database) as session:
-                result = await session.run(Query(statement, timeout=seconds), given)  # type: ignore[arg-type]
+                result = await session.run(Query(statement, timeout=seconds), given)
                 return [tuple(record.values()) async for record in result]
 
     async def close(self) -> None:
