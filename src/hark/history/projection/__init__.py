@@ -5,8 +5,8 @@
 
 projector.py   takes users and products that are ahead of the graph, chunk by chunk; one projector at a time, by lease
 changes.py     what of them is to be sent
-graph.py       the graph as the projector sees it, and Neo4j behind it
-sweep.py       compares what the graph holds with what is marked as projected: a restored or emptied graph heals by itself
+graph.py       the graph as the projector sees it; cypher.py and neo4j_graph.py: Neo4j behind it
+sweep.py       compares what the graph holds with what is marked: a restored or emptied graph heals by itself
 rebuild.py     writes users, or all, anew, and forgets whom the facts do not know
 
 A node keeps the version that it was written at. Whoever writes says which version it found there, and the statement

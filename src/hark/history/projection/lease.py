@@ -1,4 +1,7 @@
-"""Who projects: one at a time, by lease. Two would do no harm, the graph's own guard sees to that; only wait for each other."""
+"""Who projects: one at a time, by lease.
+
+Two would do no harm, the graph's own guard sees to that: they would only wait for each other.
+"""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ class Projector:
 
 
 async def overtake(database: Database, subject: Subject, held: dict[str, int], now: datetime) -> None:
-    """Move on past the graph what is behind it: a database that was restored from a backup must not wait to catch up."""
+    """Move on past the graph what is behind it: a database restored from a backup must not wait to catch up."""
     await database.execute(subject.overtake, {"ids": list(held), "versions": list(held.values()), "now": now})
 
 
