@@ -101,7 +101,7 @@ class _Ended:
 
 @dataclass(slots=True)
 class Runner:
-    """Takes part in runs: plans and applies, one step at a time.
+    """Takes part in runs: plans and applies, one step at a time. Several tasks of one process may share it.
 
     Attributes:
         worker: who this is, for leases and the audit log.
@@ -151,6 +151,10 @@ class Runner:
 
     async def _apply(self, run: Standing) -> Stepped:
         steering = self._steering(run.id)
+        async with steering.turn():
+            return await self._apply_next(run, steering)
+
+    async def _apply_next(self, run: Standing, steering: Steering) -> Stepped:
         if (obstacle := await steering.obstacle(run, self.clock.now())) is not None:
             await notice.stalled(self.database, self.webhook, run.id, obstacle, self.clock.now(), STALLED_AFTER)
             return Stepped(did=False, obstacle=obstacle)

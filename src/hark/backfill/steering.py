@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 
@@ -51,7 +53,7 @@ class Obstacle:
 
 @dataclass(slots=True)
 class Steering:
-    """One worker's sense of how fast it may go on one run. Each wait is accounted to what it was for."""
+    """One process's sense of how fast it may go on one run. Each wait is accounted to what it was for."""
 
     probes: Probes
     limits: Limits = field(default_factory=Limits)
@@ -61,6 +63,15 @@ class Steering:
     _statement: timedelta | None = None
     _waiting: tuple[Why, datetime] | None = None
     _waited: defaultdict[Why, float] = field(default_factory=lambda: defaultdict(float))
+    _turns: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Held from before a batch is begun until it is done: where batches are rested after, one goes at a time.
+
+        Two at once would take from live work what the rest after each is there to leave it. So do the first, before
+        anything is known.
+        """
+        return self._turns if self.throttle.rest or self._read_at is None else nullcontext()
 
     async def obstacle(self, run: Standing, now: datetime) -> Obstacle | None:
         """What stands in the way of a batch; None: begin."""

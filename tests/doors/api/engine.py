@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hark.doors.api.backfills import Astray, Failure, Head, Line, PaceAsked, PreferencesAsked, Shown, Totals, Verified
+from hark.backfill.failures import Failure
+from hark.backfill.listing import Line
+from hark.doors.api.backfills import Astray, Head, PaceAsked, PreferencesAsked, Shown, Totals, Verified
 from hark.errors import BadInput
 from tests.world import MONDAY_NOON
 

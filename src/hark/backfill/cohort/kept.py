@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from hark.backfill.cohort.parsing import cohort_from_json
-from hark.backfill.cohort.reach import FileReach
-from hark.backfill.cohort.sources import ObjectSeen, etag_now, open_source
 from hark.backfill.cohort.spec import Cohort, lists_of
 from hark.errors import FAULTS_SHOWN, BadInput, Fault, HarkError, Unreachable
+from hark.lists import FileReach
+from hark.lists.sources import ObjectSeen, etag_now, open_source
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 

@@ -11,16 +11,14 @@ from hark.backfill.cohort.spec import (
     Cohort,
     Difference,
     Everyone,
-    File,
-    Format,
     Ids,
     Segment,
     Who,
-    id_fault,
     union_of,
 )
 from hark.catalogue.wording import no_such, quoted
 from hark.errors import BadInput
+from hark.lists import File, Format, id_fault
 
 VARIABLES = ("USER_IDS", "CSV_PATH", "USE_BUCKET_CSV", "GOOGLE_CLOUD_STORAGE_BUCKET", "GOOGLE_CLOUD_STORAGE_PATH")
 """The variables that `cohort_from_environment` reads."""

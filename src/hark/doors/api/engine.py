@@ -62,9 +62,9 @@ class Engine:
             return None
         return await self._shown(number)
 
-    async def list(self, *, before: int, limit: int) -> Sequence[told.Line]:
+    async def list(self, *, before: int, limit: int) -> Sequence[listing.Line]:
         """See `Backfills.list`."""
-        return _each(told.Line, await listing.backfills(self.database, before=before, limit=limit))
+        return await listing.backfills(self.database, before=before, limit=limit)
 
     async def approve(self, number: int, who: str) -> told.Shown:
         """See `Backfills.approve`."""
@@ -112,9 +112,9 @@ class Engine:
         over = self.catalogue.backfills.approval_over
         return await self._shown(await undo(self.database, number, who=who, now=self._now(), approval_over=over))
 
-    async def failures(self, number: int, *, after: str, limit: int) -> Sequence[told.Failure]:
+    async def failures(self, number: int, *, after: str, limit: int) -> Sequence[failing.Failure]:
         """See `Backfills.failures`."""
-        return _each(told.Failure, await failing.failures(self.database, number, after=after, limit=limit))
+        return await failing.failures(self.database, number, after=after, limit=limit)
 
     async def stop_all(self, who: str, *, stopped: bool) -> bool:
         """See `Backfills.stop_all`."""
@@ -129,11 +129,11 @@ class Engine:
             head=_as(told.Head, seen.head),
             cohort=await self._staged(seen.head.cohort_id),
             totals=_as(told.Totals, seen.totals),
-            counts=_each(told.Count, seen.counts),
-            samples=_each(told.Sample, seen.samples),
-            estimate=_as(told.Estimate, seen.estimate) if seen.estimate else None,
-            waited=_each(told.Waited, seen.waited),
-            events=_each(told.Happened, seen.events),
+            counts=seen.counts,
+            samples=seen.samples,
+            estimate=seen.estimate,
+            waited=seen.waited,
+            events=seen.events,
             needs_approval=seen.needs_approval,
         )
 

@@ -143,22 +143,12 @@ def _code(at: Bench, stand: control.Stand, seen: Totals) -> ExitCode:
 
 async def _work(at: Bench, backfill: int, doing: str, state: State) -> None:
     hands = _HANDS if state is State.APPLYING else 1
-    runners = [
-        Runner(
-            at.database,
-            at.clock,
-            f"{worker_name()}/{number}",
-            lease=at.call.settings.lease,
-            reach=at.reach,
-            webhook=at.hook,
-        )
-        for number in range(1, hands + 1)
-    ]
+    runner = Runner(at.database, at.clock, worker_name(), lease=at.call.settings.lease, reach=at.reach, webhook=at.hook)
     over = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_tell(at, backfill, doing, over))
         async with asyncio.TaskGroup() as work:
-            for runner in runners:
+            for _ in range(hands):
                 work.create_task(_hand(at, runner, backfill, state))
         over.set()
 

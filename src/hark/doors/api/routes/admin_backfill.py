@@ -13,16 +13,9 @@ from pydantic import BaseModel, Field
 
 from hark.access.audit import Act
 from hark.access.keys import Scope
-from hark.doors.api.backfills import (
-    Backfills,
-    CohortAsked,
-    Failure,
-    Line,
-    PaceAsked,
-    PreferencesAsked,
-    Shown,
-    Verified,
-)
+from hark.backfill.failures import Failure
+from hark.backfill.listing import Line
+from hark.doors.api.backfills import Backfills, CohortAsked, PaceAsked, PreferencesAsked, Shown, Verified
 from hark.doors.api.door import Visit, Visiting, guarded
 from hark.doors.api.fields import AT_ONCE, LARGEST, After, Before, Body, Flag, Limit, Name, Number, Text, Word
 from hark.doors.api.pages import Page

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from hark.backfill.cohort.reach import FileReach, InStore, OnDisk, locate
-from hark.backfill.cohort.stores import head, open_object
 from hark.errors import BadInput, Unreachable
+from hark.lists.reach import FileReach, InStore, OnDisk, locate
+from hark.lists.stores import head, open_object
 
 BLOCK = 256 * 1024
 """Bytes read at once."""
