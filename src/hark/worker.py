@@ -20,6 +20,7 @@ from hark.clock import Clock, DatabaseClock
 from hark.delivery.attempt import Attempted, Sender
 from hark.delivery.reap import reap
 from hark.digests import Planned, Planner
+from hark.history.tending import Tended, Tender
 from hark.postgres.database import Database, is_passing
 
 _log = structlog.get_logger(__name__)
@@ -128,6 +129,7 @@ class Worker:
         planner: plans digests; None: nobody does here.
         answer_wait: how long after a hand-over its answer may still come.
         backfills: who takes part in backfills here; None: nobody does.
+        history: who keeps purchases and their graph up to date here; None: nobody does.
     """
 
     database: Database
@@ -140,6 +142,7 @@ class Worker:
     watch: Watch = Watch()
     planner: Planner | None = None
     backfills: Runner | None = None
+    history: Tender | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; what is under way is finished first."""
@@ -164,6 +167,7 @@ class Worker:
             *plans,
             *deliveries,
             *self._backfill_loops(),
+            *self._history_loops(),
             Loop("reap", self._reap, self.clock, slow),
             Loop("clock", self._follow, self.clock, slow),
         ]
@@ -219,6 +223,11 @@ class Worker:
             return []
         return [Loop("backfill", _backfill(self.backfills), self.clock, self.pace)]
 
+    def _history_loops(self) -> list[Loop]:
+        if self.history is None:
+            return []
+        return [Loop(name, _tend(chunk), self.clock, self.pace) for name, chunk in self.history.chunks().items()]
+
     async def _follow(self) -> Progress:
         if isinstance(self.clock, DatabaseClock):
             await self.clock.follow(self.database)
@@ -244,6 +253,14 @@ def _backfill(runner: Runner) -> Callable[[], Awaitable[Progress]]:
         return Progress(stepped.did, stepped.obstacle.until if stepped.obstacle else None)
 
     return chunk
+
+
+def _tend(chunk: Callable[[], Awaitable[Tended]]) -> Callable[[], Awaitable[Progress]]:
+    async def tend() -> Progress:
+        done = await chunk()
+        return Progress(done.more, done.next_at)
+
+    return tend
 
 
 def worker_name() -> str:

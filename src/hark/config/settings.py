@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hark.catalogue.wording import printable
-from hark.config import kinds, stores
+from hark.config import graphs, kinds, stores
 from hark.durations import Rate, format_duration, format_rate
 from hark.guarded.addresses import NOTHING_ALLOWED, Allowed
 
@@ -50,12 +50,16 @@ class Settings:
     object_endpoints: tuple[str, ...] = ()
     http_allow_private: Allowed = NOTHING_ALLOWED
     webhook_secret: str | None = field(default=None, repr=False)
+    graph_url: str | None = field(default=None, repr=False)
+    graph_chunk: int = 200
+    graph_timeout: timedelta = timedelta(seconds=60)
+    history_look_back: timedelta = 365 * _DAY
     api_host: str = "127.0.0.1"
     api_port: int = 8425
 
 
 NAMES = tuple(each.name for each in fields(Settings))
-SECRETS = frozenset(("database_url", "smtp_url", "webhook_secret"))
+SECRETS = frozenset(("database_url", "smtp_url", "webhook_secret", "graph_url"))
 PATHS = frozenset(("data_dir", "catalogue"))
 
 READ: Mapping[str, Callable[[object], object]] = {
@@ -87,6 +91,10 @@ READ: Mapping[str, Callable[[object], object]] = {
     "object_endpoints": stores.object_endpoints,
     "http_allow_private": kinds.allowed_networks,
     "webhook_secret": kinds.webhook_secret,
+    "graph_url": graphs.graph_url,
+    "graph_chunk": kinds.count(1, 2_000),
+    "graph_timeout": kinds.duration(_SECOND, 3600 * _SECOND),
+    "history_look_back": kinds.duration(_DAY, 3_650 * _DAY),
     "api_host": kinds.host,
     "api_port": kinds.count(0, 65_535),
 }

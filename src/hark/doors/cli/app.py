@@ -12,6 +12,7 @@ from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import (
     BACKFILLS,
     HAPPENED,
+    HISTORY,
     START,
     WHO,
     AutoMigrate,
@@ -27,6 +28,7 @@ from hark.doors.cli.verbs import (
     catalogue,
     digests,
     happened,
+    history,
     keys,
     overview,
     preferences,
@@ -36,7 +38,7 @@ from hark.doors.cli.verbs import (
     trials,
 )
 
-_PANELS = (START, HAPPENED, WHO, BACKFILLS)
+_PANELS = (START, HAPPENED, WHO, BACKFILLS, HISTORY)
 
 
 class _Grouped(TyperGroup):
@@ -65,7 +67,19 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
     )
     app.callback()(_alone)
-    for verbs in (start, happened, trials, recipients, subscriptions, preferences, digests, catalogue, backfill, keys):
+    for verbs in (
+        start,
+        happened,
+        trials,
+        recipients,
+        subscriptions,
+        preferences,
+        digests,
+        catalogue,
+        backfill,
+        keys,
+        history,
+    ):
         verbs.add_to(app)
     return app
 

@@ -27,6 +27,7 @@ START = "start"
 HAPPENED = "what happened"
 WHO = "who and what"
 BACKFILLS = "backfills"
+HISTORY = "history"
 
 Json = Annotated[bool, typer.Option("--json", help="For programs: one JSON object, or one a line.")]
 DatabaseUrl = Annotated[
@@ -78,6 +79,10 @@ TUNING = {
     "object_endpoints": ("SERVERS", "Other servers than the clouds' own: s3=URL."),
     "http_allow_private": ("LIST", "Private networks and hosts that may be called."),
     "webhook_secret": ("SECRET", "What calls of the backfills' webhook are signed with."),
+    "graph_url": ("URL", "Neo4j, to which purchases are projected; none: they are not."),
+    "graph_chunk": ("N", "How many users are projected in one transaction."),
+    "graph_timeout": ("DURATION", "How long the graph may take to answer."),
+    "history_look_back": ("DURATION", "How far back purchases count."),
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""
 

@@ -34,6 +34,7 @@ from hark.doors.cli.output import Output
 from hark.doors.cli.session import Session
 from hark.errors import BadInput, CatalogueFaults
 from hark.guarded.client import Guarded
+from hark.history.tending import Tender, open_tender
 from hark.postgres.database import Database, is_passing
 from hark.rechecks import Rechecks
 from hark.rendering import Renderer
@@ -161,7 +162,8 @@ async def open_worker(
     rechecks = Rechecks.of(await _askable(session, settings), asking)
     senders = await _senders(session, settings, outbound, clock, rechecks, stopping)
     try:
-        yield _worker(session, settings, senders, tally, clock, hook)
+        async with open_tender(session.database, settings, clock, f"{worker_name()}/project") as history:
+            yield _worker(session, settings, senders, tally, clock, hook, history)
     finally:
         if hook is not None:
             await hook.close()
@@ -175,6 +177,7 @@ def _worker(
     tally: Tally,
     clock: Clock,
     hook: Hook | None,
+    history: Tender,
 ) -> Worker:
     return Worker(
         database=session.database,
@@ -185,6 +188,7 @@ def _worker(
         watch=Watch(tally.fanned_out, tally.attempted, tally.planned),
         planner=_planner(session, settings, clock, senders[0].rechecks.asking),
         backfills=_runner(session, settings, clock, hook),
+        history=history,
     )
 
 

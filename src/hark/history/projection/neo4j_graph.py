@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
+from hark.config.graphs import GraphAddress
 from hark.errors import BadInput, GraphRefused, Unreachable
 from hark.history.projection import cypher
 from hark.history.projection.graph import Node
@@ -17,40 +17,7 @@ from hark.history.projection.graph import Node
 if TYPE_CHECKING:
     from neo4j import AsyncDriver
 
-SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 _CONNECT_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a graph is: `neo4j://USER:PASSWORD@HOST:PORT/DATABASE`, taken apart."""
-
-    url: str
-    login: tuple[str, str] | None
-    database: str | None
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """Take it apart.
-
-        Raises:
-            BadInput: it is none; the text is a secret, so it is not quoted.
-        """
-        try:
-            parts = urlsplit(text)
-            port = f":{parts.port}" if parts.port is not None else ""
-        except ValueError:
-            raise BadInput(_NO_ADDRESS) from None
-        if parts.scheme not in SCHEMES or not parts.hostname or parts.query or parts.fragment:
-            raise BadInput(_NO_ADDRESS)
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        login = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
-        return cls(f"{parts.scheme}://{host}{port}", login, unquote(parts.path.strip("/")) or None)
-
-
-_NO_ADDRESS = (
-    "is not an address of Neo4j; write neo4j://USER:PASSWORD@HOST:7687/DATABASE, or neo4j+s:// or bolt:// and so on"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +91,7 @@ async def open_graph(url: str, *, patience: timedelta = timedelta(seconds=60)) -
     Raises:
         BadInput: the URL is none, or the driver is not installed.
     """
-    address = Address.parse(url)
+    address = GraphAddress.parse(url)
     try:
         from neo4j import AsyncGraphDatabase, NotificationMinimumSeverity
     except ImportError:
