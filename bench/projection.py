@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from tests.graph_server import graph_server
+
 from bench.contest import Question, Target, answer, stopwatch, take_turns
 from bench.ground import Connection, bare, catalogue, fresh_hark, reason, settle_down
 from bench.result import Result
@@ -21,7 +23,6 @@ from hark.history.projection import Projector
 from hark.history.projection.neo4j_graph import Neo4jGraph, open_graph
 from hark.history.projection.projector import Sizes
 from hark.postgres.database import Database
-from tests.graph_server import graph_server
 
 USERS = 4_000
 LINES = 40_000
@@ -41,10 +42,10 @@ SPEED = Question(
     peer_name="the same, one user a transaction",
     limit_name=f"raw UNWIND … MERGE of the same edges alone, {BATCH:,} a transaction",
     notes=(
-        "Neo4j Community 5.26 on the same machine, constraints in place. The limit reads no database, knows no versions, "
-        "sums up nothing and marks nothing; it merges the user, the product and the edge of each line with the same "
-        "properties. Hark reads what changed from Postgres, locks each user, compares and sets the version, writes lines "
-        "and sums, and marks them, 200 users a transaction."
+        "Neo4j Community 5.26 on the same machine, constraints in place. The limit reads no database, knows no "
+        "versions, sums up nothing and marks nothing; it merges the user, the product and the edge of each line with "
+        "the same properties. Hark reads what changed from Postgres, locks each user, compares and sets the version, writes "
+        "lines and sums, and marks them, 200 users a transaction."
     ),
 )
 RAW = """

@@ -54,7 +54,7 @@ async def test_what_is_taken_back_goes_and_may_come_again(projected: Projected) 
 
 
 async def test_what_is_learnt_of_a_product_later_reaches_its_buyers(projected: Projected) -> None:
-    await projected.bought(*(line("r", 1, user=user) for user in ("ann", "bob", "cid")), line("x", product="tea"))
+    await projected.bought(*(line(user, user=user) for user in ("ann", "bob", "cid")), line("x", product="tea"))
     await projected.project()
     await projected.assert_in_step()
     await projected.known("milk", "Milk", "dairy")
@@ -72,7 +72,7 @@ async def test_what_is_learnt_of_a_product_later_reaches_its_buyers(projected: P
 async def test_what_leaves_the_window_leaves_the_graph(projected: Projected) -> None:
     await projected.known("milk", "Milk", "dairy")
     for day in range(4):
-        await projected.bought(*(line(f"r{day}", user=user, at=NOW + day * A_DAY) for user in ("ann", "bob")))
+        await projected.bought(*(line(f"{user}{day}", user=user, at=NOW + day * A_DAY) for user in ("ann", "bob")))
     await projected.project()
     await projected.rolled(NOW + 3 * A_DAY)
     await projected.project()
@@ -93,7 +93,7 @@ async def test_many_users_go_in_small_transactions_and_a_large_one_alone(project
 
 async def test_whom_the_graph_refuses_keeps_nobody_else(projected: Projected) -> None:
     refusing = _Refusing(projected.graph, "u3")
-    await projected.bought(*(line("r", 1, user=f"u{number}") for number in range(8)))
+    await projected.bought(*(line("r", number, user=f"u{number}") for number in range(8)))
     done = await projected.projector(graph=refusing).step()
     assert (done.users, done.refused) == (7, 1)
     assert await projected.marked("u3") == -1
@@ -232,6 +232,6 @@ class _Meddling:
 
 async def _filled(projected: Projected) -> None:
     await projected.known("milk", "Milk", "dairy")
-    await projected.bought(*(line("r1", 1, user=user) for user in ("bob", "cid", "dan")), line("r1"), order("o1"))
+    await projected.bought(*(line(user, user=user) for user in ("bob", "cid", "dan")), line("r1"), order("o1"))
     await projected.project()
     await projected.assert_in_step()
