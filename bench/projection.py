@@ -44,8 +44,8 @@ SPEED = Question(
     notes=(
         "Neo4j Community 5.26 on the same machine, constraints in place. The limit reads no database, knows no "
         "versions, sums up nothing and marks nothing; it merges the user, the product and the edge of each line with "
-        "the same properties. Hark reads what changed from Postgres, locks each user, compares and sets the version, writes "
-        "lines and sums, and marks them, 200 users a transaction."
+        "the same properties. Hark reads what changed from Postgres, locks each user, compares and sets the version, "
+        "writes lines and sums, and marks them, 200 users a transaction."
     ),
 )
 RAW = """

@@ -4,6 +4,7 @@
     (live, or  (highest  (of its   (what changed   (or, without one,
     a load)     wins)     user)     since)          answers in SQL)
 
+fact.py        one word about one purchase, and what it may be
 facts.py       the truth: `record_facts` for whatever comes, live or by a load; `undo_facts` takes a load back
 people.py      how far each user's facts have moved on, and how far of that the graph has
 tending.py     keeps all that up to date, in loops of a worker

@@ -76,7 +76,8 @@ receipts as materialized (
     select user_id, receipt, max(version) as version from fact_given where receipt is not null group by user_id, receipt
 ),
 fated as materialized (
-    -- What was never heard of is old news, if a load or its own receipt was seen without it in a later version.
+    -- What was never heard of is old news, if a load or its own receipt was seen without it in a later version. Not so what
+    -- an undo took back: of it nothing is known but what was said since, which is in its own row.
     select g.*,
            case when g.owner <> g.user_id then 'refused'
                 when not g.wins then 'same'
@@ -91,7 +92,8 @@ fated as materialized (
                 when g.receipt is not null
                  and (exists (select from receipts r
                                where r.user_id = g.user_id and r.receipt = g.receipt and r.version > g.version)
-                      or exists (select from hark.fact w
+                      or (g.owner is null or g.was >= 0)
+                     and exists (select from hark.fact w
                                   where w.user_id = g.user_id and w.key >= g.receipt || ':' and w.key < g.receipt || ';'
                                     and w.whole and w.version > g.version)) then 'stale'
                 when g.owner is null then 'new'
@@ -108,11 +110,11 @@ gone as materialized (
            and (not f.deleted or f.version < 0)
          where not exists (select from fact_given g where g.user_id = f.user_id and g.key = f.key)
         union all
-        select f.user_id, f.key, r.version, true, true, f.occurred_at
+        select f.user_id, f.key, r.version, true, not f.deleted, f.occurred_at
           from receipts r
           join hark.fact f
             on f.user_id = r.user_id and f.key >= r.receipt || ':' and f.key < r.receipt || ';'
-           and f.version < r.version and not f.deleted
+           and f.version < r.version and (not f.deleted or f.version < 0)
          where not exists (select from fated c
                             where c.user_id = f.user_id and c.key = f.key and c.fate in ('new', 'changed'))
       ) lacked

@@ -1,0 +1,133 @@
+"""Two writers at the same moment, on connections of their own: none waits for ever, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from psycopg import AsyncConnection
+
+from hark.history.facts import Fact, Recorded, record_facts, undo_facts
+from tests.history.shopping import NOW, Shop, line
+
+
+async def record(connection: AsyncConnection[Any], *facts: Fact, by: int | None = None) -> Recorded:
+    return await record_facts(connection, facts, now=NOW, by=by)
+
+
+@asynccontextmanager
+async def held_open(shop: Shop, *facts: Fact) -> AsyncIterator[AsyncConnection[Any]]:
+    """A writer who has recorded and not committed; at the end of the block it commits."""
+    async with shop.database.transaction() as connection:
+        await record(connection, *facts)
+        yield connection
+
+
+async def is_waiting(shop: Shop, writer: asyncio.Task[Any]) -> None:
+    """Until a writer waits for a lock; that it is done instead is a failure."""
+    while not await shop.rows(
+        "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    ):
+        assert not writer.done(), "it should have waited"
+        await asyncio.sleep(0.01)
+
+
+def begun(shop: Shop, *facts: Fact, by: int | None = None) -> asyncio.Task[Recorded]:
+    return asyncio.create_task(shop.record(*facts, by=by))
+
+
+async def test_two_writers_of_one_user_follow_one_another(shop: Shop) -> None:
+    await shop.record(line("0"))
+    async with held_open(shop, line("1")):
+        second = begun(shop, line("2"))
+        await is_waiting(shop, second)
+    assert [moved.version for moved in (await second).moved] == [3]
+    assert await shop.alive() == {"receipt:0:1": 1, "receipt:1:1": 1, "receipt:2:1": 1}
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
+async def test_the_higher_version_holds_whoever_comes_first(shop: Shop, first: int, second: int) -> None:
+    async with held_open(shop, line("1", version=first)):
+        other = begun(shop, line("1", version=second))
+        await is_waiting(shop, other)
+    await other
+    assert await shop.alive() == {"receipt:1:1": 2}
+    assert await shop.version() == max(second, 1)
+
+
+async def test_a_key_that_two_users_claim_at_once_is_the_first_ones(shop: Shop) -> None:
+    async with held_open(shop, line("1", user="ann")):
+        second = begun(shop, line("1", user="bob"), line("2", user="bob"))
+        await is_waiting(shop, second)
+    assert ((await second).new, (await second).refused) == (1, 1)
+    assert await shop.alive("bob") == {"receipt:2:1": 1}
+
+
+async def test_a_key_whose_first_claim_is_rolled_back_is_the_second_ones(shop: Shop) -> None:
+    class Changed(Exception):
+        pass
+
+    with pytest.raises(Changed):
+        async with held_open(shop, line("1", user="ann")):
+            second = begun(shop, line("1", user="bob"))
+            await is_waiting(shop, second)
+            raise Changed
+    assert (await second).new == 1
+    assert await shop.alive("bob") == {"receipt:1:1": 1}
+
+
+async def test_a_load_waits_for_the_live_stream_and_sees_what_it_brought(shop: Shop) -> None:
+    async with held_open(shop, line("1", version=3)):
+        load = asyncio.create_task(shop.load(version=10))
+        await is_waiting(shop, load)
+    assert (await load).gone == 1
+    assert await shop.alive() == {}
+
+
+async def test_an_undo_waits_for_the_live_stream_and_leaves_what_it_touched(shop: Shop) -> None:
+    await shop.record(line("1"), line("2"), by=7)
+    async with held_open(shop, line("1")):
+        undo = asyncio.create_task(shop.undo(7, "ann"))
+        await is_waiting(shop, undo)
+    assert (await undo).taken == 1
+    assert await shop.alive() == {"receipt:1:1": 1}
+
+
+async def test_writers_of_the_same_users_in_any_order_never_stand_in_each_others_way(shop: Shop) -> None:
+    users, rounds = [f"u{n}" for n in range(8)], 12
+    numbers = random.Random(7)
+
+    async def write(writer: int) -> None:
+        async with shop.database.connection() as connection:
+            for number in range(rounds):
+                mixed = numbers.sample(users, len(users))
+                await record(connection, *(line(f"{user}-{writer}-{number}", user=user) for user in mixed))
+                await undo_facts(connection, mixed, run=writer, now=NOW)
+
+    await all_of(write(writer) for writer in range(3))
+    assert {user: await shop.version(user) for user in users} == dict.fromkeys(users, 3 * rounds)
+    rows = await shop.rows("select user_id, count(distinct moved_at) as moves from hark.fact group by user_id")
+    assert {row.user_id: row.moves for row in rows} == dict.fromkeys(users, 3 * rounds)
+
+
+async def test_writers_who_claim_each_others_keys_never_stand_in_each_others_way(shop: Shop) -> None:
+    numbers = random.Random(11)
+    keys = [str(number) for number in range(60)]
+
+    async def write(user: str) -> None:
+        for _ in range(3):
+            await shop.record(*(line(key, user=user) for key in numbers.sample(keys, len(keys))))
+
+    await all_of(write(user) for user in ("ann", "bob", "cid"))
+    rows = await shop.rows("select user_id from hark.fact")
+    refused = await shop.rows("select user_id from hark.fact_refused")
+    assert (len(rows), len(refused)) == (len(keys), 2 * len(keys))
+
+
+async def all_of(work: Any) -> None:
+    awaited: list[Awaitable[None]] = list(work)
+    await asyncio.gather(*awaited)
