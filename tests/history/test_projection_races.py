@@ -99,6 +99,8 @@ async def test_of_two_at_once_one_writes(projected: Projected) -> None:
     first = projected.projector("first", graph=Held(projected.graph, before=both.wait))
     second = projected.projector("second", graph=Held(projected.graph, before=both.wait))
     begun = asyncio.create_task(first.step())
+    while not both.n_waiting:
+        await asyncio.sleep(0.01)
     projected.clock.advance(A_LEASE)
     steps = await asyncio.gather(begun, second.step())
     assert sum(step.users for step in steps) == 5
