@@ -36,7 +36,7 @@ def buy(dsn: str) -> None:
 
 
 @pytest.fixture
-def shopped(desk: Desk, graph_url: str, monkeypatch: pytest.MonkeyPatch) -> Desk:  # noqa: F811
+def shopped(desk: Desk, graph_url: str, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """Two users bought something, and the graph is empty."""
     ask(graph_url, EMPTY)
     monkeypatch.setenv("HARK_GRAPH_URL", graph_url)
@@ -68,7 +68,7 @@ def test_a_graph_that_is_away_is_said_so(shopped: Desk, monkeypatch: pytest.Monk
     assert ran.err.startswith("the graph cannot be reached")
 
 
-def test_without_a_graph_postgres_answers(desk: Desk) -> None:  # noqa: F811
+def test_without_a_graph_postgres_answers(desk: Desk) -> None:
     for words in (["init"], ["rebuild"], ["rebuild", "--user", "bob"]):
         ran = desk.hark("history", *words)
         assert ran.code == ExitCode.DONE

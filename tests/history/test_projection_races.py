@@ -94,13 +94,17 @@ async def test_one_who_stood_still_before_marking_does_not_set_the_mark_back(pro
 
 
 async def test_of_two_at_once_one_writes(projected: Projected) -> None:
-    both = asyncio.Barrier(2)
+    both, reached = asyncio.Barrier(2), asyncio.Event()
+
+    async def here() -> None:
+        reached.set()
+        await both.wait()
+
     await projected.bought(*(line("r", number, user=f"u{number % 5}") for number in range(30)))
-    first = projected.projector("first", graph=Held(projected.graph, before=both.wait))
-    second = projected.projector("second", graph=Held(projected.graph, before=both.wait))
+    first = projected.projector("first", graph=Held(projected.graph, before=here))
+    second = projected.projector("second", graph=Held(projected.graph, before=here))
     begun = asyncio.create_task(first.step())
-    while not both.n_waiting:
-        await asyncio.sleep(0.01)
+    await reached.wait()
     projected.clock.advance(A_LEASE)
     steps = await asyncio.gather(begun, second.step())
     assert sum(step.users for step in steps) == 5
