@@ -103,7 +103,7 @@ def test_the_help_loads_nothing_heavy() -> None:
 
 def test_only_what_is_built_is_listed(desk: Desk) -> None:
     listed = desk.hark("--help").out
-    for later in ("flags", "ingest", "lag", "history", "sandbox", "templates"):
+    for later in ("flags", "ingest", "lag", "sandbox", "templates"):
         assert f"\n  {later} " not in listed
 
 
