@@ -16,7 +16,8 @@ from bench.book import Book, Row, this_machine
 HERE = Path(__file__).parent
 SCRIPTS = (
     *("fanout", "poll_idle", "poll_due", "claim", "send", "pipeline", "replay"),
-    *("digest_plan", "digest_idle", "cohort_csv", "backfill_preferences", "backfill_live", "record_facts"),
+    *("digest_plan", "digest_idle", "cohort_csv", "backfill_preferences", "backfill_live"),
+    *("record_facts", "projection"),
 )
 
 

@@ -12,6 +12,7 @@
     │   └── NotNow              a source of history is left alone for a while; says until when
     ├── Overtaken             what was decided by a version of a flag may not be written any more; decide again
     ├── SourceFailed          a feed or recheck of the product broke, or answered what it may not
+    ├── GraphRefused          the graph does not take what it was sent, and would not later: a constraint, a limit
     ├── RenderingFailed       a template or its data broke; the delivery goes back to PENDING with back-off
     └── Undeliverable         the message can never be handed over as it is (bad address, forged header)
 
@@ -120,6 +121,10 @@ class SourceFailed(HarkError):
     def __init__(self, text: str, *, of_the_data: bool = False) -> None:
         super().__init__(text)
         self.of_the_data = of_the_data
+
+
+class GraphRefused(HarkError):
+    """The graph does not take what it was sent, and would not later: a constraint, a limit, a name."""
 
 
 class RenderingFailed(HarkError):

@@ -21,6 +21,7 @@ from hark.delivery.attempt import Attempted, Sender
 from hark.delivery.reap import reap
 from hark.digests import Planned, Planner
 from hark.flags import Watcher
+from hark.history.tending import Tended, Tender
 from hark.postgres.database import Database, is_passing
 
 _log = structlog.get_logger(__name__)
@@ -130,6 +131,7 @@ class Worker:
         answer_wait: how long after a hand-over its answer may still come.
         backfills: who takes part in backfills here; None: nobody does.
         segments: who keeps segments as what they come from; None: nobody does here.
+        history: who keeps purchases and their graph up to date here; None: nobody does.
     """
 
     database: Database
@@ -143,6 +145,7 @@ class Worker:
     planner: Planner | None = None
     backfills: Runner | None = None
     segments: Watcher | None = None
+    history: Tender | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; what is under way is finished first."""
@@ -173,6 +176,7 @@ class Worker:
             *deliveries,
             *self._backfill_loops(),
             *self._segment_loops(),
+            *self._history_loops(),
             Loop("reap", self._reap, self.clock, slow),
             Loop("clock", self._follow, self.clock, slow),
         ]
@@ -232,6 +236,11 @@ class Worker:
         slow = Pace(self.reap_period, self.reap_period)
         return [Loop("segments", _keep(self.segments), self.clock, slow)]
 
+    def _history_loops(self) -> list[Loop]:
+        if self.history is None:
+            return []
+        return [Loop(name, _tend(chunk), self.clock, self.pace) for name, chunk in self.history.chunks().items()]
+
     async def _follow(self) -> Progress:
         if isinstance(self.clock, DatabaseClock):
             await self.clock.follow(self.database)
@@ -259,6 +268,14 @@ def _keep(watcher: Watcher) -> Callable[[], Awaitable[Progress]]:
         return Progress(more=await watcher.look() is not None)
 
     return chunk
+
+
+def _tend(chunk: Callable[[], Awaitable[Tended]]) -> Callable[[], Awaitable[Progress]]:
+    async def tend() -> Progress:
+        done = await chunk()
+        return Progress(done.more, done.next_at)
+
+    return tend
 
 
 def worker_name() -> str:

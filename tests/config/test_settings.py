@@ -21,6 +21,7 @@ from hark.config import (
     unknown_variables,
     variable,
 )
+from hark.config.graphs import GraphAddress
 from hark.config.settings import NAMES, READ, SECRETS, in_words
 from hark.delivery.attempt import Sender
 from hark.delivery.backoff import Backoff
@@ -30,6 +31,7 @@ from hark.guarded.addresses import Allowed
 from hark.worker import Pace
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
+NO_GRAPH = "is not an address of Neo4j; write neo4j://USER:PASSWORD@HOST:7687/DATABASE, or neo4j+s:// for TLS"
 NO_SECRET = "is not whsec_ and 24 to 64 bytes in Base64; openssl rand -base64 32 makes some"
 ALLOWED = Allowed.parse(["10.1.0.0/16", "feeds.internal"])
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "settings.md"
@@ -110,6 +112,7 @@ class TestKinds:
             ("database_url", ["host=/run dbname=x"], "host=/run dbname=x"),
             ("smtp_url", ["smtps://u:p@h:465"], "smtps://u:p@h:465"),
             ("webhook_secret", [SECRET, f" {SECRET} "], SECRET),
+            ("graph_url", ["neo4j+s://u:p@h:7687/d", " neo4j+s://u:p@h:7687/d "], "neo4j+s://u:p@h:7687/d"),
             ("http_allow_private", ["10.1.0.0/16,Feeds.internal", " 10.1.0.0/16 , feeds.internal"], ALLOWED),
         ],
     )
@@ -148,6 +151,8 @@ class TestKinds:
             ("worker_rate_limit", "2 per hour", '"2 per hour" is not a rate; write 2/h'),
             ("recipient_cap", "1001/h", '"1001/h" is more than 1000 at a time; write less, or a shorter period'),
             ("webhook_secret", "hunter2", NO_SECRET),
+            ("graph_url", "http://u:hunter2@h", NO_GRAPH),
+            ("graph_url", "neo4j://u:hunter2@h:many", NO_GRAPH),
             ("webhook_secret", "whsec_hunter2", NO_SECRET),
             ("http_allow_private", "10.0.0.1/8", '"10.0.0.1/8" is not a network; write 10.1.0.0/16 or fd00:1::/64'),
             ("poll_floor", "2s", "2s is more than poll_period, 1s; write less, or more for poll_period"),
@@ -295,3 +300,10 @@ class TestTheReference:
 
 def test_flags_are_named_after_settings() -> None:
     assert flag("send_chunk") == "--send-chunk"
+
+
+def test_an_address_of_a_graph_is_taken_apart() -> None:
+    address = GraphAddress.parse("bolt+s://me:p%40ss@[::1]:7687/people")
+    assert address == GraphAddress("bolt+s://[::1]:7687", ("me", "p@ss"), "people")
+    assert "p@ss" not in repr(address)
+    assert GraphAddress.parse("neo4j://h") == GraphAddress("neo4j://h", None, None)

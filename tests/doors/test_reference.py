@@ -111,7 +111,7 @@ def test_the_help_loads_nothing_heavy() -> None:
 
 def test_only_what_is_built_is_listed(desk: Desk) -> None:
     listed = desk.hark("--help").out
-    for later in ("ingest", "lag", "history", "templates"):
+    for later in ("ingest", "lag", "templates"):
         assert f"\n  {later} " not in listed
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hark.catalogue.wording import printable
-from hark.config import kinds, people, stores
+from hark.config import graphs, kinds, people, stores
 from hark.durations import Rate, format_duration, format_rate
 from hark.guarded.addresses import NOTHING_ALLOWED, Allowed
 
@@ -52,6 +52,10 @@ class Settings:
     http_allow_private: Allowed = NOTHING_ALLOWED
     internal_users: tuple[str, ...] = ()
     webhook_secret: str | None = field(default=None, repr=False)
+    graph_url: str | None = field(default=None, repr=False)
+    graph_chunk: int = 200
+    graph_timeout: timedelta = timedelta(seconds=60)
+    history_look_back: timedelta = 365 * _DAY
     api_host: str = "127.0.0.1"
     api_port: int = 8425
     purchase_url: str | None = None
@@ -69,7 +73,9 @@ class Settings:
 
 NAMES = tuple(each.name for each in fields(Settings))
 SOURCES = ("purchase", "shop", "product", "category")
-SECRETS = frozenset(("database_url", "smtp_url", "webhook_secret", *(f"{source}_token" for source in SOURCES)))
+SECRETS = frozenset(
+    ("database_url", "smtp_url", "webhook_secret", "graph_url", *(f"{source}_token" for source in SOURCES))
+)
 PATHS = frozenset(("data_dir", "catalogue"))
 
 READ: Mapping[str, Callable[[object], object]] = {
@@ -102,6 +108,10 @@ READ: Mapping[str, Callable[[object], object]] = {
     "http_allow_private": kinds.allowed_networks,
     "internal_users": people.internal_users,
     "webhook_secret": kinds.webhook_secret,
+    "graph_url": graphs.graph_url,
+    "graph_chunk": kinds.count(1, 2_000),
+    "graph_timeout": kinds.duration(_SECOND, 3600 * _SECOND),
+    "history_look_back": kinds.duration(_DAY, 3_650 * _DAY),
     "api_host": kinds.host,
     "api_port": kinds.count(0, 65_535),
     **{f"{source}_url": kinds.web_url for source in SOURCES},

@@ -992,11 +992,11 @@ create table hark.fact_snapshot (
     primary key (user_id, kind, version)
 );
 
--- How far a user's facts have moved on, and how far of that the graph has. `oldest_at`: no fact that counts is older.
+-- How far a user's facts have moved on, and how far of that the graph has (-2: it is to be written anew). `oldest_at`: no fact that counts is older.
 create table hark.history_user (
     user_id        text collate "C" primary key check (length(user_id) between 1 and 255),
     version        bigint not null default 0 check (version >= 0),
-    projected      bigint not null default -1 check (projected between -1 and version),
+    projected      bigint not null default -1 check (projected between -2 and version),
     changed_at     timestamptz not null,
     ahead_since    timestamptz,
     oldest_at      timestamptz,
@@ -1021,7 +1021,7 @@ create table hark.product (
     asked_at    timestamptz,
     asked_times integer not null default 0,
     version     bigint not null default 0,
-    projected   bigint not null default -1 check (projected between -1 and version),
+    projected   bigint not null default -1 check (projected between -2 and version),
     spread_from text collate "C"
 );
 create index product_unasked on hark.product (product_id) where asked_at is null;
@@ -1092,3 +1092,11 @@ create table hark.source_pace (
     open_until timestamptz,
     opened_at  bigint not null default 0
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+-- The projection of the facts into the graph: one projector at a time.
+create table hark.projector (
+    only_one    boolean primary key default true check (only_one),
+    holder      text,
+    lease_until timestamptz,
+    constraint held_until check ((holder is null) = (lease_until is null))
+);
+insert into hark.projector default values;

@@ -29,6 +29,7 @@ from hark.doors.cli.verbs import (
     digests,
     flags,
     happened,
+    history,
     keys,
     overview,
     preferences,
@@ -69,7 +70,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_alone)
     who = (recipients, subscriptions, preferences, digests, catalogue, flags)
-    for verbs in (start, happened, trials, *who, backfill, keys, sandbox):
+    for verbs in (start, happened, trials, *who, backfill, keys, history, sandbox):
         verbs.add_to(app)
     return app
 

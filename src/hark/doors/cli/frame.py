@@ -91,6 +91,10 @@ TUNING = {
     "source_rate": ("RATE", "How many requests to each of them in a while."),
     "source_timeout": ("DURATION", "How long one of their answers may take."),
     "source_patience": ("DURATION", "How long one question to them may take in all."),
+    "graph_url": ("URL", "Neo4j, to which purchases are projected; none: they are not."),
+    "graph_chunk": ("N", "How many users are projected in one transaction."),
+    "graph_timeout": ("DURATION", "How long the graph may take to answer."),
+    "history_look_back": ("DURATION", "How far back purchases count."),
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""
 

@@ -35,6 +35,7 @@ from hark.doors.cli.session import Session
 from hark.errors import BadInput, CatalogueFaults
 from hark.flags import Watcher
 from hark.guarded.client import Guarded
+from hark.history.tending import Tender, open_tender
 from hark.postgres.database import Database, is_passing
 from hark.rechecks import Rechecks
 from hark.rendering import Renderer
@@ -162,7 +163,8 @@ async def open_worker(
     rechecks = Rechecks.of(await _askable(session, settings), asking)
     senders = await _senders(session, settings, outbound, clock, rechecks, stopping)
     try:
-        yield _worker(session, settings, senders, tally, clock, hook)
+        async with open_tender(session.database, settings, clock, f"{worker_name()}/project") as history:
+            yield _worker(session, settings, senders, tally, clock, hook, history)
     finally:
         if hook is not None:
             await hook.close()
@@ -176,6 +178,7 @@ def _worker(
     tally: Tally,
     clock: Clock,
     hook: Hook | None,
+    history: Tender,
 ) -> Worker:
     return Worker(
         database=session.database,
@@ -187,6 +190,7 @@ def _worker(
         planner=_planner(session, settings, clock, senders[0].rechecks.asking),
         backfills=_runner(session, settings, clock, hook),
         segments=Watcher(session.database, clock, FileReach.of(settings, local=False), f"worker:{worker_name()}"),
+        history=history,
     )
 
 

@@ -1,0 +1,151 @@
+"""What people bought: the graph that it is projected to, made ready and written anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hark.doors.cli.exits import ExitCode
+from hark.doors.cli.frame import HISTORY, Call, verb
+
+if TYPE_CHECKING:
+    from hark.clock import Clock
+    from hark.history.projection import Projector
+    from hark.history.projection.neo4j_graph import Neo4jGraph
+    from hark.history.projection.rebuild import Rebuild
+    from hark.postgres.database import Database
+
+NO_GRAPH = "no graph is set, so Postgres answers; HARK_GRAPH_URL=neo4j://USER:PASSWORD@HOST:7687 sets one"
+
+_LOOK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Whether a graph is set, and made ready therefore."""
+
+    graph: bool
+
+
+@dataclass(slots=True)
+class _Rebuilt:
+    """What was written anew here. `refused`: what the graph will not have; `removed`: nodes that no fact knows."""
+
+    graph: bool
+    users: int = 0
+    products: int = 0
+    lines: int = 0
+    refused: int = 0
+    removed: int = 0
+
+    def line(self) -> str:
+        """For people."""
+        refused = f"; {self.refused:,} were refused by the graph, as the log says" if self.refused else ""
+        return (
+            f"{self.users:,} users and {self.products:,} products written anew, with {self.lines:,} purchases;"
+            f" {self.removed:,} nodes removed that no fact knows{refused}"
+        )
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the verbs into the command."""
+    group = typer.Typer(help="What people bought, and the graph of it.", rich_markup_mode=None)
+    verb(group, "init", panel=HISTORY, example="hark history init")(init)
+    verb(group, "rebuild", panel=HISTORY, example="hark history rebuild --user bob")(rebuild)
+    app.add_typer(group, name="history", rich_help_panel=HISTORY)
+
+
+async def init(call: Call) -> None:
+    """Make the graph ready: what keeps its users, products, categories and stores unique.
+
+    Safe to run again. A graph that has twins already is refused, and says which.
+    """
+    if call.settings.graph_url is None:
+        call.output.show(_Made(graph=False), [NO_GRAPH])
+        return
+    async with _graph(call) as graph:
+        await graph.prepare()
+    call.output.show(_Made(graph=True), ["the graph is ready"])
+
+
+async def rebuild(
+    call: Call, user: Annotated[str | None, typer.Option("--user", metavar="USER", help="Only this user.")] = None
+) -> ExitCode:
+    """Write the graph anew from the facts: of one user, or all of it.
+
+    Whatever was done to it by hand or by others is gone then, also users that no fact knows. It goes on while events
+    come in. Interrupted, what is marked by then is written by the next worker.
+    """
+    if call.settings.graph_url is None:
+        call.output.show(_Rebuilt(graph=False), [NO_GRAPH])
+        return ExitCode.DONE
+    call.go_on = "what is marked by now is written by the next worker; the same command goes on"
+    done = _Rebuilt(graph=True)
+    async with call.session() as session, _graph(call) as graph:
+        await _rebuild(call, session.database, graph, user, done)
+    call.output.show(done, [done.line()])
+    return ExitCode.NOT_GOOD if done.refused else ExitCode.DONE
+
+
+@asynccontextmanager
+async def _graph(call: Call) -> AsyncIterator[Neo4jGraph]:
+    from hark.history.projection.neo4j_graph import open_graph
+
+    settings = call.settings
+    assert settings.graph_url is not None
+    async with open_graph(settings.graph_url, patience=settings.graph_timeout) as graph:
+        yield graph
+
+
+async def _rebuild(call: Call, database: Database, graph: Neo4jGraph, user: str | None, done: _Rebuilt) -> None:
+    from hark.clock import DatabaseClock
+    from hark.history.projection.rebuild import Rebuild
+
+    clock = await DatabaseClock.start(database)
+    rebuilding = Rebuild(database, graph, clock)
+    await graph.prepare()
+    if user is None:
+        await rebuilding.everything()
+    else:
+        done.removed = int(not await rebuilding.user(user))
+    await _write(call, _projector(call, database, graph, clock), rebuilding, done)
+    if user is None:
+        done.removed = await rebuilding.forget_strangers()
+
+
+def _projector(call: Call, database: Database, graph: Neo4jGraph, clock: Clock) -> Projector:
+    from hark.history.projection import Projector
+    from hark.history.projection.projector import Sizes
+    from hark.worker import worker_name
+
+    settings = call.settings
+    return Projector(
+        database, graph, clock, f"{worker_name()}/rebuild", settings.lease, Sizes(nodes=settings.graph_chunk)
+    )
+
+
+async def _write(call: Call, projector: Projector, rebuilding: Rebuild, done: _Rebuilt) -> None:
+    """Write what is marked; while a worker is the one that projects, only wait for it."""
+    waiting = await rebuilding.waiting()
+    total = waiting.users + waiting.products
+    try:
+        with call.output.progress("writing anew", total) as told:
+            while True:
+                step = await projector.step()
+                done.users += step.users
+                done.products += step.products
+                done.lines += step.lines
+                done.refused += step.refused
+                left = await rebuilding.waiting()
+                told(total - left.users - left.products)
+                if left.users + left.products == 0 or not (step.more or step.beaten or step.next_at):
+                    return
+                if step.next_at is not None:
+                    await asyncio.sleep(_LOOK_S)
+    finally:
+        await projector.leave()

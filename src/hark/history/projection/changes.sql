@@ -1,0 +1,122 @@
+-- name: users_ahead
+-- Who waits longest comes first. `changes`, counted no further than `cap`, says how much there is to send.
+select u.user_id as id, u.version, u.projected as marked,
+       (select count(*)::int
+          from (select from hark.fact f where f.user_id = u.user_id and f.moved_at > u.projected limit %(cap)s) counted)
+           as changes
+  from (select user_id, version, projected, ahead_since
+          from hark.history_user
+         where projected < version
+         order by ahead_since, user_id
+         limit %(limit)s) u
+ order by u.ahead_since, u.user_id
+
+-- name: products_ahead
+select product_id as id, version, projected as marked, 1 as changes
+  from hark.product
+ where projected < version
+ order by product_id
+ limit %(limit)s
+
+-- name: users
+-- One statement, so that lines, sums and version are of one moment. What is older than the window counts as gone.
+with mine as materialized (
+    select a.user_id, a.was, a.whole, f.key, f.kind, f.product_id, f.store_id, f.amount_minor, f.currency, f.quantity,
+           f.occurred_at, f.version, a.whole or f.moved_at > a.was as changed,
+           not f.deleted and f.occurred_at >= w.starts_at as counts
+      from unnest(%(ids)s::text[], %(was)s::bigint[], %(whole)s::boolean[]) as a(user_id, was, whole)
+     cross join hark.history_window w
+      join hark.fact f on f.user_id = a.user_id
+),
+sent as (
+    select user_id, json_agg(key) filter (where changed and not whole) as keys,
+           json_agg(json_build_array(
+               key, product_id, store_id, amount_minor, currency, quantity::float8,
+               json_build_array(floor(extract(epoch from occurred_at))::bigint,
+                                extract(microseconds from occurred_at)::bigint %% 1000000 * 1000),
+               version,
+               case kind when 'receipt' then substr(key, 9, length(key) - 8 - strpos(reverse(key), ':')) end,
+               case kind when 'order' then substr(key, 7) end)) filter (where changed and counts) as lines
+      from mine
+     group by user_id
+),
+by_category as (
+    select m.user_id, p.category_id as id, m.currency, count(*) as count, sum(m.quantity) as quantity,
+           sum(m.amount_minor) as total,
+           min(m.occurred_at) as first_at, max(m.occurred_at) as last_at
+      from mine m
+      join hark.product p on p.product_id = m.product_id
+     where m.counts and p.category_id is not null
+     group by m.user_id, p.category_id, m.currency
+),
+by_store as (
+    select user_id, store_id as id, currency, count(*) as count, sum(quantity) as quantity, sum(amount_minor) as total,
+           min(occurred_at) as first_at, max(occurred_at) as last_at
+      from mine
+     where counts and store_id is not null
+     group by user_id, store_id, currency
+),
+summed as (
+    select user_id, json_agg(row) filter (where of = 'category') as categories, json_agg(row) filter (where of = 'store') as stores
+      from (select of, user_id, json_build_array(
+                       id, sum(count)::bigint, sum(quantity)::float8,
+                       json_build_array(floor(extract(epoch from min(first_at)))::bigint,
+                                        extract(microseconds from min(first_at))::bigint %% 1000000 * 1000),
+                       json_build_array(floor(extract(epoch from max(last_at)))::bigint,
+                                        extract(microseconds from max(last_at))::bigint %% 1000000 * 1000),
+                       coalesce(json_agg(currency order by currency) filter (where currency is not null), '[]'),
+                       -- A sum past what the graph can hold stops there: 92 quadrillion of a currency's units.
+                       coalesce(json_agg(least(greatest(total, -9223372036854775808), 9223372036854775807)::bigint
+                                         order by currency) filter (where currency is not null), '[]')) as row
+              from (select 'category' as of, * from by_category union all select 'store', * from by_store) each
+             group by of, user_id, id) rows
+     group by user_id
+)
+select a.user_id as id, a.was, u.version, a.whole,
+       json_build_array(floor(extract(epoch from u.changed_at))::bigint,
+                        extract(microseconds from u.changed_at)::bigint %% 1000000 * 1000) as at,
+       coalesce(s.keys, '[]') as keys, coalesce(s.lines, '[]') as lines,
+       coalesce(g.categories, '[]') as categories, coalesce(g.stores, '[]') as stores
+  from unnest(%(ids)s::text[], %(was)s::bigint[], %(whole)s::boolean[]) as a(user_id, was, whole)
+  join hark.history_user u on u.user_id = a.user_id
+  left join sent s on s.user_id = a.user_id
+  left join summed g on g.user_id = a.user_id
+ order by a.user_id
+
+-- name: products
+select p.product_id as id, a.was, p.version, p.name, p.category_id, c.hierarchy,
+       case when p.category_id is null then '{}' else array[p.category_id] end as categories
+  from unnest(%(ids)s::text[], %(was)s::bigint[]) as a(product_id, was)
+  join hark.product p on p.product_id = a.product_id
+  left join hark.product_category c on c.category_id = p.category_id
+ order by p.product_id
+
+-- name: mark_users
+-- Only if the mark is still what it was: whoever moved it meanwhile (a sweep, a rebuild, another projector) knows better.
+update hark.history_user u
+   set projected = g.version, ahead_since = case when g.version < u.version then u.changed_at end
+  from unnest(%(ids)s::text[], %(marked)s::bigint[], %(versions)s::bigint[]) as g(user_id, marked, version)
+ where u.user_id = g.user_id and u.projected = g.marked
+
+-- name: mark_products
+update hark.product p
+   set projected = g.version
+  from unnest(%(ids)s::text[], %(marked)s::bigint[], %(versions)s::bigint[]) as g(product_id, marked, version)
+ where p.product_id = g.product_id and p.projected = g.marked
+
+-- name: overtake_users
+-- The graph is ahead of the facts: these were restored from a backup. What it holds is of a history that is no more.
+update hark.history_user u
+   set version = g.version + 1, projected = -2, ahead_since = coalesce(u.ahead_since, %(now)s), changed_at = %(now)s
+  from unnest(%(ids)s::text[], %(versions)s::bigint[]) as g(user_id, version)
+ where u.user_id = g.user_id and u.version < g.version
+
+-- name: overtake_products
+update hark.product p
+   set version = g.version + 1, projected = -2
+  from unnest(%(ids)s::text[], %(versions)s::bigint[]) as g(product_id, version)
+ where p.product_id = g.product_id and p.version < g.version
+
+-- name: put_back
+-- To the end of the queue: others shall not wait for one whom the graph refuses.
+update hark.history_user set ahead_since = %(now)s where user_id = %(id)s and projected < version

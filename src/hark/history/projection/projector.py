@@ -1,0 +1,187 @@
+"""Brings the graph up to the facts: a chunk function for a loop, one projector at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from hark.clock import Clock
+from hark.errors import GraphRefused
+from hark.history.projection.changes import ANEW, PRODUCTS, PUT_BACK, USERS, Ahead, Change, Subject, asked, slices
+from hark.history.projection.graph import NOTHING, Graph
+from hark.history.projection.lease import Lease
+from hark.postgres.database import Database
+
+_log = structlog.get_logger(__name__)
+
+COUNTED = 10_000
+"""How far a user's changes are counted: a user with more has a transaction alone, however many."""
+
+
+@dataclass(slots=True)
+class Stepped:
+    """What one step did.
+
+    Attributes:
+        users, products: how many were written.
+        lines: how many purchases of theirs.
+        beaten: somebody else had written them meanwhile, or the graph was restored; they are looked at again.
+        refused: the graph will not have them as they are; the log says why.
+        next_at: when to look again, if not as usual: another projector has the lease until then.
+    """
+
+    users: int = 0
+    products: int = 0
+    lines: int = 0
+    beaten: int = 0
+    refused: int = 0
+    next_at: datetime | None = None
+
+    @property
+    def more(self) -> bool:
+        """Whether something was written, so that there may be more at once."""
+        return self.users + self.products > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much at once: nodes and lines a transaction, and transactions a step."""
+
+    nodes: int = 200
+    lines: int = 5_000
+    transactions: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Changes of one transaction, and how the versions of each were marked."""
+
+    subject: Subject
+    changes: Sequence[Change]
+    marked: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Projector:
+    """Projects whoever is ahead of the graph.
+
+    A step reads who that is, then for a few hundred at a time: which versions the graph holds, what changed since, one
+    write that holds only if those are still the versions, and the mark. While one transaction is written, the next one
+    is read. No transaction is open here while the graph is called.
+
+    Attributes:
+        holder: this process, as people know it.
+        lease: how long its right to project holds when it stands still.
+    """
+
+    database: Database
+    graph: Graph
+    clock: Clock
+    holder: str
+    lease: timedelta = timedelta(seconds=30)
+    sizes: Sizes = Sizes()
+    _right: Lease = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_right", Lease(self.database, self.clock, self.holder, self.lease))
+
+    async def step(self) -> Stepped:
+        """Project some of who is ahead; products first, for users lead to them.
+
+        Raises:
+            Unreachable: the graph or the database is away.
+        """
+        done = Stepped()
+        if not await self._right.take():
+            done.next_at = (await self._right.current()).lease_until
+            return done
+        for subject in (PRODUCTS, USERS):
+            await self._project(subject, done)
+        return done
+
+    async def leads(self) -> bool:
+        """Whether this process is the one that projects."""
+        return await self._right.take()
+
+    async def leave(self) -> None:
+        """Let another one go on at once."""
+        await self._right.leave()
+
+    async def _project(self, subject: Subject, done: Stepped) -> None:
+        ahead = await self._ahead(subject)
+        writing: asyncio.Task[None] | None = None
+        try:
+            for cut in slices(ahead, self.sizes.nodes, self.sizes.lines):
+                prepared = await self._prepare(subject, cut)
+                await _ended(writing)
+                writing = _started(self._write(prepared, done))
+            await _ended(writing)
+        finally:
+            if writing is not None and not writing.done():
+                writing.cancel()
+                await asyncio.wait([writing])
+
+    async def _ahead(self, subject: Subject) -> list[Ahead]:
+        given = {"limit": self.sizes.nodes * self.sizes.transactions, "cap": COUNTED}
+        return await self.database.fetch(subject.ahead, Ahead, given)
+
+    async def _prepare(self, subject: Subject, ahead: Sequence[Ahead]) -> _Prepared:
+        held = await self.graph.versions(subject.node, [each.id for each in ahead])
+        if passed := {each.id: held[each.id] for each in ahead if held.get(each.id, NOTHING) > each.version}:
+            await overtake(self.database, subject, passed, self.clock.now())
+        changes: list[Change] = list(
+            await self.database.fetch(subject.changes, subject.row, asked(ahead, held), prepare=False)
+        )
+        return _Prepared(subject, changes, {each.id: ANEW if each.id in passed else each.marked for each in ahead})
+
+    async def _write(self, prepared: _Prepared, done: Stepped) -> None:
+        """Write, and mark what was written; what the graph refuses is found by halves, and keeps nobody else."""
+        changes = prepared.changes
+        try:
+            written = await self.graph.write(prepared.subject.node, [each.as_map() for each in changes])
+        except GraphRefused as refusal:
+            if len(changes) == 1:
+                await self._put_back(changes[0], refusal, done)
+                return
+            for half in (changes[: len(changes) // 2], changes[len(changes) // 2 :]):
+                await self._write(_Prepared(prepared.subject, half, prepared.marked), done)
+            return
+        await self._mark(prepared, [each for each in changes if each.id in written], done)
+        done.beaten += len(changes) - len(written)
+
+    async def _mark(self, prepared: _Prepared, written: Sequence[Change], done: Stepped) -> None:
+        given = {
+            "ids": [each.id for each in written],
+            "marked": [prepared.marked[each.id] for each in written],
+            "versions": [each.version for each in written],
+        }
+        await self.database.execute(prepared.subject.mark, given)
+        if prepared.subject is USERS:
+            done.users += len(written)
+        else:
+            done.products += len(written)
+        done.lines += sum(each.size for each in written)
+
+    async def _put_back(self, change: Change, refusal: GraphRefused, done: Stepped) -> None:
+        _log.error("graph_refused", id=change.id, version=change.version, error=str(refusal))
+        await self.database.execute(PUT_BACK, {"id": change.id, "now": self.clock.now()})
+        done.refused += 1
+
+
+async def overtake(database: Database, subject: Subject, held: dict[str, int], now: datetime) -> None:
+    """Move on past the graph what is behind it: a database restored from a backup must not wait to catch up."""
+    await database.execute(subject.overtake, {"ids": list(held), "versions": list(held.values()), "now": now})
+
+
+def _started(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    return asyncio.get_running_loop().create_task(work)
+
+
+async def _ended(work: asyncio.Task[None] | None) -> None:
+    if work is not None:
+        await work

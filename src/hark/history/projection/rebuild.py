@@ -1,0 +1,99 @@
+"""Writes users, or all there is, anew: whatever was done to the graph by hand or by others is gone then.
+
+Only marks are set here; the projector does the writing, here or wherever it runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hark.clock import Clock
+from hark.history.projection.graph import Graph, Node
+from hark.postgres.database import Database
+from hark.postgres.queries import Queries
+
+_SQL = Queries.beside(__file__)
+
+CHUNK = 5_000
+"""How many users are marked, or looked up, at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many users and products are ahead of the graph."""
+
+    users: int
+    products: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    marked: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    last: str | None
+    marked: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """Marks what is to be written anew, and removes from the graph what the facts do not know."""
+
+    database: Database
+    graph: Graph
+    clock: Clock
+
+    async def user(self, user: str) -> bool:
+        """Write one user anew, with the products that they bought.
+
+        Returns:
+            Whether the facts know them. If not, the graph need not either: their node is removed.
+        """
+        given = {"user": user, "now": self.clock.now()}
+        known = (await self.database.one(_SQL["user_anew"], _Marked, given)).marked > 0
+        if not known:
+            await self.graph.forget(Node.USER, [user])
+        return known
+
+    async def everything(self) -> int:
+        """Write all anew; how many users that is."""
+        users, after = 0, ""
+        while True:
+            given = {"after": after, "limit": CHUNK, "now": self.clock.now()}
+            chunk = await self.database.one(_SQL["users_anew"], _Chunk, given)
+            if chunk.last is None:
+                break
+            users, after = users + chunk.marked, chunk.last
+        await self.database.execute(_SQL["products_anew"])
+        return users
+
+    async def forget_strangers(self) -> int:
+        """Remove the users and products that the facts do not know, then stores and categories that nothing leads to.
+
+        Returns:
+            How many nodes are gone.
+        """
+        gone = await self._forget(Node.USER) + await self._forget(Node.PRODUCT)
+        while more := await self.graph.forget_unrelated(CHUNK):
+            gone += more
+        return gone
+
+    async def waiting(self) -> Waiting:
+        """How far the graph is behind."""
+        return await self.database.one(_SQL["waiting"], Waiting)
+
+    async def _forget(self, node: Node) -> int:
+        gone, after = 0, ""
+        while ids := await self.graph.page(node, after, CHUNK):
+            known = await self.database.fetch(_SQL[f"known_{node.lower()}s"], _Known, {"ids": ids})
+            strangers = sorted(set(ids) - {each.id for each in known})
+            await self.graph.forget(node, strangers)
+            gone, after = gone + len(strangers), ids[-1]
+        return gone

@@ -1,0 +1,44 @@
+-- name: users_anew
+-- A chunk by the primary key; who is being written anew already stays so.
+with chunk as (
+    select user_id
+      from hark.history_user
+     where user_id > %(after)s
+     order by user_id
+     limit %(limit)s
+),
+marked as (
+    update hark.history_user u
+       set projected = -2, ahead_since = coalesce(u.ahead_since, %(now)s)
+      from chunk
+     where u.user_id = chunk.user_id
+    returning 1
+)
+select max(user_id) as last, (select count(*) from marked) as marked from chunk
+
+-- name: products_anew
+update hark.product set projected = -2
+
+-- name: user_anew
+with marked as (
+    update hark.history_user
+       set projected = -2, ahead_since = coalesce(ahead_since, %(now)s)
+     where user_id = %(user)s
+    returning user_id
+),
+theirs as (
+    update hark.product
+       set projected = -2
+     where product_id in (select product_id from hark.fact where user_id = %(user)s and product_id is not null)
+)
+select count(*) as marked from marked
+
+-- name: waiting
+select (select count(*) from hark.history_user where projected < version) as users,
+       (select count(*) from hark.product where projected < version) as products
+
+-- name: known_users
+select user_id as id from hark.history_user where user_id = any (%(ids)s)
+
+-- name: known_products
+select product_id as id from hark.product where product_id = any (%(ids)s)

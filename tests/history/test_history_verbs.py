@@ -1,0 +1,75 @@
+"""`hark history`: the graph made ready and written anew, from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from hark.doors.cli.exits import ExitCode
+from hark.history.projection.neo4j_graph import open_graph
+from hark.postgres.database import open_database
+from tests.doors.commands import Desk, desk, furnished
+from tests.history.shopping import Shop, line
+
+__all__ = ["desk", "furnished"]
+
+EMPTY = "MATCH (n) DETACH DELETE n"
+BOUGHT = "MATCH (u:User)-[r:PURCHASED]->() RETURN u.user_id, r.key ORDER BY r.key"
+
+
+def ask(url: str, cypher: str) -> list[tuple[Any, ...]]:
+    async def asked() -> list[tuple[Any, ...]]:
+        async with open_graph(url) as graph:
+            return await graph.ask(cypher)
+
+    return asyncio.run(asked())
+
+
+def buy(dsn: str) -> None:
+    async def bought() -> None:
+        async with open_database(dsn, size=1) as database:
+            await Shop(database).record(line("r1"), line("r2", user="bob"))
+
+    asyncio.run(bought())
+
+
+@pytest.fixture
+def shopped(desk: Desk, graph_url: str, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Two users bought something, and the graph is empty."""
+    ask(graph_url, EMPTY)
+    monkeypatch.setenv("HARK_GRAPH_URL", graph_url)
+    buy(desk.dsn)
+    return desk
+
+
+def test_a_graph_is_made_ready_as_often_as_one_likes(shopped: Desk, graph_url: str) -> None:
+    for _ in range(2):
+        assert shopped.hark("history", "init", "--json").only == {"graph": True}
+    names = {row[0] for row in ask(graph_url, "SHOW CONSTRAINTS YIELD name RETURN name")}
+    assert {"hark_user", "hark_product", "hark_category", "hark_store"} <= names
+
+
+def test_all_is_written_anew_and_then_one_user(shopped: Desk, graph_url: str) -> None:
+    ask(graph_url, "CREATE (:User {user_id: 'eve'})")
+    everything = shopped.hark("history", "rebuild", "--json")
+    assert everything.code == ExitCode.DONE
+    assert everything.only == {"graph": True, "users": 2, "products": 1, "lines": 2, "refused": 0, "removed": 1}
+    ask(graph_url, "MATCH (:User {user_id: 'bob'})-[r]->() DELETE r")
+    assert shopped.hark("history", "rebuild", "--user", "bob", "--json").only["users"] == 1
+    assert ask(graph_url, BOUGHT) == [("ann", "receipt:r1:1"), ("bob", "receipt:r2:1")]
+
+
+def test_a_graph_that_is_away_is_said_so(shopped: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_GRAPH_URL", "bolt://127.0.0.1:1")
+    ran = shopped.hark("history", "init")
+    assert ran.code == ExitCode.UNREACHABLE
+    assert ran.err.startswith("the graph cannot be reached")
+
+
+def test_without_a_graph_postgres_answers(desk: Desk) -> None:
+    for words in (["init"], ["rebuild"], ["rebuild", "--user", "bob"]):
+        ran = desk.hark("history", *words)
+        assert ran.code == ExitCode.DONE
+        assert "Postgres answers" in ran.out
