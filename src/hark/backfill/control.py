@@ -40,6 +40,7 @@ class Stand:
     to_change: int
     approval_over: int | None
     hash: str | None
+    forgotten: bool = False
 
     @property
     def needs_approval(self) -> bool:
@@ -58,6 +59,7 @@ class _Stand:
     to_change: int
     approval_over: int | None
     hash: str | None
+    forgotten: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,20 @@ async def stand(database: Database, backfill: int) -> Stand:
         row.to_change,
         row.approval_over,
         row.hash,
+        row.forgotten,
     )
+
+
+async def remembered(database: Database, backfill: int) -> Stand:
+    """How a backfill stands of which it is still known who its users were.
+
+    Raises:
+        BadInput: it was forgotten, or there is none of that number.
+    """
+    found = await stand(database, backfill)
+    if found.forgotten:
+        raise BadInput(f"backfill {backfill} was forgotten: who its users were is not known any more; plan a new one")
+    return found
 
 
 async def approve(database: Database, backfill: int, *, who: str, now: datetime) -> Stand:
@@ -129,7 +144,7 @@ async def apply(database: Database, backfill: int, *, who: str, now: datetime, p
     Raises:
         BadInput: it cannot be applied as it stands, needs a second person's approval, or is another plan.
     """
-    found = await stand(database, backfill)
+    found = await remembered(database, backfill)
     if plan_hash is not None and plan_hash != found.hash:
         raise BadInput(f"backfill {backfill} is another plan: its hash is {found.hash}, not {plan_hash}")
     if found.state is State.APPLYING:

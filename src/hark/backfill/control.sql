@@ -1,5 +1,8 @@
 -- name: stand
-select id, state::text as state, cohort_id, undoes, created_by, approved_by, to_change, approval_over, hash from hark.backfill where id = %(backfill)s
+select id, state::text as state, cohort_id, undoes, created_by, approved_by, to_change, approval_over, hash,
+       forgotten_at is not null as forgotten
+  from hark.backfill
+ where id = %(backfill)s
 
 -- name: alone
 -- Batches hold it shared: it is had when none is under way, and none begins until this transaction ends.
@@ -21,7 +24,7 @@ with moved as (
     update hark.backfill
        set state = 'APPLYING', why = '', next_at = %(now)s, started_at = coalesce(started_at, %(now)s), ended_at = null,
            changed_by = %(who)s, changed_at = %(now)s
-     where id = %(backfill)s
+     where id = %(backfill)s and forgotten_at is null
        and (state in ('APPROVED', 'FAILED') and hash is not null
             or state = 'PLANNED' and (approval_over is null or to_change <= approval_over))
     returning id, state

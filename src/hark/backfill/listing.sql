@@ -40,7 +40,7 @@ select recipient_id, user_type, outcomes, before, after
                p.members[1] as recipient_id, p.user_type, p.outcomes, p.change -> 'before' as before, p.change -> 'after' as after,
                p.batch
           from hark.backfill_part p
-         where p.backfill_id = %(backfill)s and p.batch <= 20
+         where p.backfill_id = %(backfill)s and p.batch <= 20 and p.members <> '{}'
          order by p.user_type, p.outcomes, p.change is null, p.batch, p.number) each
  order by after is null, batch, recipient_id
  limit %(samples)s
