@@ -21,7 +21,7 @@ from hark.backfill.rehearse import leave_unmeasured, rehearse
 from hark.backfill.states import State
 from hark.backfill.steering import Obstacle, Standing
 from hark.backfill.throttle import Why
-from hark.errors import BadInput
+from hark.errors import BadInput, without_words
 from hark.postgres.database import Database, is_passing
 from hark.postgres.queries import Queries
 
@@ -70,7 +70,7 @@ class Planner:
             if is_passing(error) and run.plan_attempt + 1 < MAX_ATTEMPTS:
                 await self._again(run, error, now)
                 raise
-            _log.error("backfill_not_planned", backfill=run.id, exc_info=error)
+            _log.error("backfill_not_planned", backfill=run.id, **without_words(error))
             await self._give_up(run, error, now)
         return True
 

@@ -31,7 +31,7 @@ from hark.backfill.states import State
 from hark.backfill.steering import Obstacle, Standing, Steering
 from hark.backfill.throttle import Limits, Why
 from hark.clock import Clock
-from hark.errors import BadInput
+from hark.errors import BadInput, NotAsPlanned
 from hark.postgres.database import Database, fetch, is_passing
 from hark.postgres.queries import Queries
 
@@ -110,10 +110,6 @@ class _Fenced:
 @dataclass(frozen=True, slots=True)
 class _At:
     at: datetime | None
-
-
-class NotAsPlanned(Exception):
-    """What a batch would do is not what was planned: something wrote to the plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,8 +386,9 @@ class Runner:
 
     async def _keep_waits(self, backfill: int, steering: Steering) -> None:
         with steering.to_account() as waited:
-            given = {"backfill": backfill, "waited": Jsonb(dict(waited()))}
-            await self.database.execute(_SQL["keep_waits"], given)
+            if seconds := waited():
+                given = {"backfill": backfill, "waited": Jsonb(dict(seconds))}
+                await self.database.execute(_SQL["keep_waits"], given)
 
     def _later(self, why: Why) -> Obstacle:
         return Obstacle(why, self.clock.now() + timedelta(seconds=0.25))
