@@ -19,26 +19,26 @@ insert into hark.backfill_event (backfill_id, at, who, what) select id, %(now)s,
 
 -- name: forget_some
 -- Of the next batches: who they were and what they had. How many of them got what stays.
-with some as (
+with these as (
     select number from hark.backfill_batch where backfill_id = %(backfill)s and number > %(after)s order by number limit %(batches)s
 ),
 member as materialized (
     select m.id
       from hark.backfill_part p
      cross join lateral unnest(p.members) as m(id)
-     where p.backfill_id = %(backfill)s and p.batch in (select number from some)
+     where p.backfill_id = %(backfill)s and p.batch in (select number from these)
 ),
 journal as (
     delete from hark.backfill_item i using member m where i.recipient_id = m.id and i.backfill_id = %(backfill)s
 ),
 parts as (
     update hark.backfill_part p set members = '{}', change = null, promise = null
-     where p.backfill_id = %(backfill)s and p.batch in (select number from some)
+     where p.backfill_id = %(backfill)s and p.batch in (select number from these)
 ),
 batches as (
-    update hark.backfill_batch b set retried = null where b.backfill_id = %(backfill)s and b.number in (select number from some) and b.retried is not null
+    update hark.backfill_batch b set retried = null where b.backfill_id = %(backfill)s and b.number in (select number from these) and b.retried is not null
 )
-select max(number) as last from some
+select max(number) as last from these
 
 -- name: ownerless
 -- Cohorts that were staged for a backfill which was never asked for: who staged them died.
