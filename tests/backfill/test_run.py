@@ -369,7 +369,7 @@ async def test_a_database_that_is_away_is_waited_for_as_such(campus: Campus, mon
             patched.setattr(type(campus.database), "fetch", away)
             await runner.step(backfill)
         campus.clock.advance(timedelta(seconds=10))
-    await stepped_out(runner, backfill)
+    assert (await runner.step(backfill)).did
     assert await waited(campus, backfill) == {"database": pytest.approx(30)}
 
 
