@@ -206,8 +206,7 @@ class Runner:
         """Nothing can be done just now: what is waited for is kept every few seconds, and told of if it lasts."""
         now = self.clock.now()
         steering.wait_for(obstacle, now)
-        if steering.is_to_keep():
-            await self._keep_waits(run.id, steering)
+        await self._keep_long_waits(run.id, steering)
         await notice.stalled(self.database, self.webhook, run.id, obstacle, now)
         return Stepped(did=False, obstacle=obstacle)
 
@@ -329,7 +328,9 @@ class Runner:
         }
         await self.database.execute(_SQL["put_back"], given)
         obstacle = Obstacle(Why.LOCK_WAITS if locked else Why.RETRY, again)
-        self._steering(run.id).wait_for(obstacle, self.clock.now())
+        steering = self._steering(run.id)
+        steering.wait_for(obstacle, self.clock.now())
+        await self._keep_long_waits(run.id, steering)
         return Stepped(did=False, obstacle=None if locked else obstacle)
 
     # The end ---------------------------------------------------------------------------------------------------------
@@ -382,6 +383,10 @@ class Runner:
         """It is not under way any more: what was waited for last is kept."""
         if (steering := self._steerings.pop(backfill, None)) is not None:
             steering.wait_for(None, self.clock.now())
+            await self._keep_waits(backfill, steering)
+
+    async def _keep_long_waits(self, backfill: int, steering: Steering) -> None:
+        if steering.is_to_keep():
             await self._keep_waits(backfill, steering)
 
     async def _keep_waits(self, backfill: int, steering: Steering) -> None:
