@@ -486,7 +486,7 @@ async def test_a_row_that_somebody_holds_keeps_neither_the_others_nor_a_pause(ca
         await control.pause(campus.database, backfill, who="paul", now=campus.clock.now())
         await control.resume(campus.database, backfill, who="paul", now=campus.clock.now())
         holding.rollback()
-    await stepped_out(campus.runner(), backfill)
+    await campus.run_out(backfill)
     assert (await campus.state(backfill), await given_push(campus)) == ("APPLIED", 12)
 
 
