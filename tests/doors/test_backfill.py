@@ -142,7 +142,8 @@ def test_interrupted_it_says_how_to_go_on_and_does(campus: Desk) -> None:
     assert "hark backfill apply 1 goes on where it was" in err
     assert campus.ask("select state::text from hark.backfill") == "APPLYING"
     assert campus.ask("select count(*) from hark.backfill_batch where state = 'CLAIMED'") == 0
-    campus.hark("backfill", "speed", "1")
+    paced = campus.hark("backfill", "speed", "1", "--no-rate")
+    assert paced.out.strip() == "backfill 1: no rate, adaptive, at any time"
     assert campus.hark("backfill", "apply", "1").code == 0
     assert having_push(campus) == 900
 

@@ -61,7 +61,7 @@ async def retry_failures(database: Database, backfill: int, *, who: str, now: da
     Raises:
         BadInput: the run has not ended, was called off, or nothing of it failed.
     """
-    found = await control.stand(database, backfill)
+    found = await control.remembered(database, backfill)
     if found.state not in (State.APPLIED, State.VERIFIED, State.FAILED):
         raise BadInput(f"backfill {backfill} is {found.state}; what failed can be applied again when it has ended")
     async with database.transaction() as connection:

@@ -29,6 +29,7 @@ from hark.backfill.request import (
     Notify,
     Order,
     Pace,
+    PaceChange,
     Reading,
     check_batch_size,
     check_rate,
@@ -108,7 +109,8 @@ async def order_preferences(
     Raises:
         BadInput: all that is wrong with the words; or what `cohort.stage` refuses.
     """
-    read = _read(catalogue, words, check_who(who), environment or {}, reach)
+    who = check_who(who)
+    read = _read(catalogue, words, who, environment or {}, reach)
     staged = await stage(
         database, read.cohort, user_types=read.asked.user_types, now=now, reach=reach, progress=progress
     )
@@ -127,7 +129,8 @@ async def ask_preferences(
     Raises:
         BadInput: all that is wrong with the words.
     """
-    read = _read(catalogue, words, check_who(who), {}, reach)
+    who = check_who(who)
+    read = _read(catalogue, words, who, {}, reach)
     order = _order(catalogue, read, ToStage(read.cohort, read.asked.user_types), who)
     return await create(database, order, now)
 
@@ -162,6 +165,23 @@ def read_pace(rate: float | None, *, adaptive: bool, window: str | None) -> Pace
     hours = reading.take(lambda: parse_window(window)) if window else None
     reading.end()
     return Pace(rate, adaptive, hours)
+
+
+def read_change(
+    rate: float | None,
+    *,
+    adaptive: bool | None,
+    window: str | None,
+    any_rate: bool = False,
+    any_time: bool = False,
+) -> PaceChange:
+    """What is to be different of a pace.
+
+    Raises:
+        BadInput: all that is wrong with it.
+    """
+    pace = read_pace(rate, adaptive=bool(adaptive), window=window)
+    return PaceChange(pace.rate, any_rate, adaptive, pace.window, any_time)
 
 
 def _order(catalogue: Catalogue, read: _Read, cohort: int | ToStage, who: str) -> Order:

@@ -95,7 +95,7 @@ async def verify(
     Raises:
         BadInput: it was not applied, or goes on.
     """
-    found = await control.stand(database, backfill)
+    found = await control.remembered(database, backfill)
     if found.state not in VERIFIABLE:
         raise BadInput(f"backfill {backfill} is {found.state}; it can be verified when it was applied")
     tally = await _read_again(database, backfill, shown, progress)

@@ -54,11 +54,14 @@ async def test_what_cannot_be_done_now_is_a_conflict(office: Office) -> None:
     assert (refused.status, refused.body["detail"]) == (409, f"backfill {number} is PLANNED")
 
 
-async def test_its_speed_is_changed_as_a_whole(office: Office) -> None:
+async def test_of_its_speed_what_is_left_out_stays_and_null_clears(office: Office) -> None:
     number = await planned(office.all, rate=500, window="20:00-06:00")
     done = await office.all.post(f"/admin/backfill/{number}/speed", {"rate": 50.5})
     head = done.body["head"]
-    assert (head["rate"], head["adaptive"], head["window"]) == (50.5, True, None)
+    assert (head["rate"], head["adaptive"], head["window"]) == (50.5, True, "20:00-06:00")
+    done = await office.all.post(f"/admin/backfill/{number}/speed", {"window": None, "rate": None, "adaptive": False})
+    head = done.body["head"]
+    assert (head["rate"], head["adaptive"], head["window"]) == (None, False, None)
     refused = await office.all.post(f"/admin/backfill/{number}/speed", {"window": "never"})
     assert (refused.status, refused.body["detail"]) == (422, "'never' is not a window; write 20:00-06:00")
 

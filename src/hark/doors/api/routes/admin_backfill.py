@@ -15,7 +15,7 @@ from hark.access.audit import Act
 from hark.access.keys import Scope
 from hark.backfill.failures import Failure
 from hark.backfill.listing import Line
-from hark.doors.api.backfills import Backfills, CohortAsked, PaceAsked, PreferencesAsked, Shown, Verified
+from hark.doors.api.backfills import Backfills, CohortAsked, PaceAsked, PreferencesAsked, Shown, SpeedAsked, Verified
 from hark.doors.api.door import Visit, Visiting, guarded
 from hark.doors.api.fields import AT_ONCE, LARGEST, After, Before, Body, Flag, Limit, Name, Number, Text, Word
 from hark.doors.api.pages import Page
@@ -77,6 +77,16 @@ class Pace(Body):
     )
     adaptive: Flag = Field(default=True, description="Give way to live work, and to a database that grows slow.")
     window: Word | None = Field(default=None, description="The hours to work in, 20:00-06:00 Europe/Berlin; null: any.")
+
+
+class Speed(Body):
+    """What is to be different of how fast and when. What is left out stays as it is."""
+
+    rate: Rate = Field(default=None, description="Users a second; null: no rate any more, as the database bears.")
+    adaptive: Flag = Field(default=True, description="Give way to live work, and to a database that grows slow.")
+    window: Word | None = Field(
+        default=None, description="The hours to work in, 20:00-06:00 Europe/Berlin; null: no hours any more."
+    )
 
 
 class Asked(Pace):
@@ -219,12 +229,12 @@ async def cancel(visit: Visiting, number: Number) -> Shown:
 
 @router.post("/admin/backfill/{number:segment}/speed", responses=_STEERED)
 async def speed(
-    visit: Visiting, number: Number, pace: Annotated[Pace, Sent(examples=[{"rate": 500, "adaptive": True}])]
+    visit: Visiting, number: Number, speed: Annotated[Speed, Sent(examples=[{"rate": 500, "adaptive": True}])]
 ) -> Shown:
-    """Change how fast and when, also while it runs; what is left out gets its default."""
+    """Change how fast and when, also while it runs; what is left out stays as it is."""
     await _found(visit, number)
-    await _note(visit, number, Act.BACKFILL_SPEED, pace.model_dump())
-    return await _backfills(visit).speed(number, _pace(pace), visit.caller.name)
+    await _note(visit, number, Act.BACKFILL_SPEED, speed.model_dump(exclude_unset=True))
+    return await _backfills(visit).speed(number, _speed(speed), visit.caller.name)
 
 
 @router.post("/admin/backfill/{number:segment}/retry", responses=_STEERED, status_code=HTTPStatus.ACCEPTED)
@@ -285,6 +295,17 @@ def _backfills(visit: Visit) -> Backfills:
 
 def _pace(pace: Pace) -> PaceAsked:
     return PaceAsked(pace.rate, pace.adaptive, pace.window)
+
+
+def _speed(speed: Speed) -> SpeedAsked:
+    named = speed.model_fields_set
+    return SpeedAsked(
+        speed.rate,
+        any_rate="rate" in named and speed.rate is None,
+        adaptive=speed.adaptive if "adaptive" in named else None,
+        window=speed.window,
+        any_time="window" in named and speed.window is None,
+    )
 
 
 def _cohort(cohort: Cohort) -> CohortAsked:

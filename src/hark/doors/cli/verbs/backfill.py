@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,7 @@ from hark.doors.cli.verbs.backfill_words import (
 
 if TYPE_CHECKING:
     from hark.backfill.failures import FailedBatch, Failure
+    from hark.backfill.forgetting import Forgettable
     from hark.backfill.listing import Line, Member
 
 
@@ -42,6 +44,7 @@ def add_to(app: typer.Typer) -> None:
         "verify": (verify, "hark backfill verify 1"),
         "undo": (undo, "hark backfill undo 1"),
         "failures": (failures, "hark backfill failures 1"),
+        "forget": (forget, "hark backfill forget 1"),
         "stop-all": (steering.stop_all, "hark backfill stop-all"),
     }
     for name, (function, example) in examples.items():
@@ -62,6 +65,63 @@ async def show_all(
     async with call.session(size=1) as session:
         page = await backfills(session.database, before=before or LARGEST, limit=limit)
     call.output.table(page, _line_columns(), empty="there are no backfills")
+
+
+async def forget(
+    call: Call,
+    backfill: Annotated[
+        int | None, typer.Argument(metavar="[BACKFILL]", min=1, max=LARGEST, help="Its number; else what is nobody's.")
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Do so; else say what would be forgotten.")] = False,
+    who: Who = None,
+) -> None:
+    """Forget who the users of an ended backfill were, and what they had; the counts stay.
+
+    It cannot be verified, undone or applied again then. Without a number: cohorts that were staged a day ago or more
+    for a backfill that was never asked for, because what staged them was killed.
+    """
+    from hark.backfill import forgetting
+
+    async with call.session(size=1) as session:
+        now = await session.database.now()
+        if backfill is None:
+            cohorts = await forgetting.ownerless(session.database, now=now)
+            if apply:
+                await forgetting.forget_ownerless(session.database, now=now)
+            call.output.show(_Ownerless(apply, cohorts), [_of_nobody(len(cohorts), apply)])
+            return
+        found = await forgetting.forgettable(session.database, backfill)
+        if apply:
+            await forgetting.forget(session.database, backfill, who=who_does_it(who), now=now)
+    call.output.show(_Forgotten(apply, found), [_of_one(found, apply)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Ownerless:
+    applied: bool
+    cohorts: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Forgotten:
+    applied: bool
+    forgotten: Forgettable
+
+
+def _of_nobody(cohorts: int, applied: bool) -> str:
+    return f"{cohorts:,} cohorts that no backfill is of {'are' if applied else 'would be'} forgotten{_how(applied)}"
+
+
+def _of_one(found: Forgettable, applied: bool) -> str:
+    kept = "; its cohort stays, for another backfill is of it" if found.shared else ""
+    return (
+        f"of backfill {found.backfill}, {found.members:,} users of its plan, {found.journaled:,} of its journal and"
+        f" {found.faults:,} bad rows {'are' if applied else 'would be'} forgotten{kept}{_how(applied)}"
+    )
+
+
+def _how(applied: bool) -> str:
+    return "" if applied else "; nothing was changed, --apply does so"
 
 
 async def show(
