@@ -11,7 +11,9 @@ import pytest
 from tests.doors.commands import Desk
 from tests.servers import eventually
 
-PLAN = ("backfill", "preferences", "--reason", "app_shared", "--channels", "push,in_app", "--user-types", "Students")
+FOR_STUDENTS = ("--reason", "app_shared", "--channels", "push,in_app", "--user-types", "Students")
+ASKED = ("backfill", "preferences", *FOR_STUDENTS)
+PLAN = (*ASKED, "--all")
 PEOPLE = """
 insert into hark.recipient (id, user_type, updated_at)
 select 'u' || lpad(n::text, 4, '0'), 'Students', now() from generate_series(1, 900) n;
@@ -67,7 +69,7 @@ def test_everything_wrong_is_told_at_once_before_anything_else(campus: Desk) -> 
 
 
 def test_user_types_are_required(campus: Desk) -> None:
-    refused = campus.hark("backfill", "preferences", "--reason", "app_shared", "--channels", "push")
+    refused = campus.hark("backfill", "preferences", "--reason", "app_shared", "--channels", "push", "--all")
     assert (refused.code, refused.err.splitlines()) == (2, ["--user-types: none is given; write Students or Employers"])
 
 
@@ -89,8 +91,45 @@ def test_the_tasks_file_works_too(campus: Desk, monkeypatch: pytest.MonkeyPatch)
     campus.write("ids.csv", "id\nu0001\nu0001\nnobody\n")
     monkeypatch.setenv("CSV_PATH", "ids.csv")
     monkeypatch.setenv("DRY_RUN", "false")
-    assert campus.hark(*PLAN).code == 0
+    assert campus.hark(*ASKED).code == 0
     assert having_push(campus) == 1
+
+
+@pytest.mark.parametrize("more", [(), ("--except-ids", "u0001"), ("--column", "user_id")])
+def test_nobody_named_is_never_everybody(campus: Desk, more: tuple[str, ...]) -> None:
+    refused = campus.hark(*ASKED, *more)
+    assert refused.code == 2
+    assert refused.err.startswith("say whose: --ids a,b, --file people.csv")
+    assert campus.ask("select count(*) from hark.backfill") == 0
+
+
+def test_whom_a_variable_names_is_whom_the_options_leave_some_out_of(
+    campus: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("USER_IDS", "u0001,u0003")
+    planned = campus.hark(*ASKED, "--except-ids", "u0001", "--apply")
+    assert "2 named users, except 1 named user" in planned.err
+    assert having_push(campus) == 1
+
+
+def test_the_tasks_file_is_read_as_the_options_say(campus: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    campus.write("ids.csv", "id,user_id\nu0001,u0002\n")
+    monkeypatch.setenv("CSV_PATH", "ids.csv")
+    assert campus.hark(*ASKED, "--column", "user_id", "--apply").code == 0
+    assert campus.ask("select recipient_id from hark.preference where channels -> 'app_shared' ? 'push'") == "u0002"
+
+
+def test_the_task_before_without_a_cohort_means_all_of_its_types(campus: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PREFERENCE_NAME": "app_shared", "CHANNELS": "push", "USER_TYPES": "Students"}.items():
+        monkeypatch.setenv(name, value)
+    assert "900 to change" in campus.hark("backfill", "preferences").out
+    assert campus.hark("backfill", "preferences", "--reason", "app_shared").code == 2
+
+
+def test_a_path_is_kept_in_full(campus: Desk) -> None:
+    campus.write("ids.csv", "id\nu0001\n")
+    assert campus.hark(*ASKED, "--file", "ids.csv").code == 0
+    assert campus.ask("select spec ->> 'file' from hark.cohort") == str(campus.directory / "ids.csv")
 
 
 @pytest.mark.parametrize(("name", "value"), [("DRY_RUN", "perhaps"), ("BATCH_SIZE", "lots"), ("USER_TYPES", "Pupils")])
@@ -98,14 +137,14 @@ def test_a_variable_that_cannot_be_read_changes_nothing(
     name: str, value: str, campus: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    own = PLAN if name != "USER_TYPES" else PLAN[:-2]
+    own = PLAN if name != "USER_TYPES" else (*PLAN[:-3], "--all")
     assert campus.hark(*own).code == 2
     assert campus.ask("select count(*) from hark.backfill") == 0
 
 
 def test_a_file_that_changed_since_the_plan_is_refused(campus: Desk) -> None:
     campus.write("ids.csv", "id\nu0001\n")
-    assert campus.hark(*PLAN, "--file", "ids.csv").code == 0
+    assert campus.hark(*ASKED, "--file", "ids.csv").code == 0
     campus.write("ids.csv", "id\nu0001\nu0002\n")
     refused = campus.hark("backfill", "apply", "1")
     assert refused.code == 2

@@ -148,7 +148,7 @@ def cohort_asked(asked: told.CohortAsked) -> Cohort:
     """Whom a caller means.
 
     Raises:
-        BadInput: nobody is named, or everyone and some.
+        BadInput: nobody is named, or everyone and some; or how files are read, and there is none.
     """
     named = _parts(asked, asked.ids, asked.urls, asked.segments)
     excepted = _parts(asked, asked.except_ids, asked.except_urls, asked.except_segments)
@@ -156,6 +156,8 @@ def cohort_asked(asked: told.CohortAsked) -> Cohort:
         raise BadInput("cohort: everyone is everybody already; leave it out, or leave out ids, urls and segments")
     if not asked.everyone and not named:
         raise BadInput("cohort: say whose: ids, urls, segments, or everyone: true")
+    if (asked.column or asked.format) and not (asked.urls or asked.except_urls):
+        raise BadInput("cohort: column and format are of objects, and there is none; add urls, or leave them out")
     who = {"all": True} if asked.everyone else {"union": named}
     return cohort_from_json({"difference": [who, {"union": excepted}]} if excepted else who)
 

@@ -140,7 +140,7 @@ async def create(visit: Visiting, asked: Annotated[Asked, Sent(examples=[_EXAMPL
         tuple(asked.channels),
         tuple(asked.user_types),
         asked.create_rows,
-        _cohort(asked.cohort),
+        cohort_of_body(asked.cohort),
         asked.batch_size,
         _pace(asked),
     )
@@ -287,7 +287,8 @@ def _pace(pace: Pace) -> PaceAsked:
     return PaceAsked(pace.rate, pace.adaptive, pace.window)
 
 
-def _cohort(cohort: Cohort) -> CohortAsked:
+def cohort_of_body(cohort: Cohort) -> CohortAsked:
+    """What the engine is asked for by this part of a body."""
     return CohortAsked(
         cohort.everyone,
         tuple(cohort.ids),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def add_to(app: typer.Typer) -> None:
     """Hang the verbs into the command."""
     group = typer.Typer(help="Change much for many: plan, apply, verify, undo.", rich_markup_mode=None)
-    first = "hark backfill preferences --reason app_shared --channels push --user-types Students --create-rows"
+    first = "hark backfill preferences --reason app_shared --channels push --user-types Students --all --create-rows"
     examples = {
         "preferences": (preferences, first),
         "list": (show_all, "hark backfill list"),

@@ -27,7 +27,7 @@ Channels = Annotated[
 UserTypes = Annotated[
     str | None, typer.Option("--user-types", metavar="TYPES", help="Only users of these: Students,Employers.")
 ]
-Everyone = Annotated[bool, typer.Option("--all", help="All users of the types; so it is when nobody is named.")]
+Everyone = Annotated[bool, typer.Option("--all", help="All users of the types. Nobody named is nobody, never all.")]
 Users = Annotated[Texts, typer.Option("--ids", metavar="IDS", help="These users, with commas.")]
 Files = Annotated[Texts, typer.Option("--file", metavar="FILE", help="Those in a CSV, text or Parquet file.")]
 Urls = Annotated[Texts, typer.Option("--from", metavar="URL", help="Those in an object: s3://bucket/key.")]
