@@ -12,7 +12,7 @@ from hark.backfill import control
 from hark.backfill.failures import failed_batches, failures, retry_failures
 from hark.backfill.plan import plan_chunk
 from hark.backfill.rehearse import rehearse
-from hark.backfill.request import Notify, Pace
+from hark.backfill.request import Notify, Pace, PaceChange
 from hark.backfill.run import MAX_ATTEMPTS, Runner, Step
 from hark.backfill.throttle import Readings, Why
 from hark.backfill.undo import undo
@@ -249,10 +249,28 @@ async def test_the_rate_is_kept_and_can_be_changed_while_it_runs(campus: Campus)
     waiting = await runner.step(backfill)
     assert waiting.obstacle is not None
     assert (waiting.obstacle.why, waiting.obstacle.until) == (Why.RATE, begun + timedelta(seconds=3))
-    await control.speed(campus.database, backfill, Pace(rate=1000.0), who="paul", now=campus.clock.now())
+    faster = await control.speed(campus.database, backfill, PaceChange(rate=1000.0), who="paul", now=campus.clock.now())
+    assert str(faster) == "1000 users/s, adaptive, at any time"
     assert (await runner.step(backfill)).did
     await campus.run_out(backfill)
     assert campus.clock.now() - begun < timedelta(seconds=1)
+
+
+async def test_of_a_pace_what_is_not_named_stays(campus: Campus) -> None:
+    night = Window(time(20), time(6), "Europe/Berlin")
+    backfill = await campus.plan(pace=Pace(5.0, adaptive=False, window=night))
+
+    async def changed(change: PaceChange) -> str:
+        return str(await control.speed(campus.database, backfill, change, who="paul", now=campus.clock.now()))
+
+    assert await changed(PaceChange(rate=50.0)) == "50 users/s, not adaptive, 20:00-06:00 Europe/Berlin"
+    assert await changed(PaceChange(adaptive=True, no_rate=True)) == "no rate, adaptive, 20:00-06:00 Europe/Berlin"
+    assert await changed(PaceChange(any_time=True)) == "no rate, adaptive, at any time"
+    said = await campus.column("select detail from hark.backfill_event where what = 'speed' order by id")
+    assert said[-1] == "no rate, adaptive, at any time"
+    await control.cancel(campus.database, backfill, who="paul", now=campus.clock.now())
+    with pytest.raises(BadInput, match="is CANCELED: it has ended"):
+        await changed(PaceChange(rate=1.0))
 
 
 async def test_waiting_is_accounted_to_its_reason(campus: Campus) -> None:

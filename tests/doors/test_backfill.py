@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -181,9 +182,30 @@ def test_interrupted_it_says_how_to_go_on_and_does(campus: Desk) -> None:
     assert "hark backfill apply 1 goes on where it was" in err
     assert campus.ask("select state::text from hark.backfill") == "APPLYING"
     assert campus.ask("select count(*) from hark.backfill_batch where state = 'CLAIMED'") == 0
-    campus.hark("backfill", "speed", "1")
+    assert campus.hark("backfill", "speed", "1").code == 2
+    paced = campus.hark("backfill", "speed", "1", "--no-rate")
+    assert paced.out == "backfill 1 is APPLYING; its pace: no rate, adaptive, at any time\n"
     assert campus.hark("backfill", "apply", "1").code == 0
     assert having_push(campus) == 900
+
+
+def test_interrupted_while_a_store_hangs_it_ends_and_nothing_is_kept(campus: Desk) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        process = campus.spawn(
+            *(*ASKED, "--from", "s3://cohorts/people"),
+            AWS_SKIP_SIGNATURE="true",
+            HARK_OBJECT_STORES="s3://cohorts",
+            HARK_OBJECT_ENDPOINTS=f"s3=http://127.0.0.1:{port}",
+        )
+        silent.settimeout(60)
+        asking, _ = silent.accept()
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        asking.close()
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "interrupted; nothing was planned; run the same command again"
+    assert campus.ask("select count(*) from hark.cohort") == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

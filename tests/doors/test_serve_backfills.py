@@ -124,7 +124,7 @@ def test_all_that_is_wrong_is_told_before_anything_is_kept(campus: Campus) -> No
     assert said["body.reasons"] == '"app_shard": no such reason; did you mean app_shared?'
     assert said["body.user_types"] == '"Student": no such user type; did you mean Students?'
     assert said["body.cohort"].startswith("everyone is everybody already")
-    assert "is not a time of day" in said[""]
+    assert "is not a time of day" in said["body.window"]
     assert campus.ann.call("POST", "", {**ASKED, "cohort": {"except_ids": ["u0001"]}}).status_code == 422
     assert campus.desk.ask("select count(*) from hark.backfill") == 0
 
@@ -160,6 +160,8 @@ def test_its_pace_is_changed_and_what_is_wrong_with_it_refused(campus: Campus) -
     campus.ann.waits_for(number, "PLANNED")
     done = campus.ann.call("POST", f"/{number}/speed", {"rate": 50, "window": "20:00-06:00 Europe/Berlin"}).json()
     assert (done["head"]["rate"], done["head"]["window"]) == (50, "20:00-06:00 Europe/Berlin")
+    faster = campus.ann.call("POST", f"/{number}/speed", {"rate": 80}).json()
+    assert (faster["head"]["rate"], faster["head"]["window"]) == (80, "20:00-06:00 Europe/Berlin")
     assert campus.ann.call("POST", f"/{number}/speed", {"window": "8-9"}).status_code == 422
     assert campus.ann.call("POST", f"/{number}/pause").status_code == 409
     assert campus.ann.call("POST", f"/{number}/cancel").json()["head"]["state"] == "CANCELED"

@@ -7,10 +7,11 @@ under way: when they return, nothing is being written.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 
-from hark.backfill.request import Pace, check_rate, check_who
+from hark.backfill.request import PaceChange, check_rate, check_who
 from hark.backfill.states import State
+from hark.backfill.windows import Window
 from hark.errors import BadInput
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries, Query
@@ -36,6 +37,35 @@ class Stand:
     def needs_approval(self) -> bool:
         """Whether a second person must agree before it is applied."""
         return self.approval_over is not None and self.to_change > self.approval_over
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """A backfill, and the pace that it has now; in words by `str`."""
+
+    id: int
+    state: State
+    rate: float | None
+    adaptive: bool
+    window: str | None
+
+    def __str__(self) -> str:
+        rate = "no rate" if self.rate is None else f"{self.rate:g} users/s"
+        return f"{rate}, {'adaptive' if self.adaptive else 'not adaptive'}, {self.window or 'at any time'}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    rate: float | None
+    adaptive: bool
+    opens: time | None
+    closes: time | None
+    zone: str
+
+    def of(self, found: Stand) -> Paced:
+        """As people are told of it."""
+        hours = None if self.opens is None or self.closes is None else str(Window(self.opens, self.closes, self.zone))
+        return Paced(found.id, found.state, self.rate, self.adaptive, hours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,32 +170,32 @@ async def cancel(database: Database, backfill: int, *, who: str, now: datetime) 
     return await _move(database, "cancel", await stand(database, backfill), "canceled", who, now)
 
 
-async def speed(database: Database, backfill: int, pace: Pace, *, who: str, now: datetime) -> Stand:
-    """Change how fast and when, also while it runs.
+async def speed(database: Database, backfill: int, change: PaceChange, *, who: str, now: datetime) -> Paced:
+    """Change how fast and when, also while it runs; what the change does not name stays.
 
     Raises:
-        BadInput: no such rate.
+        BadInput: no such rate, or it has ended.
     """
     found = await stand(database, backfill)
-    window = pace.window
+    window = change.window
     given = {
         "backfill": backfill,
-        "rate": check_rate(pace.rate),
-        "adaptive": pace.adaptive,
+        "rate": check_rate(change.rate),
+        "no_rate": change.no_rate,
+        "adaptive": change.adaptive,
         "opens": window.opens if window else None,
         "closes": window.closes if window else None,
-        "zone": window.zone if window else "UTC",
-        "who": check_who(who),
-        "said": _said(pace),
+        "zone": window.zone if window else None,
+        "any_time": change.any_time,
         "now": now,
     }
-    await database.execute(_SQL["speed"], given)
-    return found
-
-
-def _said(pace: Pace) -> str:
-    rate = "no rate" if pace.rate is None else f"{pace.rate:g}/s"
-    return f"{rate}, {'adaptive' if pace.adaptive else 'not adaptive'}, {pace.window or 'at any time'}"
+    async with database.transaction() as connection:
+        changed = await fetch(connection, _SQL["speed"], _Pace, given)
+        if not changed:
+            raise BadInput(f"backfill {backfill} is {found.state}: it has ended, and its pace is of no use any more")
+        paced = changed[0].of(found)
+        await connection.execute(_SQL["sped"].text(), {**given, "who": check_who(who), "said": str(paced)})
+    return paced
 
 
 async def stop_all(database: Database, *, stopped: bool, who: str, now: datetime) -> bool:

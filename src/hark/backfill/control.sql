@@ -48,14 +48,17 @@ update hark.backfill
 returning state::text as state
 
 -- name: speed
-with changed as (
-    update hark.backfill
-       set rate = %(rate)s, adaptive = %(adaptive)s, opens = %(opens)s, closes = %(closes)s, zone = %(zone)s, next_at = %(now)s
-     where id = %(backfill)s
-    returning id
-)
-insert into hark.backfill_event (backfill_id, at, who, what, detail)
-select id, %(now)s, %(who)s, 'speed', %(said)s from changed
+-- What is not named stays. One that failed may be applied again.
+update hark.backfill
+   set rate = case when not %(no_rate)s then coalesce(%(rate)s, rate) end, adaptive = coalesce(%(adaptive)s, adaptive),
+       opens = case when not %(any_time)s then coalesce(%(opens)s, opens) end,
+       closes = case when not %(any_time)s then coalesce(%(closes)s, closes) end,
+       zone = coalesce(%(zone)s, zone), next_at = %(now)s
+ where id = %(backfill)s and state not in ('APPLIED', 'VERIFIED', 'CANCELED')
+returning rate, adaptive, opens, closes, zone
+
+-- name: sped
+insert into hark.backfill_event (backfill_id, at, who, what, detail) values (%(backfill)s, %(now)s, %(who)s, 'speed', %(said)s)
 
 -- name: stop_all
 with turned as (

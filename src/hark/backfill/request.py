@@ -40,6 +40,21 @@ class Pace:
     window: Window | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaceChange:
+    """What of a pace is to be another one; what is not named stays as it is.
+
+    Attributes:
+        no_rate: as many users a second as the database bears; any_time: no window.
+    """
+
+    rate: float | None = None
+    no_rate: bool = False
+    adaptive: bool | None = None
+    window: Window | None = None
+    any_time: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """A backfill to plan.

@@ -18,6 +18,7 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from hark.backfill import notice
+from hark.backfill.beside import Beside
 from hark.backfill.bisect import Tally, apply_whole_or_in_halves
 from hark.backfill.cohort import FileReach
 from hark.backfill.kind import Batch, Connection
@@ -26,7 +27,7 @@ from hark.backfill.plan import PlanStep
 from hark.backfill.planning import plan_on
 from hark.backfill.probes import DatabaseProbes, Probes
 from hark.backfill.states import State
-from hark.backfill.steering import Obstacle, Standing, Steering
+from hark.backfill.steering import Obstacle, Standing, Steering, Stepped
 from hark.backfill.throttle import Limits, Why
 from hark.clock import Clock
 from hark.postgres.database import Database, fetch, is_passing
@@ -64,15 +65,6 @@ class Claimed:
     number: int
     attempt: int
     retried: list[str] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Stepped:
-    """What one step came to: whether something was done; if not, what stands in the way; whether the run goes on."""
-
-    did: bool
-    obstacle: Obstacle | None = None
-    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +112,7 @@ class Runner:
     webhook: notice.Webhook | None = None
     passed: Callable[[Step | PlanStep], None] = lambda _step: None
     _steerings: dict[int, Steering] = field(default_factory=dict)
+    _beside: Beside = field(default_factory=Beside)
 
     async def step(self, backfill: int) -> Stepped:
         """Do the next thing that there is to do for one backfill: a chunk of its plan, a batch, or its end."""
@@ -134,13 +127,27 @@ class Runner:
     async def step_any(self) -> Stepped:
         """The same for whichever backfill has something to do: what workers call again and again."""
         waits = []
-        for run in await self.database.fetch(_SQL["active"], _Id):
-            stepped = await self.step(run.id)
+        active = await self.database.fetch(_SQL["active"], _Id)
+        await self._beside.keep({run.id for run in active})
+        for run in active:
+            stepped = await self._step_beside(run.id)
             if stepped.did:
                 return stepped
             waits.append(stepped.obstacle)
         first = min((wait for wait in waits if wait is not None), key=lambda wait: wait.until, default=None)
         return Stepped(did=False, obstacle=first)
+
+    async def _step_beside(self, backfill: int) -> Stepped:
+        """A step; but lists are read beside all else, for one may take hours, or hang."""
+        found = await self.database.fetch(_SQL["standing"], Standing, {"backfill": backfill})
+        if not (found and found[0].state == State.PLANNING and found[0].unlisted):
+            return await self.step(backfill)
+        did = self._beside.look(backfill, lambda: self._plan(found[0]))
+        return did or Stepped(did=False, obstacle=self._later(Why.OTHERS))
+
+    async def close(self) -> None:
+        """Stop reading lists; another worker begins anew."""
+        await self._beside.keep(set())
 
     async def _plan(self, run: Standing) -> Stepped:
         now = self.clock.now()

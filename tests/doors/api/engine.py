@@ -8,7 +8,7 @@ from typing import Any
 
 from hark.backfill.failures import Failure
 from hark.backfill.listing import Line
-from hark.doors.api.backfills import Astray, Head, PaceAsked, PreferencesAsked, Shown, Totals, Verified
+from hark.doors.api.backfills import Astray, Head, PaceAsked, PaceChanged, PreferencesAsked, Shown, Totals, Verified
 from hark.errors import BadInput
 from tests.world import MONDAY_NOON
 
@@ -73,10 +73,16 @@ class Engine:
     async def retry(self, number: int, who: str) -> Shown:
         return self._move(number, "retry", who)
 
-    async def speed(self, number: int, pace: PaceAsked, who: str) -> Shown:
-        if pace.window == "never":
-            raise BadInput("'never' is not a window; write 20:00-06:00")
-        return self._change(number, rate=pace.rate, adaptive=pace.adaptive, window=pace.window)
+    async def speed(self, number: int, change: PaceChanged, who: str) -> Shown:
+        if change.window == "never":
+            raise BadInput("--window: 'never' is not a window; write 20:00-06:00")
+        had = self.kept[number].head
+        return self._change(
+            number,
+            rate=None if change.no_rate else change.rate or had.rate,
+            adaptive=had.adaptive if change.adaptive is None else change.adaptive,
+            window=None if change.any_time else change.window or had.window,
+        )
 
     async def verify(self, number: int, who: str) -> Verified:
         return Verified(number, True, 2, 1, 1, 0, {"chose otherwise": 1}, [Astray("bob", True, "chose otherwise")])

@@ -38,6 +38,17 @@ class PaceAsked:
     window: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaceChanged:
+    """What of a pace is to be another one: `no_rate` and `any_time` clear it; what is not named stays."""
+
+    rate: float | None = None
+    no_rate: bool = False
+    adaptive: bool | None = None
+    window: str | None = None
+    any_time: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class PreferencesAsked:
     """A backfill of preferences: channels to append, for these reasons and user types."""
@@ -193,7 +204,7 @@ class Backfills(Protocol):
         """Call it off; what was applied stays, and can be undone."""
         ...
 
-    async def speed(self, number: int, pace: PaceAsked, who: str) -> Shown:
+    async def speed(self, number: int, change: PaceChanged, who: str) -> Shown:
         """Change how fast and when, also while it runs."""
         ...
 

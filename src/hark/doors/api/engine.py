@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from hark.backfill import control, listing
 from hark.backfill import failures as failing
 from hark.backfill import verify as verifying
 from hark.backfill.cohort import Cohort, FileReach, cohort_from_json, load
-from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, read_pace
+from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, read_pace_change
 from hark.backfill.undo import undo
 from hark.catalogue import Catalogue
 from hark.clock import Clock
@@ -91,9 +91,9 @@ class Engine:
         await control.cancel(self.database, number, who=who, now=self._now())
         return await self._shown(number)
 
-    async def speed(self, number: int, pace: told.PaceAsked, who: str) -> told.Shown:
+    async def speed(self, number: int, change: told.PaceChanged, who: str) -> told.Shown:
         """See `Backfills.speed`."""
-        read = read_pace(pace.rate, adaptive=pace.adaptive, window=pace.window)
+        read = read_pace_change(**asdict(change))
         await control.speed(self.database, number, read, who=who, now=self._now())
         return await self._shown(number)
 

@@ -15,8 +15,9 @@ from hark.backfill import control, ordering
 from hark.backfill.cohort import FileReach, Staged
 from hark.backfill.listing import Shown, Totals, show, totals
 from hark.backfill.rehearse import rehearse
-from hark.backfill.run import Runner, Stepped
+from hark.backfill.run import Runner
 from hark.backfill.states import State
+from hark.backfill.steering import Stepped
 from hark.backfill.webhook import Hook
 from hark.catalogue import load_catalogue
 from hark.clock import DatabaseClock
@@ -117,7 +118,10 @@ def is_good(plan: Shown) -> bool:
 
 async def start(at: Bench, backfill: int, who: str, plan_hash: str | None, *, detach: bool) -> ExitCode:
     """Let a plan be applied, and take part in it unless that is left to workers."""
-    await ordering.apply_plan(at.database, backfill, who=who, now=at.clock.now(), reach=at.reach, plan_hash=plan_hash)
+    work = ordering.apply_plan(at.database, backfill, who=who, now=at.clock.now(), reach=at.reach, plan_hash=plan_hash)
+    if await at.stop.unless_told(work) is None:
+        at.call.go_on = f"hark backfill apply {backfill} looks again whether its lists are as they were"
+        return at.stop.end(at.call)
     return await take_part(at, backfill, detach=detach)
 
 

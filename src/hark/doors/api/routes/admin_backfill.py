@@ -15,7 +15,8 @@ from hark.access.audit import Act
 from hark.access.keys import Scope
 from hark.backfill.failures import Failure
 from hark.backfill.listing import Line
-from hark.doors.api.backfills import Backfills, CohortAsked, PaceAsked, PreferencesAsked, Shown, Verified
+from hark.backfill.states import ENDED, State
+from hark.doors.api.backfills import Backfills, CohortAsked, PaceAsked, PaceChanged, PreferencesAsked, Shown, Verified
 from hark.doors.api.door import Visit, Visiting, guarded
 from hark.doors.api.fields import AT_ONCE, LARGEST, After, Before, Body, Flag, Limit, Name, Number, Text, Word
 from hark.doors.api.pages import Page
@@ -49,6 +50,7 @@ _FIELDS = {
     "--user-types": "body.user_types",
     "--batch-size": "body.batch_size",
     "--rate": "body.rate",
+    "--window": "body.window",
     "cohort": "body.cohort",
 }
 
@@ -89,6 +91,25 @@ class Asked(Pace):
     cohort: Cohort = Field(description="Whose preferences.")
     create_rows: Flag = Field(default=False, description="Also for users who never chose anything.")
     batch_size: int = Field(default=500, strict=True, ge=1, le=10_000, description="Users of one transaction.")
+
+
+class Faster(Body):
+    """How fast and when from now on; what is left out stays as it is."""
+
+    rate: Rate = Field(default=None, description="Users a second, of all workers together; null: no rate any more.")
+    adaptive: Flag = Field(default=True, description="Give way to live work, and to a database that grows slow.")
+    window: Word | None = Field(default=None, description="The hours to work in; null: at any time from now on.")
+
+    def change(self) -> PaceChanged:
+        """What is named."""
+        said = self.model_fields_set
+        return PaceChanged(
+            rate=self.rate,
+            no_rate="rate" in said and self.rate is None,
+            adaptive=self.adaptive if "adaptive" in said else None,
+            window=self.window,
+            any_time="window" in said and self.window is None,
+        )
 
 
 class Applying(Body):
@@ -219,12 +240,20 @@ async def cancel(visit: Visiting, number: Number) -> Shown:
 
 @router.post("/admin/backfill/{number:segment}/speed", responses=_STEERED)
 async def speed(
-    visit: Visiting, number: Number, pace: Annotated[Pace, Sent(examples=[{"rate": 500, "adaptive": True}])]
+    visit: Visiting, number: Number, pace: Annotated[Faster, Sent(examples=[{"rate": 500}, {"window": None}])]
 ) -> Shown:
-    """Change how fast and when, also while it runs; what is left out gets its default."""
-    await _found(visit, number)
-    await _note(visit, number, Act.BACKFILL_SPEED, pace.model_dump())
-    return await _backfills(visit).speed(number, _pace(pace), visit.caller.name)
+    """Change how fast and when, also while it runs; what is left out stays as it is."""
+    if not pace.model_fields_set:
+        raise bad_input([ApiFault("body", "says nothing to change; give rate, adaptive or window")])
+    state = (await _found(visit, number)).head.state
+    await _note(visit, number, Act.BACKFILL_SPEED, pace.model_dump(exclude_unset=True))
+    if state in ENDED and state != State.FAILED:
+        detail = f"backfill {number} is {state}: it has ended, and its pace is of no use any more"
+        raise refusal(Kind.NOT_NOW, HTTPStatus.CONFLICT, detail)
+    try:
+        return await _backfills(visit).speed(number, pace.change(), visit.caller.name)
+    except BadInput as error:
+        raise bad_input([_of_body(line) for line in str(error).splitlines()]) from None
 
 
 @router.post("/admin/backfill/{number:segment}/retry", responses=_STEERED, status_code=HTTPStatus.ACCEPTED)

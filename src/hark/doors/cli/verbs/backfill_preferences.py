@@ -159,7 +159,7 @@ async def _order(call: Call, words: PreferenceWords, who: str, *, detach: bool) 
 
     async with backfilling.bench(call, install=True) as at:
         with call.output.progress("reading the cohort") as told:
-            ordered = await order_preferences(
+            reading = order_preferences(
                 at.database,
                 at.session.need_catalogue(),
                 words,
@@ -169,6 +169,10 @@ async def _order(call: Call, words: PreferenceWords, who: str, *, detach: bool) 
                 environment=os.environ,
                 progress=told,
             )
+            ordered = await at.stop.unless_told(reading)
+        if ordered is None:
+            call.go_on = "nothing was planned; run the same command again"
+            return at.stop.end(call)
         return await _plan(call, at, ordered, who, detach=detach)
 
 

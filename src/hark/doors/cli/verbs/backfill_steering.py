@@ -9,7 +9,7 @@ import typer
 
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
-from hark.doors.cli.verbs.backfill_words import Adaptive, Detach, Hours, Id, Rate, Who, say, say_stand, who_does_it
+from hark.doors.cli.verbs.backfill_words import Detach, Hours, Id, Rate, Who, say, say_stand, who_does_it
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +76,26 @@ async def cancel(call: Call, backfill: Id, who: Who = None) -> None:
 
 
 async def speed(
-    call: Call, backfill: Id, rate: Rate = None, adaptive: Adaptive = True, window: Hours = None, who: Who = None
+    call: Call,
+    backfill: Id,
+    rate: Rate = None,
+    no_rate: Annotated[bool, typer.Option("--no-rate", help="As fast as the database bears.")] = False,
+    adaptive: Annotated[
+        bool | None, typer.Option("--adaptive/--not-adaptive", help="Give way to live work and to a slow database.")
+    ] = None,
+    window: Hours = None,
+    any_time: Annotated[bool, typer.Option("--any-time", help="At all hours.")] = False,
+    who: Who = None,
 ) -> None:
-    """Change how fast and when, also while it runs. What is left out has its default again."""
+    """Change how fast and when, also while it runs. What is left out stays as it is."""
     from hark.backfill import control
-    from hark.backfill.ordering import read_pace
+    from hark.backfill.ordering import read_pace_change
 
-    pace = read_pace(rate, adaptive=adaptive, window=window)
+    change = read_pace_change(rate=rate, no_rate=no_rate, adaptive=adaptive, window=window, any_time=any_time)
     async with call.session(size=1) as session:
         now = await session.database.now()
-        say_stand(call, await control.speed(session.database, backfill, pace, who=who_does_it(who), now=now))
+        paced = await control.speed(session.database, backfill, change, who=who_does_it(who), now=now)
+    call.output.show(paced, [f"backfill {paced.id} is {paced.state}; its pace: {paced}"])
 
 
 async def stop_all(
