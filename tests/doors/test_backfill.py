@@ -184,7 +184,7 @@ def test_interrupted_it_says_how_to_go_on_and_does(campus: Desk) -> None:
     assert campus.ask("select count(*) from hark.backfill_batch where state = 'CLAIMED'") == 0
     assert campus.hark("backfill", "speed", "1").code == 2
     paced = campus.hark("backfill", "speed", "1", "--no-rate")
-    assert paced.out == "backfill 1 is APPLYING; its pace: no rate, adaptive, at any time\n"
+    assert paced.out == "backfill 1: no rate, adaptive, at any time\n"
     assert campus.hark("backfill", "apply", "1").code == 0
     assert having_push(campus) == 900
 

@@ -3,13 +3,18 @@ select id, state::text as state, cohort_id, undoes, created_by, approved_by, to_
 
 -- name: alone
 -- Batches hold it shared: it is had when none is under way, and none begins until this transaction ends.
-select pg_advisory_xact_lock(1751216747, (%(backfill)s::bigint %% 2147483647)::int)
+select set_config('lock_timeout', %(patience)s, true), pg_advisory_xact_lock(1751216747, (%(backfill)s::bigint %% 2147483647)::int)
 
 -- name: approve
 update hark.backfill
    set state = 'APPROVED', approved_by = %(who)s, why = '', changed_by = %(who)s, changed_at = %(now)s
  where id = %(backfill)s and state = 'PLANNED' and created_by <> %(who)s
 returning state::text as state
+
+-- name: hash
+-- Over the plan as it stands now.
+select encode(sha256(convert_to(coalesce(string_agg(digest, '' order by number), ''), 'UTF8')), 'hex') as hash
+  from hark.backfill_batch where backfill_id = %(backfill)s
 
 -- name: apply
 with moved as (
@@ -23,7 +28,7 @@ with moved as (
 ),
 again as (
     update hark.backfill_batch b
-       set state = 'WAITING', attempt = 0, due_at = %(now)s, why = ''
+       set state = 'WAITING', attempt = 0, lock_waits = 0, due_at = %(now)s, why = ''
       from moved
      where b.backfill_id = moved.id and b.state = 'FAILED'
 )
@@ -48,16 +53,17 @@ update hark.backfill
 returning state::text as state
 
 -- name: speed
--- What is not named stays. One that failed may be applied again.
+-- What is not named stays. Of one that has ended, nothing is changed; what failed of it may still be applied.
 update hark.backfill
-   set rate = case when not %(no_rate)s then coalesce(%(rate)s, rate) end, adaptive = coalesce(%(adaptive)s, adaptive),
-       opens = case when not %(any_time)s then coalesce(%(opens)s, opens) end,
-       closes = case when not %(any_time)s then coalesce(%(closes)s, closes) end,
+   set rate = case when %(any_rate)s then null else coalesce(%(rate)s, rate) end,
+       adaptive = coalesce(%(adaptive)s, adaptive),
+       opens = case when %(any_time)s then null else coalesce(%(opens)s, opens) end,
+       closes = case when %(any_time)s then null else coalesce(%(closes)s, closes) end,
        zone = coalesce(%(zone)s, zone), next_at = %(now)s
  where id = %(backfill)s and state not in ('APPLIED', 'VERIFIED', 'CANCELED')
 returning rate, adaptive, opens, closes, zone
 
--- name: sped
+-- name: note_speed
 insert into hark.backfill_event (backfill_id, at, who, what, detail) values (%(backfill)s, %(now)s, %(who)s, 'speed', %(said)s)
 
 -- name: stop_all

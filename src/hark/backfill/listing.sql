@@ -47,9 +47,10 @@ select recipient_id, user_type, outcomes, before, after
 
 -- name: waited
 select w.key as why, sum(w.value::float8)::float8 as seconds
-  from hark.backfill_batch b
- cross join lateral jsonb_each_text(b.waited) w
- where b.backfill_id = %(backfill)s
+  from (select waited from hark.backfill_batch where backfill_id = %(backfill)s
+        union all
+        select waited from hark.backfill where id = %(backfill)s) kept
+ cross join lateral jsonb_each_text(kept.waited) w
  group by 1
  order by 2 desc
 

@@ -37,7 +37,7 @@ from hark.backfill.request import (
     names,
 )
 from hark.backfill.states import State
-from hark.backfill.windows import Window, parse_window
+from hark.backfill.windows import parse_window
 from hark.catalogue import Backfills, Catalogue
 from hark.catalogue.wording import quoted
 from hark.errors import BadInput
@@ -109,7 +109,8 @@ async def order_preferences(
     Raises:
         BadInput: all that is wrong with the words; or what `cohort.stage` refuses.
     """
-    read = _read(catalogue, words, check_who(who), environment or {}, reach)
+    who = check_who(who)
+    read = _read(catalogue, words, who, environment or {}, reach)
     staged = await stage(
         database, read.cohort, user_types=read.asked.user_types, now=now, reach=reach, progress=progress
     )
@@ -128,7 +129,8 @@ async def ask_preferences(
     Raises:
         BadInput: all that is wrong with the words.
     """
-    read = _read(catalogue, words, check_who(who), {}, reach)
+    who = check_who(who)
+    read = _read(catalogue, words, who, {}, reach)
     order = _order(catalogue, read, ToStage(read.cohort, read.asked.user_types), who)
     return await create(database, order, now)
 
@@ -160,45 +162,26 @@ def read_pace(rate: float | None, *, adaptive: bool, window: str | None) -> Pace
     """
     reading = Reading()
     reading.take(lambda: check_rate(rate))
-    hours = reading.take(lambda: _window(window))
+    hours = reading.take(lambda: parse_window(window)) if window else None
     reading.end()
     return Pace(rate, adaptive, hours)
 
 
-def read_pace_change(
-    *, rate: float | None, no_rate: bool, adaptive: bool | None, window: str | None, any_time: bool
+def read_change(
+    rate: float | None,
+    *,
+    adaptive: bool | None,
+    window: str | None,
+    any_rate: bool = False,
+    any_time: bool = False,
 ) -> PaceChange:
-    """What of a pace is to be another one.
+    """What is to be different of a pace.
 
     Raises:
-        BadInput: all that is wrong with it, or nothing is named.
+        BadInput: all that is wrong with it.
     """
-    reading = Reading()
-    reading.take(lambda: _check_change(rate, window, no_rate=no_rate, any_time=any_time, adaptive=adaptive))
-    reading.take(lambda: check_rate(rate))
-    hours = reading.take(lambda: _window(window))
-    reading.end()
-    return PaceChange(rate=rate, no_rate=no_rate, adaptive=adaptive, window=hours, any_time=any_time)
-
-
-def _check_change(
-    rate: float | None, window: str | None, *, no_rate: bool, any_time: bool, adaptive: bool | None
-) -> None:
-    if rate is None and window is None and adaptive is None and not no_rate and not any_time:
-        raise BadInput("say what to change: --rate N or --no-rate, --window HOURS or --any-time, --adaptive")
-    if rate is not None and no_rate:
-        raise BadInput("--rate and --no-rate contradict each other; leave one out")
-    if window is not None and any_time:
-        raise BadInput("--window and --any-time contradict each other; leave one out")
-
-
-def _window(text: str | None) -> Window | None:
-    if text is None:
-        return None
-    try:
-        return parse_window(text)
-    except BadInput as refusal:
-        raise BadInput(f"--window: {refusal}") from None
+    pace = read_pace(rate, adaptive=bool(adaptive), window=window)
+    return PaceChange(pace.rate, any_rate, adaptive, pace.window, any_time)
 
 
 def _order(catalogue: Catalogue, read: _Read, cohort: int | ToStage, who: str) -> Order:

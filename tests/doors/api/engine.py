@@ -8,7 +8,7 @@ from typing import Any
 
 from hark.backfill.failures import Failure
 from hark.backfill.listing import Line
-from hark.doors.api.backfills import Astray, Head, PaceAsked, PaceChanged, PreferencesAsked, Shown, Totals, Verified
+from hark.doors.api.backfills import Astray, Head, PaceAsked, PreferencesAsked, Shown, SpeedAsked, Totals, Verified
 from hark.errors import BadInput
 from tests.world import MONDAY_NOON
 
@@ -73,15 +73,15 @@ class Engine:
     async def retry(self, number: int, who: str) -> Shown:
         return self._move(number, "retry", who)
 
-    async def speed(self, number: int, change: PaceChanged, who: str) -> Shown:
-        if change.window == "never":
-            raise BadInput("--window: 'never' is not a window; write 20:00-06:00")
-        had = self.kept[number].head
+    async def speed(self, number: int, speed: SpeedAsked, who: str) -> Shown:
+        if speed.window == "never":
+            raise BadInput("'never' is not a window; write 20:00-06:00")
+        was = self.kept[number].head
         return self._change(
             number,
-            rate=None if change.no_rate else change.rate or had.rate,
-            adaptive=had.adaptive if change.adaptive is None else change.adaptive,
-            window=None if change.any_time else change.window or had.window,
+            rate=None if speed.any_rate else speed.rate or was.rate,
+            adaptive=was.adaptive if speed.adaptive is None else speed.adaptive,
+            window=None if speed.any_time else speed.window or was.window,
         )
 
     async def verify(self, number: int, who: str) -> Verified:

@@ -38,12 +38,12 @@ class PaceAsked:
     window: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaceChanged:
-    """What of a pace is to be another one: `no_rate` and `any_time` clear it; what is not named stays."""
+@dataclass(frozen=True, slots=True)
+class SpeedAsked:
+    """What is to be different of a pace; all else stays. `any_rate`, `any_time`: no rate, no hours any more."""
 
     rate: float | None = None
-    no_rate: bool = False
+    any_rate: bool = False
     adaptive: bool | None = None
     window: str | None = None
     any_time: bool = False
@@ -204,8 +204,8 @@ class Backfills(Protocol):
         """Call it off; what was applied stays, and can be undone."""
         ...
 
-    async def speed(self, number: int, change: PaceChanged, who: str) -> Shown:
-        """Change how fast and when, also while it runs."""
+    async def speed(self, number: int, speed: SpeedAsked, who: str) -> Shown:
+        """Change how fast and when, also while it runs; what is not named stays."""
         ...
 
     async def retry(self, number: int, who: str) -> Shown:

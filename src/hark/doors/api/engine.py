@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -12,7 +12,8 @@ from hark.backfill import control, listing
 from hark.backfill import failures as failing
 from hark.backfill import verify as verifying
 from hark.backfill.cohort import Cohort, FileReach, cohort_from_json, load
-from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, read_pace_change
+from hark.backfill.notice import Webhook
+from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, read_change
 from hark.backfill.undo import undo
 from hark.catalogue import Catalogue
 from hark.clock import Clock
@@ -32,11 +33,18 @@ class Engine:
     catalogue: Catalogue
     clock: Clock
     reach: FileReach
+    webhook: Webhook | None = None
 
     @classmethod
-    def of(cls, database: Database, catalogue: Catalogue, settings: Settings, clock: Clock) -> Engine:
-        """As the settings want it: files of this machine are nobody's who calls, but where `object_stores` says so."""
-        return cls(database, catalogue, clock, FileReach.of(settings, local=False))
+    def of(
+        cls, database: Database, catalogue: Catalogue, settings: Settings, clock: Clock, webhook: Webhook | None = None
+    ) -> Engine:
+        """As the settings want it: files of this machine are nobody's who calls, but where `object_stores` says so.
+
+        Args:
+            webhook: is told of what is called off here.
+        """
+        return cls(database, catalogue, clock, FileReach.of(settings, local=False), webhook)
 
     async def create(self, asked: told.PreferencesAsked, who: str) -> told.Shown:
         """See `Backfills.create`."""
@@ -88,12 +96,18 @@ class Engine:
 
     async def cancel(self, number: int, who: str) -> told.Shown:
         """See `Backfills.cancel`."""
-        await control.cancel(self.database, number, who=who, now=self._now())
+        await control.cancel(self.database, number, who=who, now=self._now(), webhook=self.webhook)
         return await self._shown(number)
 
-    async def speed(self, number: int, change: told.PaceChanged, who: str) -> told.Shown:
+    async def speed(self, number: int, speed: told.SpeedAsked, who: str) -> told.Shown:
         """See `Backfills.speed`."""
-        read = read_pace_change(**asdict(change))
+        read = read_change(
+            speed.rate,
+            adaptive=speed.adaptive,
+            window=speed.window,
+            any_rate=speed.any_rate,
+            any_time=speed.any_time,
+        )
         await control.speed(self.database, number, read, who=who, now=self._now())
         return await self._shown(number)
 

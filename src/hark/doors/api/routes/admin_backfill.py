@@ -15,8 +15,7 @@ from hark.access.audit import Act
 from hark.access.keys import Scope
 from hark.backfill.failures import Failure
 from hark.backfill.listing import Line
-from hark.backfill.states import ENDED, State
-from hark.doors.api.backfills import Backfills, CohortAsked, PaceAsked, PaceChanged, PreferencesAsked, Shown, Verified
+from hark.doors.api.backfills import Backfills, CohortAsked, PaceAsked, PreferencesAsked, Shown, SpeedAsked, Verified
 from hark.doors.api.door import Visit, Visiting, guarded
 from hark.doors.api.fields import AT_ONCE, LARGEST, After, Before, Body, Flag, Limit, Name, Number, Text, Word
 from hark.doors.api.pages import Page
@@ -81,6 +80,16 @@ class Pace(Body):
     window: Word | None = Field(default=None, description="The hours to work in, 20:00-06:00 Europe/Berlin; null: any.")
 
 
+class Speed(Body):
+    """What is to be different of how fast and when. What is left out stays as it is."""
+
+    rate: Rate = Field(default=None, description="Users a second; null: no rate any more, as the database bears.")
+    adaptive: Flag = Field(default=True, description="Give way to live work, and to a database that grows slow.")
+    window: Word | None = Field(
+        default=None, description="The hours to work in, 20:00-06:00 Europe/Berlin; null: no hours any more."
+    )
+
+
 class Asked(Pace):
     """A backfill to plan."""
 
@@ -91,25 +100,6 @@ class Asked(Pace):
     cohort: Cohort = Field(description="Whose preferences.")
     create_rows: Flag = Field(default=False, description="Also for users who never chose anything.")
     batch_size: int = Field(default=500, strict=True, ge=1, le=10_000, description="Users of one transaction.")
-
-
-class Faster(Body):
-    """How fast and when from now on; what is left out stays as it is."""
-
-    rate: Rate = Field(default=None, description="Users a second, of all workers together; null: no rate any more.")
-    adaptive: Flag = Field(default=True, description="Give way to live work, and to a database that grows slow.")
-    window: Word | None = Field(default=None, description="The hours to work in; null: at any time from now on.")
-
-    def change(self) -> PaceChanged:
-        """What is named."""
-        said = self.model_fields_set
-        return PaceChanged(
-            rate=self.rate,
-            no_rate="rate" in said and self.rate is None,
-            adaptive=self.adaptive if "adaptive" in said else None,
-            window=self.window,
-            any_time="window" in said and self.window is None,
-        )
 
 
 class Applying(Body):
@@ -240,20 +230,12 @@ async def cancel(visit: Visiting, number: Number) -> Shown:
 
 @router.post("/admin/backfill/{number:segment}/speed", responses=_STEERED)
 async def speed(
-    visit: Visiting, number: Number, pace: Annotated[Faster, Sent(examples=[{"rate": 500}, {"window": None}])]
+    visit: Visiting, number: Number, speed: Annotated[Speed, Sent(examples=[{"rate": 500, "adaptive": True}])]
 ) -> Shown:
     """Change how fast and when, also while it runs; what is left out stays as it is."""
-    if not pace.model_fields_set:
-        raise bad_input([ApiFault("body", "says nothing to change; give rate, adaptive or window")])
-    state = (await _found(visit, number)).head.state
-    await _note(visit, number, Act.BACKFILL_SPEED, pace.model_dump(exclude_unset=True))
-    if state in ENDED and state != State.FAILED:
-        detail = f"backfill {number} is {state}: it has ended, and its pace is of no use any more"
-        raise refusal(Kind.NOT_NOW, HTTPStatus.CONFLICT, detail)
-    try:
-        return await _backfills(visit).speed(number, pace.change(), visit.caller.name)
-    except BadInput as error:
-        raise bad_input([_of_body(line) for line in str(error).splitlines()]) from None
+    await _found(visit, number)
+    await _note(visit, number, Act.BACKFILL_SPEED, speed.model_dump(exclude_unset=True))
+    return await _backfills(visit).speed(number, _speed(speed), visit.caller.name)
 
 
 @router.post("/admin/backfill/{number:segment}/retry", responses=_STEERED, status_code=HTTPStatus.ACCEPTED)
@@ -314,6 +296,17 @@ def _backfills(visit: Visit) -> Backfills:
 
 def _pace(pace: Pace) -> PaceAsked:
     return PaceAsked(pace.rate, pace.adaptive, pace.window)
+
+
+def _speed(speed: Speed) -> SpeedAsked:
+    named = speed.model_fields_set
+    return SpeedAsked(
+        speed.rate,
+        any_rate="rate" in named and speed.rate is None,
+        adaptive=speed.adaptive if "adaptive" in named else None,
+        window=speed.window,
+        any_time="window" in named and speed.window is None,
+    )
 
 
 def cohort_of_body(cohort: Cohort) -> CohortAsked:

@@ -9,13 +9,33 @@ import typer
 
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
-from hark.doors.cli.verbs.backfill_words import Detach, Hours, Id, Rate, Who, say, say_stand, who_does_it
+from hark.doors.cli.verbs.backfill_words import (
+    AdaptiveOrAsIs,
+    AnyTime,
+    Detach,
+    Hours,
+    Id,
+    NoRate,
+    Rate,
+    Who,
+    say,
+    say_stand,
+    who_does_it,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Switch:
     stopped: bool
     turned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Speed:
+    id: int
+    rate: float | None
+    adaptive: bool
+    window: str | None
 
 
 async def apply(
@@ -69,33 +89,33 @@ async def resume(call: Call, backfill: Id, detach: Detach = False, who: Who = No
 async def cancel(call: Call, backfill: Id, who: Who = None) -> None:
     """Call it off. What was applied stays; hark backfill undo takes it back."""
     from hark.backfill import control
+    from hark.doors.cli import backfilling
 
-    async with call.session(size=1) as session:
-        now = await session.database.now()
-        say_stand(call, await control.cancel(session.database, backfill, who=who_does_it(who), now=now))
+    async with backfilling.bench(call) as at:
+        by, now = who_does_it(who), at.clock.now()
+        say_stand(call, await control.cancel(at.database, backfill, who=by, now=now, webhook=at.hook))
 
 
 async def speed(
     call: Call,
     backfill: Id,
     rate: Rate = None,
-    no_rate: Annotated[bool, typer.Option("--no-rate", help="As fast as the database bears.")] = False,
-    adaptive: Annotated[
-        bool | None, typer.Option("--adaptive/--not-adaptive", help="Give way to live work and to a slow database.")
-    ] = None,
+    no_rate: NoRate = False,
+    adaptive: AdaptiveOrAsIs = None,
     window: Hours = None,
-    any_time: Annotated[bool, typer.Option("--any-time", help="At all hours.")] = False,
+    any_time: AnyTime = False,
     who: Who = None,
 ) -> None:
     """Change how fast and when, also while it runs. What is left out stays as it is."""
     from hark.backfill import control
-    from hark.backfill.ordering import read_pace_change
+    from hark.backfill.ordering import read_change
 
-    change = read_pace_change(rate=rate, no_rate=no_rate, adaptive=adaptive, window=window, any_time=any_time)
+    change = read_change(rate, adaptive=adaptive, window=window, any_rate=no_rate, any_time=any_time)
     async with call.session(size=1) as session:
         now = await session.database.now()
-        paced = await control.speed(session.database, backfill, change, who=who_does_it(who), now=now)
-    call.output.show(paced, [f"backfill {paced.id} is {paced.state}; its pace: {paced}"])
+        pace = await control.speed(session.database, backfill, change, who=who_does_it(who), now=now)
+    window_now = str(pace.window) if pace.window else None
+    call.output.show(_Speed(backfill, pace.rate, pace.adaptive, window_now), [f"backfill {backfill}: {pace}"])
 
 
 async def stop_all(

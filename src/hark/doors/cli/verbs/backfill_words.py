@@ -27,6 +27,11 @@ Rate = Annotated[
 Adaptive = Annotated[
     bool, typer.Option("--adaptive/--not-adaptive", help="Give way to live work and to a slow database.")
 ]
+NoRate = Annotated[bool, typer.Option("--no-rate", help="No rate any more: as fast as the database bears.")]
+AdaptiveOrAsIs = Annotated[
+    bool | None, typer.Option("--adaptive/--not-adaptive", help="Give way to live work and to a slow database.")
+]
+AnyTime = Annotated[bool, typer.Option("--any-time", help="No hours any more.")]
 Hours = Annotated[
     str | None,
     typer.Option("--window", metavar="HOURS", help="Only then: 20:00-06:00, or 20:00-06:00 Europe/Berlin."),
