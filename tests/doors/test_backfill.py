@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import socket
@@ -240,3 +241,47 @@ def test_a_worker_applies_what_was_left_to_it(campus: Desk) -> None:
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(60) == 0
     assert having_push(campus) == 900
+
+
+def rows_of(desk: Desk, name: str) -> list[list[str]]:
+    with (desk.directory / name).open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_who_approves_sees_whom_it_is_about_and_what_was_asked_for(campus: Desk) -> None:
+    campus.write("ids.csv", "id\nu0001\nu0001\nnobody\n\x01\n")
+    campus.hark(*ASKED, "--file", "ids.csv")
+    shown = campus.hark("backfill", "show", "1").out
+    assert f"cohort 1: {campus.directory / 'ids.csv'}\n  1 users, 1 duplicates, 1 unknown, 1 bad lines\n" in shown
+    assert "asked for: reasons app_shared; channels push, in_app; user types Students\n" in shown
+    said = campus.hark("backfill", "show", "1", "--json").only["cohort"]
+    assert (said["cohort"]["file"], said["unknown"]) == (str(campus.directory / "ids.csv"), 1)
+
+    assert "no such user" in campus.hark("backfill", "show", "1", "--faults").out
+    assert campus.hark("backfill", "show", "1", "--faults", "-o", "bad.csv").out == "2 written to bad.csv\n"
+    assert [row[1:3] for row in rows_of(campus, "bad.csv")[:2]] == [["line", "what"], ["4", "no such user"]]
+
+
+def test_all_who_failed_and_all_that_does_not_hold_can_be_had_in_a_file(campus: Desk) -> None:
+    campus.hark(*PLAN)
+    campus.execute("update hark.preference set channels = '{}' where recipient_id <= 'u0060'")
+    campus.hark("backfill", "apply", "1")
+    assert campus.hark("backfill", "failures", "1", "-o", "failed.csv").out == "60 written to failed.csv\n"
+    assert rows_of(campus, "failed.csv")[60][0:3] == ["u0060", "1", "drifted"]
+    assert campus.hark("backfill", "verify", "1", "-o", "astray.csv").code == 0
+    assert rows_of(campus, "astray.csv")[60] == ["u0060", "yes", "drifted: chose otherwise since the plan"]
+    assert len(rows_of(campus, "astray.csv")) == 61
+    assert (
+        campus.hark("backfill", "show", "1", "--outcome", "append", "-o", "all.csv").out == "900 written to all.csv\n"
+    )
+    assert campus.hark("backfill", "failures", "1", "-o", "none/x.csv").code == 2
+    assert campus.hark("backfill", "show", "1", "-o", "x.csv").code == 2
+
+
+def test_an_outcome_that_is_none_is_refused_and_the_nearest_suggested(campus: Desk) -> None:
+    campus.hark(*PLAN)
+    refused = campus.hark("backfill", "show", "1", "--outcome", "malfomed")
+    assert (refused.code, refused.err) == (2, '--outcome: "malfomed": no such outcome; did you mean malformed?\n')
+    nobody = campus.hark("backfill", "show", "1", "--outcome", "malformed")
+    assert (nobody.code, nobody.out) == (0, "no such users\n")
+    assert campus.hark("backfill", "show", "7", "--outcome", "malformed").code == 2

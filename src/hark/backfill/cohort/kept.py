@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,10 +13,11 @@ from typing import Any
 
 from hark.backfill.cohort.parsing import cohort_from_json
 from hark.backfill.cohort.spec import Cohort, lists_of
-from hark.errors import FAULTS_SHOWN, BadInput, Fault, HarkError, Unreachable
+from hark.errors import FAULTS_SHOWN, BadInput, Fault
 from hark.lists import FileReach
 from hark.lists.reading import Beat, watched
 from hark.lists.sources import ObjectSeen, etag_now, open_source
+from hark.lists.writing import written
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
@@ -226,34 +225,11 @@ async def export_faults(database: Database, cohort_id: int, path: Path) -> int:
         Unreachable: the disk is full.
     """
     count = 0
-    with _written(path) as write:
-        write([["list", "line", "what", "text"]])
+    with written(path, ("list", "line", "what", "text")) as write:
         async for page in faults_of(database, cohort_id):
             write([[each.list, each.line, each.what, each.text] for each in page])
             count += len(page)
     return count
-
-
-Write = Callable[[Sequence[Sequence[object]]], None]
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[Write]:
-    """Rows go to a file beside it, which takes its place at the end; what is left half is removed."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("w", encoding="utf-8", newline="") as file:
-            yield csv.writer(file).writerows
-        beside.replace(path)
-    except OSError as error:
-        raise _refused(path, error) from None
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _refused(path: Path, error: OSError) -> HarkError:
-    kind = Unreachable if isinstance(error, OSError) and error.errno in (28, 122) else BadInput
-    return kind(f"{path} cannot be written: {error.strerror}; nothing of it is left; give another path")
 
 
 async def _faults(database: Database, cohort_id: int, after: tuple[int, int], limit: int) -> list[_FaultRow]:

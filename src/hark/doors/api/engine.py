@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from hark.backfill import control, listing
 from hark.backfill import failures as failing
 from hark.backfill import verify as verifying
-from hark.backfill.cohort import Cohort, FileReach, cohort_from_json, load
+from hark.backfill.cohort import Cohort, FileReach, Staged, cohort_from_json
 from hark.backfill.notice import Webhook
 from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, read_change
 from hark.backfill.undo import undo
@@ -141,7 +141,7 @@ class Engine:
         seen = await listing.show(self.database, number)
         return told.Shown(
             head=_as(told.Head, seen.head),
-            cohort=await self._staged(seen.head.cohort_id),
+            cohort=_staged(seen.cohort),
             totals=_as(told.Totals, seen.totals),
             counts=seen.counts,
             samples=seen.samples,
@@ -150,12 +150,6 @@ class Engine:
             events=seen.events,
             needs_approval=seen.needs_approval,
         )
-
-    async def _staged(self, cohort: int | None) -> told.Staged | None:
-        if cohort is None:
-            return None
-        staged = await load(self.database, cohort)
-        return _as(told.Staged, staged, faults=_each(told.ListFault, staged.faults))
 
 
 def cohort_asked(asked: told.CohortAsked) -> Cohort:
@@ -185,6 +179,10 @@ def _parts(
         *({"file": url, **of_files} for url in urls),
         *({"segment": name} for name in segments),
     ]
+
+
+def _staged(staged: Staged | None) -> told.Staged | None:
+    return None if staged is None else _as(told.Staged, staged, faults=_each(told.ListFault, staged.faults))
 
 
 def _each(kind: type[T], rows: Iterable[object]) -> list[T]:
