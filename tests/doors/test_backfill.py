@@ -285,3 +285,21 @@ def test_an_outcome_that_is_none_is_refused_and_the_nearest_suggested(campus: De
     nobody = campus.hark("backfill", "show", "1", "--outcome", "malformed")
     assert (nobody.code, nobody.out) == (0, "no such users\n")
     assert campus.hark("backfill", "show", "7", "--outcome", "malformed").code == 2
+
+
+def test_a_slip_of_the_pen_is_told_before_a_database_is_looked_for(campus: Desk) -> None:
+    nowhere = ("--database-url", "postgresql://nobody@127.0.0.1:1/none")
+    refused = campus.hark(*ASKED, "--window", "25:00-06:00", *nowhere)
+    assert refused.code == 2
+    assert refused.err.splitlines()[0].startswith("say whose: ")
+    assert refused.err.splitlines()[1].startswith("--window: ")
+
+
+def test_who_held_all_backfills_and_who_let_them_go_is_audited(campus: Desk) -> None:
+    campus.hark("backfill", "stop-all", "--as", "olga")
+    campus.hark("backfill", "stop-all", "--release", "--as", "paul")
+    log = campus.hark("keys", "audit", "--what", "backfill.stop_all", "--json").objects
+    assert [(each["who"], each["detail"]) for each in log] == [
+        ("cli:paul", {"stopped": False}),
+        ("cli:olga", {"stopped": True}),
+    ]

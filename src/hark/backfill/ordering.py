@@ -88,6 +88,17 @@ class _Read:
     apply: bool
 
 
+def check_words(
+    catalogue: Catalogue, words: PreferenceWords, *, who: str, reach: FileReach, environment: Mapping[str, str]
+) -> None:
+    """Read the words and nothing else: what can be known to be wrong before there is a database.
+
+    Raises:
+        BadInput: all that is wrong with the words.
+    """
+    _read(catalogue, words, check_who(who), environment, reach)
+
+
 async def order_preferences(
     database: Database,
     catalogue: Catalogue,

@@ -24,7 +24,7 @@ from hark.backfill.cohort.kept import (
 from hark.backfill.cohort.parsing import cohort_from_json
 from hark.backfill.cohort.reach import within
 from hark.backfill.cohort.spec import Cohort, Difference, Everyone, Ids, Segment, Union
-from hark.backfill.cohort.staging import stage
+from hark.backfill.cohort.staging import check_segments, stage
 from hark.backfill.cohort.words import VARIABLES, CohortWords, cohort_of, name_somebody
 from hark.flags.segments import put_segment
 from hark.lists import File, FileReach, Format, ObjectSeen
@@ -45,6 +45,7 @@ __all__ = [
     "Segment",
     "Staged",
     "Union",
+    "check_segments",
     "cohort_from_json",
     "cohort_of",
     "export_faults",

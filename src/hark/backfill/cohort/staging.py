@@ -124,6 +124,16 @@ async def _tables(connection: Connection) -> AsyncIterator[None]:
             await connection.close()  # canceled in the middle of a COPY: the tables go with it
 
 
+async def check_segments(database: Database, cohort: Cohort) -> None:
+    """Make sure that the segments of a cohort are there by now, for one that is staged later.
+
+    Raises:
+        BadInput: all that are not, one a line.
+    """
+    async with database.connection() as connection:
+        await _segments(connection, cohort.who, database.schema)
+
+
 async def _segments(connection: Connection, who: Who, schema: str) -> list[ObjectSeen]:
     """The segments that a cohort names, at their versions."""
     names = sorted({leaf.name for leaf, _ in leaves(who) if isinstance(leaf, Segment)})

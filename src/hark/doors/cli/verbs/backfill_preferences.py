@@ -157,6 +157,7 @@ async def _order(call: Call, words: PreferenceWords, who: str, *, detach: bool) 
     from hark.backfill.ordering import order_preferences
     from hark.doors.cli import backfilling
 
+    _check(call, words, who)
     async with backfilling.bench(call, install=True) as at:
         with call.output.progress("reading the cohort") as told:
             reading = order_preferences(
@@ -174,6 +175,17 @@ async def _order(call: Call, words: PreferenceWords, who: str, *, detach: bool) 
             call.go_on = "nothing was planned; run the same command again"
             return at.stop.end(call)
         return await _plan(call, at, ordered, who, detach=detach)
+
+
+def _check(call: Call, words: PreferenceWords, who: str) -> None:
+    """A slip of the pen is told at once, and not after Hark's own Postgres was started."""
+    from hark.backfill.cohort import FileReach
+    from hark.backfill.ordering import check_words
+    from hark.catalogue import load_catalogue
+
+    if call.settings.catalogue is not None:
+        catalogue = load_catalogue(call.settings.catalogue, os.environ)
+        check_words(catalogue, words, who=who, reach=FileReach.of(call.settings, local=True), environment=os.environ)
 
 
 async def _plan(call: Call, at: Bench, ordered: Ordered, who: str, *, detach: bool) -> ExitCode:
