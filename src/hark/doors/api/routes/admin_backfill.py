@@ -297,7 +297,7 @@ def _of_body(line: str, cohort: Cohort) -> ApiFault:
         for place, each in enumerate(getattr(cohort, name)):
             if line.startswith(quoted(each)):
                 return ApiFault(f"body.cohort.{name}.{place}", line)
-    return ApiFault("body", line)
+    return ApiFault("", line)
 
 
 def _in_short(cohort: Cohort) -> dict[str, object]:
