@@ -144,9 +144,13 @@ class Worker:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; what is under way is finished first."""
-        async with asyncio.TaskGroup() as tasks:
-            for loop in self._loops():
-                tasks.create_task(loop.run(stopping), name=loop.name)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for loop in self._loops():
+                    tasks.create_task(loop.run(stopping), name=loop.name)
+        finally:
+            if self.backfills is not None:
+                await self.backfills.close()
 
     async def drain(self) -> None:
         """Do all that is due by now, then return: for tests, demos and replays."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from hark.backfill import control
 from hark.backfill.request import check_who
 from hark.backfill.states import State
 from hark.errors import BadInput
+from hark.lists.writing import written
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
+
+_PAGE = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,21 @@ async def failures(database: Database, backfill: int, *, after: str = "", limit:
     """One page of them, in the order of the users' ids, behind `after`."""
     await control.stand(database, backfill)
     return await database.fetch(_SQL["failures"], Failure, {"backfill": backfill, "after": after, "limit": limit})
+
+
+async def export_failures(database: Database, backfill: int, path: Path) -> int:
+    """Write all of them as CSV with the columns user, batch, outcome, at, why; how many there are.
+
+    Raises:
+        BadInput: there is no such backfill, or the file cannot be written there.
+        Unreachable: the disk is full.
+    """
+    count, after = 0, ""
+    with written(path, ("user", "batch", "outcome", "at", "why")) as write:
+        while page := await failures(database, backfill, after=after, limit=_PAGE):
+            write([(each.recipient_id, each.batch, each.outcome, each.at.isoformat(), each.why or "") for each in page])
+            count, after = count + len(page), page[-1].recipient_id
+    return count
 
 
 async def failed_batches(database: Database, backfill: int) -> list[FailedBatch]:

@@ -20,6 +20,7 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from hark.backfill import notice
+from hark.backfill.beside import Beside
 from hark.backfill.bisect import LOCK_PATIENCE, Tally, apply_whole_or_in_halves, milliseconds
 from hark.backfill.cohort import FileReach
 from hark.backfill.kind import Batch, Connection
@@ -28,7 +29,7 @@ from hark.backfill.plan import PlanStep
 from hark.backfill.planning import Planner
 from hark.backfill.probes import DatabaseProbes, Probes
 from hark.backfill.states import State
-from hark.backfill.steering import Obstacle, Standing, Steering
+from hark.backfill.steering import Obstacle, Standing, Steering, Stepped
 from hark.backfill.throttle import Limits, Why
 from hark.clock import Clock
 from hark.errors import BadInput, NotAsPlanned
@@ -76,15 +77,6 @@ class Claimed:
     def is_last(self) -> bool:
         """Whether it is given up if this comes to nothing."""
         return self.attempt - self.lock_waits >= MAX_ATTEMPTS
-
-
-@dataclass(frozen=True, slots=True)
-class Stepped:
-    """What one step came to: whether something was done; if not, what stands in the way; whether the run goes on."""
-
-    did: bool
-    obstacle: Obstacle | None = None
-    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +130,7 @@ class Runner:
     webhook: notice.Webhook | None = None
     passed: Callable[[Step | PlanStep], None] = lambda _step: None
     _steerings: dict[int, Steering] = field(default_factory=dict)
+    _beside: Beside = field(default_factory=Beside)
 
     async def step(self, backfill: int) -> Stepped:
         """Do the next thing that there is to do for one backfill: a chunk of its plan, a batch, or its end."""
@@ -164,9 +157,11 @@ class Runner:
             Exception: the first of what failed, where nothing could be done for any other.
         """
         waits, failed = [], None
-        for run in await self._active():
+        active = await self._active()
+        await self._beside.keep({run.id for run in active})
+        for run in active:
             try:
-                stepped = await self.step(run.id)
+                stepped = await self._step_beside(run.id)
             except Exception as error:
                 _log.warning("backfill_passed_over", backfill=run.id, error=type(error).__name__, sqlstate=_code(error))
                 failed = failed or error
@@ -189,6 +184,18 @@ class Runner:
         if due.at is not None:
             known.append(Obstacle(Why.RETRY, due.at))
         return min(known, key=lambda wait: wait.until, default=None)
+
+    async def _step_beside(self, backfill: int) -> Stepped:
+        """A step; but lists are read beside all else, for one may take hours, or hang."""
+        found = await self.database.fetch(_SQL["standing"], Standing, {"backfill": backfill})
+        if not (found and found[0].state == State.PLANNING and found[0].unlisted):
+            return await self.step(backfill)
+        did = self._beside.look(backfill, lambda: self._plan(found[0]))
+        return did or Stepped(did=False, obstacle=self._later(Why.OTHERS))
+
+    async def close(self) -> None:
+        """Stop reading lists; another worker begins anew."""
+        await self._beside.keep(set())
 
     async def _plan(self, run: Standing) -> Stepped:
         now = self.clock.now()

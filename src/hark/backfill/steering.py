@@ -67,6 +67,15 @@ class Obstacle:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """What one step came to: whether something was done; if not, what stands in the way; whether the run goes on."""
+
+    did: bool
+    obstacle: Obstacle | None = None
+    over: bool = False
+
+
 @dataclass(slots=True)
 class Steering:
     """One process's sense of how fast it may go on one run. Each wait is accounted to what it was for."""

@@ -24,8 +24,8 @@ from hark.backfill.cohort.kept import (
 from hark.backfill.cohort.parsing import cohort_from_json
 from hark.backfill.cohort.reach import within
 from hark.backfill.cohort.spec import Cohort, Difference, Everyone, Ids, Segment, Union
-from hark.backfill.cohort.staging import stage
-from hark.backfill.cohort.words import VARIABLES, CohortWords, cohort_from_environment, cohort_of
+from hark.backfill.cohort.staging import check_segments, stage
+from hark.backfill.cohort.words import VARIABLES, CohortWords, cohort_of, name_somebody
 from hark.flags.segments import put_segment
 from hark.lists import File, FileReach, Format, ObjectSeen
 
@@ -45,13 +45,14 @@ __all__ = [
     "Segment",
     "Staged",
     "Union",
-    "cohort_from_environment",
+    "check_segments",
     "cohort_from_json",
     "cohort_of",
     "export_faults",
     "faults_of",
     "forget",
     "load",
+    "name_somebody",
     "put_segment",
     "stage",
     "unchanged",

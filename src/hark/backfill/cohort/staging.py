@@ -6,7 +6,6 @@ No transaction is open while a source is read, and of a list no more than a few 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,8 +21,8 @@ from hark.backfill.cohort.members import members_query
 from hark.backfill.cohort.spec import Cohort, Ids, List, Segment, Who, leaves, lists_of
 from hark.catalogue.wording import no_such, quoted
 from hark.errors import FAULTS_SHOWN, BadInput, Fault, FileFaults
-from hark.lists import File, FileReach, ObjectSeen, chunks_of, open_source
-from hark.lists.reading import ahead
+from hark.lists import File, FileReach, ObjectSeen
+from hark.lists.reading import Reading
 from hark.lists.rows import Bad, Chunk
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries, Query
@@ -125,6 +124,16 @@ async def _tables(connection: Connection) -> AsyncIterator[None]:
             await connection.close()  # canceled in the middle of a COPY: the tables go with it
 
 
+async def check_segments(database: Database, cohort: Cohort) -> None:
+    """Make sure that the segments of a cohort are there by now, for one that is staged later.
+
+    Raises:
+        BadInput: all that are not, one a line.
+    """
+    async with database.connection() as connection:
+        await _segments(connection, cohort.who, database.schema)
+
+
 async def _segments(connection: Connection, who: Who, schema: str) -> list[ObjectSeen]:
     """The segments that a cohort names, at their versions."""
     names = sorted({leaf.name for leaf, _ in leaves(who) if isinstance(leaf, Segment)})
@@ -158,20 +167,17 @@ async def _read_file(
 ) -> None:
     refused: list[Fault] = []
     bad = 0
-    opening = open_source(file.url, reach)
-    source = await asyncio.to_thread(opening.__enter__)
-    try:
-        async with aclosing(ahead(chunks_of(file, source))) as coming:
-            async for chunk in coming:
-                await _keep(connection, each, chunk, tally)
-                refused += [Fault(one.line, one.text, one.what) for one in chunk.bad][: FAULTS_SHOWN - len(refused)]
-                bad += len(chunk.bad)
-                progress(tally.read)
-    finally:
-        opening.__exit__(None, None, None)
+    reading = Reading(file, reach)
+    async with aclosing(reading.chunks()) as coming:
+        async for chunk in coming:
+            await _keep(connection, each, chunk, tally)
+            refused += [Fault(one.line, one.text, one.what) for one in chunk.bad][: FAULTS_SHOWN - len(refused)]
+            bad += len(chunk.bad)
+            progress(tally.read)
     if refused and not each.adds:
         raise FileFaults(file.url, _of_an_exclusion(refused, bad))
-    tally.objects.append(source.seen())
+    assert reading.seen is not None, "it was read to its end"
+    tally.objects.append(reading.seen)
 
 
 def _of_an_exclusion(first: Sequence[Fault], count: int) -> list[Fault]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from hark.backfill import control, listing
 from hark.backfill import failures as failing
 from hark.backfill import verify as verifying
-from hark.backfill.cohort import Cohort, FileReach, cohort_from_json, load
+from hark.backfill.cohort import Cohort, FileReach, Staged, cohort_from_json
 from hark.backfill.notice import Webhook
 from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, read_change
 from hark.backfill.undo import undo
@@ -141,7 +141,7 @@ class Engine:
         seen = await listing.show(self.database, number)
         return told.Shown(
             head=_as(told.Head, seen.head),
-            cohort=await self._staged(seen.head.cohort_id),
+            cohort=_staged(seen.cohort),
             totals=_as(told.Totals, seen.totals),
             counts=seen.counts,
             samples=seen.samples,
@@ -151,18 +151,12 @@ class Engine:
             needs_approval=seen.needs_approval,
         )
 
-    async def _staged(self, cohort: int | None) -> told.Staged | None:
-        if cohort is None:
-            return None
-        staged = await load(self.database, cohort)
-        return _as(told.Staged, staged, faults=_each(told.ListFault, staged.faults))
-
 
 def cohort_asked(asked: told.CohortAsked) -> Cohort:
     """Whom a caller means.
 
     Raises:
-        BadInput: nobody is named, or everyone and some.
+        BadInput: nobody is named, or everyone and some; or how files are read, and there is none.
     """
     named = _parts(asked, asked.ids, asked.urls, asked.segments)
     excepted = _parts(asked, asked.except_ids, asked.except_urls, asked.except_segments)
@@ -170,6 +164,8 @@ def cohort_asked(asked: told.CohortAsked) -> Cohort:
         raise BadInput("cohort: everyone is everybody already; leave it out, or leave out ids, urls and segments")
     if not asked.everyone and not named:
         raise BadInput("cohort: say whose: ids, urls, segments, or everyone: true")
+    if (asked.column or asked.format) and not (asked.urls or asked.except_urls):
+        raise BadInput("cohort: column and format are of objects, and there is none; add urls, or leave them out")
     who = {"all": True} if asked.everyone else {"union": named}
     return cohort_from_json({"difference": [who, {"union": excepted}]} if excepted else who)
 
@@ -183,6 +179,10 @@ def _parts(
         *({"file": url, **of_files} for url in urls),
         *({"segment": name} for name in segments),
     ]
+
+
+def _staged(staged: Staged | None) -> told.Staged | None:
+    return None if staged is None else _as(told.Staged, staged, faults=_each(told.ListFault, staged.faults))
 
 
 def _each(kind: type[T], rows: Iterable[object]) -> list[T]:

@@ -14,6 +14,8 @@ from hark.errors import without_words
 
 def log_to_stderr(level: str) -> None:
     """Send structlog's lines to stderr: as JSON for programs, aligned on a terminal."""
+    # Whoever works says that Postgres is away, once; the pool would say so for each attempt to connect.
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     on_terminal = sys.stderr.isatty()
     shape: Any = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
     structlog.configure(

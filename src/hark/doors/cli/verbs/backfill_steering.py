@@ -124,10 +124,13 @@ async def stop_all(
     who: Who = None,
 ) -> None:
     """Hold all backfills at once. When this returns, none is writing anything."""
+    from hark.access.audit import Act, record
     from hark.backfill import control
+    from hark.backfill.request import check_who
 
     async with call.session(size=2) as session:
-        now = await session.database.now()
+        now, by = await session.database.now(), f"cli:{check_who(who_does_it(who))}"
+        await record(session.database, now, by, Act.BACKFILL_STOP_ALL, "all backfills", {"stopped": not release})
         turned = await control.stop_all(session.database, stopped=not release, who=who_does_it(who), now=now)
     said = "all backfills may go on" if release else "all backfills are held; hark backfill stop-all --release"
     call.output.show(_Switch(not release, turned), [said if turned else f"so it was already: {said}"])
