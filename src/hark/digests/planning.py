@@ -42,6 +42,13 @@ ANSWER_WAIT = timedelta(minutes=15)
 KEYS_KEPT = 1000
 """How many keys a digest of a feed with an overlap remembers: more than it lists, so that few come again."""
 
+RESERVE = 2
+"""How many times the cap a digest keeps where there is a recheck: the others stand in for what that refuses."""
+
+TRIED_ONCE, TRIED_TWICE = 1_000, 10_000
+"""How many it keeps if all of the last one were left out, and if all of the last two were: so nothing waits for ever
+behind what may not be said."""
+
 MEMORY = "64MB"
 """What a chunk may sort in, so that it does not sort on disk."""
 
@@ -56,11 +63,12 @@ _ITS_OWN = ("08", "40", "53", "55P03", "57P", "58")
 WILLING = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "watermarks"))
 """From who was walked to their watermarks."""
 _WHO = (_SQL["guard"], _SQL["walked"], *WILLING, _SQL["due"])
+_OFFERED = (_SQL["muted"], _SQL["offered"])
 _OUT = (_SQL["news"], _SQL["wanted"], GATHERED, _SQL["written"], _SQL["moved"])
 
 ASK = chain(*_WHO, end=_SQL["ask"])
 PLAN_ASKED = chain(
-    *_WHO, _SQL["answered_before"], _SQL["known"], _SQL["offered"], _SQL["paired_as_asked"], *_OUT, end=_SQL["plan"]
+    *_WHO, _SQL["answered_before"], _SQL["known"], *_OFFERED, _SQL["paired_as_asked"], *_OUT, end=_SQL["plan"]
 )
 
 
@@ -69,7 +77,7 @@ def plan_by_sql(feed: Feed) -> Query:
     assert isinstance(feed.source, SqlSource)
     answered = Query("feed.answered", f"answered as ({as_part(feed.source)})", part=True)
     known = _SQL["known"] if feed.overlap else _SQL["known_nothing"]
-    return chain(*_WHO, answered, known, _SQL["offered"], _SQL["paired"], *_OUT, end=_SQL["plan"])
+    return chain(*_WHO, answered, known, *_OFFERED, _SQL["paired"], *_OUT, end=_SQL["plan"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +257,10 @@ class Planner:
             "ago": walk.due_at - FIRST_COVERS - self.lead,
             "answered_by": now - ANSWER_WAIT,
             "overlap": reason.feed.overlap,
-            "cap": reason.feed.cap,
-            "keys_kept": max(reason.feed.cap, KEYS_KEPT) if reason.feed.overlap else reason.feed.cap,
+            "reserve": reason.feed.cap * (RESERVE if reason.recheck else 1),
+            "tried_once": TRIED_ONCE,
+            "tried_twice": TRIED_TWICE,
+            "keys_kept": KEYS_KEPT if reason.feed.overlap else 0,
             "at_least_once": reason.at_least_once,
             "until": None,
             "until_at": now,
