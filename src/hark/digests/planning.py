@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -23,7 +24,7 @@ from hark.batching import GATHERED
 from hark.catalogue import Catalogue, Feed, Reason, SqlSource
 from hark.clock import Clock
 from hark.digests.mornings import declare, look, open_slots
-from hark.digests.walks import Chunk, Passing, Walk, around, may_be_ones_own
+from hark.digests.walks import Broken, Chunk, Passing, Walk, around, is_of_some, may_be_ones_own
 from hark.errors import HarkError, SourceFailed
 from hark.feeds import Asking, Due, FeedItem, ask_feed
 from hark.postgres.database import Database, fetch
@@ -55,10 +56,15 @@ MEMORY = "64MB"
 FIRST_COVERS = timedelta(days=7)
 """How far a first digest goes back, daily or weekly: nothing is missed by who wanted it weekly, and then daily before
 the first weekly one came, nor by who was to get a first one while nobody planned."""
+BUSY_WAIT = timedelta(seconds=1)
+"""When a planner comes again that found nothing but what others are planning."""
 _FIRST_WAIT = timedelta(seconds=30)
 _LONGEST_WAIT = timedelta(minutes=30)
 _ITS_OWN = ("08", "40", "53", "55P03", "57P", "58")
 """SQLSTATEs that say something of the server, not of the feed."""
+
+_QUOTES_NO_VALUE = ("22012", "42", "57")
+"""SQLSTATEs whose words tell of the query or the server, never of a row."""
 
 WILLING = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "watermarks"))
 """From who was walked to their watermarks."""
@@ -84,7 +90,7 @@ def plan_by_sql(feed: Feed) -> Query:
 class Planned:
     """What one step came to: `slots` opened, `asked` recipients for what is new, `planned` digests.
 
-    `more`: there is more to do at once; else `next_at` says when.
+    `more`: there is more to do at once; else `next_at` says when. `busy`: others are planning all that there is.
     """
 
     slots: int = 0
@@ -93,6 +99,7 @@ class Planned:
     failed: int = 0
     more: bool = False
     next_at: datetime | None = None
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,15 @@ class _Reached:
 @dataclass(frozen=True, slots=True)
 class _Expected:
     recipients: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    ours: bool
+
+
+class _Busy(Exception):
+    """Another planner is at this reason just now."""
 
 
 Answers = Callable[[Feed, str, Sequence[Due], Asking], Awaitable[list[FeedItem]]]
@@ -151,6 +167,8 @@ class Planner:
         if opened.missed:
             _log.warning("mornings_missed", slots=opened.slots, missed=opened.missed)
         done = await self._walk_on(reasons)
+        if done.busy:
+            return Planned(opened.slots, next_at=now + BUSY_WAIT, busy=True)
         return Planned(opened.slots, done.asked, done.planned, done.failed, more=True)
 
     async def next_at(self) -> datetime | None:
@@ -167,12 +185,23 @@ class Planner:
             self._declared = True
 
     async def _walk_on(self, reasons: list[str]) -> Planned:
+        """One chunk of one walk: of the first reason that no other planner is at."""
+        free = list(reasons)
+        while (walk := await self._taken(free)) is not None:
+            try:
+                return await self._walk(walk)
+            except _Busy:
+                await self.database.execute(_SQL["given_back"], {**self._place(walk), "lent_until": walk.lent_until})
+                free.remove(walk.reason)
+        return Planned(busy=len(free) < len(reasons))
+
+    async def _taken(self, reasons: list[str]) -> Walk | None:
         now = self.clock.now()
         given = {"reasons": reasons, "now": now, "lent_until": now + 2 * self.asking.timeout}
         taken = await self.database.fetch(_SQL["taken"], Walk, given)
-        if not taken:
-            return Planned()
-        (walk,) = taken
+        return taken[0] if taken else None
+
+    async def _walk(self, walk: Walk) -> Planned:
         try:
             chunk = await self._plan(walk, self.catalogue.reasons[walk.reason])
         except (SourceFailed, psycopg.Error) as error:
@@ -185,44 +214,60 @@ class Planner:
 
     async def _plan(self, walk: Walk, reason: Reason) -> Chunk:
         assert reason.feed is not None
-        if not isinstance(reason.feed.source, SqlSource):
-            return await self._ask_and_plan(walk, reason, reason.feed)
-        plan = partial(self._plan_by_sql, plan_by_sql(reason.feed), reason)
-        size = smaller(self.chunk, walk.failures)
+        plan = (
+            partial(self._plan_by_sql, plan_by_sql(reason.feed), reason)
+            if isinstance(reason.feed.source, SqlSource)
+            else partial(self._ask_and_plan, reason, reason.feed)
+        )
+        size, until = smaller(self.chunk, walk.failures), monotonic() + self.asking.timeout.total_seconds()
         try:
             return await plan(walk, size, None)
-        except psycopg.Error as error:
+        except (SourceFailed, psycopg.Error) as error:
             if not may_be_ones_own(walk, error):
                 raise
-        return await around(walk, size, plan)
+        ahead = await self.database.one(_SQL["expected"], _Expected, {**self._given(walk, reason), "chunk": size})
+        return await around(walk, ahead.recipients, plan, lambda: monotonic() > until)
 
     async def _plan_by_sql(self, query: Query, reason: Reason, walk: Walk, size: int, passing: Passing | None) -> Chunk:
         given = {**self._given(walk, reason), "chunk": size, "expected": size}
-        return await self._write(query, walk, given, passing)
+        return await self._write(query, "one_at_a_time", walk, given, passing)
 
-    async def _ask_and_plan(self, walk: Walk, reason: Reason, feed: Feed) -> Chunk:
-        given = self._given(walk, reason)
-        due = await self.database.fetch(ASK, _Asked, given, prepare=False)
+    async def _ask_and_plan(self, reason: Reason, feed: Feed, walk: Walk, size: int, passing: Passing | None) -> Chunk:
+        given = {**self._given(walk, reason), "chunk": size, "expected": size}
+        due = await self._due(walk, given, passing)
         asked = [Due(each.recipient_id, each.since, each.since_at) for each in due]
         items = await self.answers(feed, reason.name, asked, self.asking) if asked else []
         until = due[0].until if due else None
-        return await self._write(PLAN_ASKED, walk, {**given, **_answered(due, items), "until": until})
+        return await self._write(
+            PLAN_ASKED, "in_turn", walk, {**given, **_answered(due, items), "until": until}, passing
+        )
+
+    async def _due(self, walk: Walk, given: Mapping[str, object], passing: Passing | None) -> list[_Asked]:
+        """For whom a feed is asked; nothing is passed over before it has answered."""
+        async with self.database.connection() as connection, connection.transaction(force_rollback=True):
+            if passing is not None:
+                given = await self._passed_over(connection, walk, given, passing)
+            return await fetch(connection, ASK, _Asked, given, schema=self.database.schema, prepare=False)
 
     async def _write(
-        self, query: Query, walk: Walk, given: Mapping[str, object], passing: Passing | None = None
+        self, query: Query, turn: str, walk: Walk, given: Mapping[str, object], passing: Passing | None
     ) -> Chunk:
         schema = self.database.schema
         async with self.database.transaction() as connection:
-            await connection.execute(_SQL["one_at_a_time"].text(schema), {"reason": walk.reason})
             await self._be_patient(connection)
+            (turned,) = await fetch(connection, _SQL[turn], _Turn, {"reason": walk.reason}, schema=schema)
+            if not turned.ours:
+                raise _Busy
             if passing is not None:
                 given = await self._passed_over(connection, walk, given, passing)
             (ahead,) = await fetch(connection, _SQL["expected"], _Expected, given, schema=schema)
             given = {**given, "expected": ahead.recipients}
             (chunk,) = await fetch(connection, query, Chunk, given, schema=schema, prepare=False)
-            if passing is not None and not chunk.walked and not walk.asked:
+            if passing is not None and passing.trial:
+                raise psycopg.Rollback
+            if passing is not None and not chunk.walked and not walk.asked and not passing.sure:
                 raise passing.fault
-        if passing is not None:
+        if passing is not None and not passing.trial:
             _log.error("passed_over", reason=walk.reason, slot=walk.slot, error=_kind(passing.fault))
         return chunk
 
@@ -267,20 +312,20 @@ class Planner:
             "now": now,
         }
 
-    async def _note(self, walk: Walk, error: Exception) -> None:
+    def _place(self, walk: Walk) -> dict[str, object]:
+        return {
+            "slot": walk.slot,
+            "reason": walk.reason,
+            "due_at": walk.due_at,
+            "reached": walk.reached,
+            "now": self.clock.now(),
+        }
+
+    async def _note(self, walk: Walk, error: Broken) -> None:
         now = self.clock.now()
         wait = min(_FIRST_WAIT * (1 << min(walk.failures, 16)), _LONGEST_WAIT)
-        await self.database.execute(
-            _SQL["failed"],
-            {
-                "slot": walk.slot,
-                "reason": walk.reason,
-                "due_at": walk.due_at,
-                "reached": walk.reached,
-                "fault": _in_words(error),
-                "retry_at": now + wait,
-            },
-        )
+        told = {"fault": _in_words(error), "retry_at": now + wait, "all": not is_of_some(error)}
+        await self.database.execute(_SQL["failed"], {**self._place(walk), **told})
         _log.error("feed_failed", reason=walk.reason, slot=walk.slot, failures=walk.failures + 1, error=_kind(error))
 
 
@@ -311,8 +356,11 @@ def _answered(due: Sequence[_Asked], items: Sequence[FeedItem]) -> dict[str, obj
 
 
 def _in_words(error: Exception) -> str:
+    """What a feed broke on, for people; of what Postgres says nothing that may quote a value."""
     if isinstance(error, psycopg.Error):
-        return f"{_kind(error)}: {error.diag.message_primary}"
+        said = error.diag.message_primary or ""
+        quotes_none = (error.sqlstate or "").startswith(_QUOTES_NO_VALUE) or said.startswith("hark: ")
+        return f"{_kind(error)}: {said}" if quotes_none else _kind(error)
     return str(error)
 
 

@@ -1,10 +1,11 @@
 -- name: taken
--- The next open walk, lent to this planner: should it die, the walk is free again at `lent_until`.
+-- The next open walk, lent to this planner: should it die, the walk is free again at `lent_until`. Those of a reason whose
+-- feed fails come after all others.
 with next as (
     select w.slot_id, w.reason
       from hark.walk w
      where w.done_at is null and w.retry_at <= %(now)s and w.reason = any(%(reasons)s::text[])
-     order by w.retry_at
+     order by w.failures, w.retry_at
      limit 1
        for update skip locked
 )
@@ -14,11 +15,23 @@ update hark.walk w
  where w.slot_id = next.slot_id and w.reason = next.reason and s.id = next.slot_id
 returning w.slot_id as slot, w.reason, w.due_at, w.period, w.missed, w.reached,
           s.frequency::text as frequency, s.zone, s.digest_at, s.digest_weekday, w.failures, w.asked,
-          w.passed_over
+          w.passed_over, w.retry_at as lent_until
+
+-- name: given_back
+-- As it was, to whoever plans its reason just now.
+update hark.walk
+   set retry_at = %(now)s
+ where slot_id = %(slot)s and reason = %(reason)s and due_at = %(due_at)s and reached = %(reached)s and done_at is null
+   and retry_at = %(lent_until)s
 
 -- name: one_at_a_time
--- The chunks of one reason are planned one after the other: each sees what the one before it has committed.
-select pg_advisory_xact_lock(hashtext('hark.digests'), hashtext(%(reason)s))
+-- The chunks of one reason are planned one after the other: each sees what the one before it has committed. Where another
+-- planner is at it, for as long as its feed takes, nobody waits: there are other reasons.
+select pg_try_advisory_xact_lock(hashtext('hark.digests'), hashtext(%(reason)s)) as ours
+
+-- name: in_turn
+-- The same for what a feed has answered already: only writing it down is left, which takes no longer than a statement.
+select true as ours from (select pg_advisory_xact_lock(hashtext('hark.digests'), hashtext(%(reason)s))) waited
 
 -- name: patience
 select set_config('statement_timeout', %(milliseconds)s::text, true), set_config('work_mem', %(memory)s, true)
@@ -301,9 +314,18 @@ select (select count(*) from walked) as walked,
 select recipient_id, since::text as since, since_at, pg_current_snapshot()::text as until from due
 
 -- name: failed
-update hark.walk
-   set failures = failures + 1, fault = %(fault)s, retry_at = %(retry_at)s
- where slot_id = %(slot)s and reason = %(reason)s and due_at = %(due_at)s and reached = %(reached)s and done_at is null
+-- What is not one recipient's fault would be met again in each of the reason's walks, and takes a planner's time each time:
+-- so all of them wait (`all`).
+with this as (
+    select failures + 1 as failures
+      from hark.walk
+     where slot_id = %(slot)s and reason = %(reason)s and due_at = %(due_at)s and reached = %(reached)s and done_at is null
+)
+update hark.walk w
+   set failures = greatest(w.failures, this.failures), fault = %(fault)s,
+       retry_at = case when w.slot_id = %(slot)s then %(retry_at)s else greatest(w.retry_at, %(retry_at)s) end
+  from this
+ where w.reason = %(reason)s and w.done_at is null and (%(all)s or w.slot_id = %(slot)s)
 
 -- name: passed_over
 -- The next ones ahead get no digest of this morning, and the walk goes on behind them.
