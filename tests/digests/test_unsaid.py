@@ -158,7 +158,7 @@ async def test_a_digest_of_which_nothing_is_said_covers_nothing_though_its_messa
     assert (delivery.state, delivery.silent) == ("SENT", {"front_page": "items"})
     await mornings(world)
     (_, second) = await mails(world)
-    assert says(second, "a", "b", "c") == [True] * 3 and second.rstrip().endswith("and more")
+    assert says(second, "a", "b", "c") == [True] * 3 and second.rstrip().endswith("and 1 more")
     assert await faults(world) == []
 
 
