@@ -91,6 +91,7 @@ create table hark.subscription (
 );
 create index subscription_entity on hark.subscription (entity, recipient_id) where not muted;
 create index subscription_muted on hark.subscription (entity, recipient_id) where muted;
+create index subscription_muted_by on hark.subscription (recipient_id, entity) where muted;
 
 create table hark.preference (
     recipient_id text collate "C" primary key,
@@ -189,6 +190,7 @@ create table hark.delivery (
     created_at   timestamptz not null,
     changed_at   timestamptz not null,
     held_back    integer not null default 0 check (held_back between 0 and attempt),
+    silent       jsonb check (jsonb_typeof(silent) = 'object'),
     primary key (recipient_id, id),
     constraint gathers_only_untouched check (not gathering or (state = 'PENDING' and attempt = 0)),
     constraint lease_while_sending check ((state = 'SENDING') = (lease_until is not null)),
@@ -568,6 +570,7 @@ create table hark.digest (
     keys         text[] collate "C" not null check (cardinality(keys) > 0 and array_position(keys, null) is null),
     total        bigint not null check (total > 0),
     planned_at   timestamptz not null,
+    tried        integer not null default 0 check (tried >= 0),
     primary key (recipient_id, reason, period)
 );
 create index digest_delivery on hark.digest (recipient_id, delivery_id);
