@@ -110,7 +110,8 @@ class _Name:
 async def put_recipients(database: Database, recipients: Sequence[Recipient], now: datetime) -> int:
     """Create or replace recipients, all in one statement; of two with the same id the later one holds.
 
-    Whoever's zone or morning is another one now gets what waits for the morning at the new one.
+    Whoever's zone or morning is another one now gets what waits for the morning at the new one. Who was deactivated and
+    is active again is not told by digests of what was meanwhile, nor is who comes back to a user type that gets them.
 
     Returns:
         How many recipients were written.

@@ -13,6 +13,7 @@
     ├── Overtaken             what was decided by a version of a flag may not be written any more; decide again
     ├── SourceFailed          a feed or recheck of the product broke, or answered what it may not
     ├── GraphRefused          the graph does not take what it was sent, and would not later: a constraint, a limit
+    ├── NotAsPlanned          what a batch of a backfill would do is not what was planned: something wrote to its plan
     ├── RenderingFailed       a template or its data broke; the delivery goes back to PENDING with back-off
     └── Undeliverable         the message can never be handed over as it is (bad address, forged header)
 
@@ -21,12 +22,26 @@ Outcomes of a hand-over are values (`hark.delivery.handover.Outcome`), not excep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 FAULTS_SHOWN = 50
 """How many faults of a file are told one by one; the others are a number."""
+
+_FRAMES = 4
+
+
+def without_words(error: BaseException) -> Mapping[str, object]:
+    """What a log may say of an exception: its kind and where it came from.
+
+    Its text may quote rows, and rows are people.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+    said = {"error": type(error).__name__, "sqlstate": getattr(error, "sqlstate", None), "where": where}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 class HarkError(Exception):
@@ -35,6 +50,10 @@ class HarkError(Exception):
 
 class BadInput(HarkError):
     """The caller's input is wrong; nothing was changed. The message says what to write instead."""
+
+
+class NotAsPlanned(HarkError):
+    """What a batch of a backfill would do is not what was planned: something wrote to its plan."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ AT_ONCE = 8
 """Questions that one callable may be at, in threads; one that hangs takes up no more of them."""
 
 _log = structlog.get_logger(__name__)
+_OF_WHAT_WAS_ASKED = (400, 422, 500)
+"""Statuses of an endpoint that broke on what it was asked; those of a product that is away are others."""
+
 _ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -94,11 +97,13 @@ async def post(source: UrlSource, question: Mapping[str, object], answer: type[M
     except HarkError as error:
         raise SourceFailed(str(error)) from None
     if given.status != 200:
-        raise SourceFailed(f"the endpoint answered with status {given.status}, not 200")
+        raise SourceFailed(
+            f"the endpoint answered with status {given.status}, not 200", of_the_data=given.status in _OF_WHAT_WAS_ASKED
+        )
     try:
         return answer.model_validate_json(given.body)
     except ValidationError as error:
-        failure = SourceFailed(f"the endpoint's answer: {first_fault(error)}")
+        failure = SourceFailed(f"the endpoint's answer: {first_fault(error)}", of_the_data=_is_of_some(error))
     raise failure
 
 
@@ -153,7 +158,7 @@ def validated(answer: type[M], content: object) -> M:
     try:
         return answer.model_validate(content)
     except ValidationError as error:
-        failure = SourceFailed(f"its answer: {first_fault(error)}")
+        failure = SourceFailed(f"its answer: {first_fault(error)}", of_the_data=_is_of_some(error))
     raise failure
 
 
@@ -162,6 +167,11 @@ def first_fault(error: ValidationError) -> str:
     first, *others = error.errors(include_url=False, include_context=False, include_input=False)
     more = f", and {len(others)} more {'fault' if len(others) == 1 else 'faults'}" if others else ""
     return f"{_place(first['loc'])}: {first['msg'].removeprefix('Value error, ')}{more}"
+
+
+def _is_of_some(error: ValidationError) -> bool:
+    """Whether what is wrong is within single items: the answer about others may be as it should."""
+    return all(any(isinstance(part, int) for part in each["loc"]) for each in error.errors())
 
 
 def _place(loc: Iterable[int | str]) -> str:

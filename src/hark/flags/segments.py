@@ -6,7 +6,6 @@ them has another version then.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -29,8 +28,8 @@ from hark.flags.rules import (
     kind_of,
     segment_faults,
 )
-from hark.lists import File, FileReach, ObjectSeen, chunks_of, open_source
-from hark.lists.reading import ahead
+from hark.lists import File, FileReach, ObjectSeen
+from hark.lists.reading import Reading
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries, Query
 
@@ -173,19 +172,16 @@ async def bring_ids(connection: Connection, ids: Sequence[str]) -> None:
 
 async def bring_file(connection: Connection, file: File, reach: FileReach) -> ObjectSeen:
     """Bring those of a file or object; raises what `bring` does."""
-    opening = open_source(file.url, reach)
-    source = await asyncio.to_thread(opening.__enter__)
+    reading = Reading(file, reach)
     faults: list[Fault] = []
-    try:
-        async with aclosing(ahead(chunks_of(file, source))) as coming:
-            async for chunk in coming:
-                faults += [Fault(bad.line, bad.text, bad.what) for bad in chunk.bad][: FAULTS_SHOWN - len(faults)]
-                await _copy(connection, chunk.ids)
-    finally:
-        opening.__exit__(None, None, None)
+    async with aclosing(reading.chunks()) as coming:
+        async for chunk in coming:
+            faults += [Fault(bad.line, bad.text, bad.what) for bad in chunk.bad][: FAULTS_SHOWN - len(faults)]
+            await _copy(connection, chunk.ids)
     if faults:
         raise FileFaults(file.url, faults)
-    return source.seen()
+    assert reading.seen is not None
+    return reading.seen
 
 
 async def _bring_internal(connection: Connection, words: Iterable[str], schema: str) -> None:

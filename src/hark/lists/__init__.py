@@ -5,7 +5,7 @@ reach.py     from where files may be read
 sources.py   their bytes, with ETag and SHA-256; stores.py: those of S3, Google and Azure
 text.py      bytes to text; lines.py: to lines; rows.py: to ids; parquet.py: Parquet to ids
 reading.py   all of that: a source to ids
-writing.py   a file that is there when it is whole, and not before
+writing.py   the other way: a file, whole or not at all
 """
 
 from __future__ import annotations

@@ -33,7 +33,10 @@ class ObjectSeen:
 
 @dataclass(slots=True)
 class Source:
-    """A file or object that is open: `blocks()` gives its bytes once, `seen()` says afterwards what they were."""
+    """A file or object that is open: `blocks()` gives its bytes once, `seen()` says afterwards what they were.
+
+    `beat` is called whenever a block has come.
+    """
 
     url: str
     etag: str
@@ -42,6 +45,7 @@ class Source:
     _etag_now: Callable[[], str]
     _hash: Any = field(default_factory=hashlib.sha256)
     _count: int = 0
+    beat: Callable[[], None] = lambda: None
 
     def blocks(self) -> Iterator[bytes]:
         """The bytes, a block at a time.
@@ -53,6 +57,7 @@ class Source:
         for block in self._read():
             self._hash.update(block)
             self._count += len(block)
+            self.beat()
             yield block
         self._check()
 

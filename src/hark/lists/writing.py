@@ -1,13 +1,34 @@
-"""Lists of users and of faults, written whole or not at all."""
+"""Lists of users, and of faults, that are there when they are whole, and not before."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+import errno
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from hark.errors import BadInput, HarkError, Unreachable
+
+Write = Callable[[Sequence[Sequence[object]]], None]
+
+
+@contextmanager
+def written(path: Path, columns: Sequence[str]) -> Iterator[Write]:
+    """A CSV file: what writes its rows.
+
+    Args:
+        columns: the first row.
+
+    Raises:
+        BadInput: the file cannot be written there.
+        Unreachable: the disk is full.
+    """
+    with written_whole(path) as file:
+        rows = csv.writer(file)
+        rows.writerow(columns)
+        yield rows.writerows
 
 
 @contextmanager
@@ -30,5 +51,5 @@ def written_whole(path: Path) -> Iterator[TextIO]:
 
 
 def _refused(path: Path, error: OSError) -> HarkError:
-    kind = Unreachable if isinstance(error, OSError) and error.errno in (28, 122) else BadInput
+    kind = Unreachable if error.errno in (errno.ENOSPC, errno.EDQUOT) else BadInput
     return kind(f"{path} cannot be written: {error.strerror}; nothing of it is left; give another path")

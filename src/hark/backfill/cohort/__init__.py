@@ -24,8 +24,8 @@ from hark.backfill.cohort.kept import (
 from hark.backfill.cohort.parsing import cohort_from_json
 from hark.backfill.cohort.reach import within
 from hark.backfill.cohort.spec import Cohort, Difference, Everyone, Flag, Ids, Segment, Union
-from hark.backfill.cohort.staging import stage
-from hark.backfill.cohort.words import VARIABLES, CohortWords, cohort_from_environment, cohort_of
+from hark.backfill.cohort.staging import check_names, stage
+from hark.backfill.cohort.words import VARIABLES, CohortWords, cohort_of, name_somebody
 from hark.flags.segments import put_segment
 from hark.lists import File, FileReach, Format, ObjectSeen
 
@@ -46,13 +46,14 @@ __all__ = [
     "Segment",
     "Staged",
     "Union",
-    "cohort_from_environment",
+    "check_names",
     "cohort_from_json",
     "cohort_of",
     "export_faults",
     "faults_of",
     "forget",
     "load",
+    "name_somebody",
     "put_segment",
     "stage",
     "unchanged",

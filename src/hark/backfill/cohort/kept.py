@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import csv
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from hark.backfill.cohort.parsing import cohort_from_json
 from hark.backfill.cohort.spec import Cohort, lists_of
 from hark.errors import FAULTS_SHOWN, BadInput, Fault
 from hark.lists import FileReach
+from hark.lists.reading import Beat, watched
 from hark.lists.sources import ObjectSeen, etag_now, open_source
-from hark.lists.writing import written_whole
+from hark.lists.writing import written
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
@@ -168,7 +168,9 @@ async def unchanged(database: Database, cohort_id: int, *, reach: FileReach) -> 
     faults = await _changed(database, staged.objects, SEGMENT)
     faults += await _changed(database, staged.objects, FLAG)
     for each in staged.objects:
-        if not each.url.startswith((SEGMENT, FLAG)) and (fault := await asyncio.to_thread(_change, each, reach)):
+        if not each.url.startswith((SEGMENT, FLAG)) and (
+            fault := await watched(each.url, partial(_change, each, reach))
+        ):
             faults.append(fault)
     if faults:
         raise BadInput("\n".join(faults))
@@ -187,19 +189,20 @@ async def _changed(database: Database, objects: Sequence[ObjectSeen], kind: str)
     ]
 
 
-def _change(seen: ObjectSeen, reach: FileReach) -> str:
+def _change(seen: ObjectSeen, reach: FileReach, beat: Beat) -> str:
     """What has become of one file or object; empty: it is what it was."""
     try:
-        if etag_now(seen.url, reach) == seen.etag or _hash_of(seen.url, reach) == seen.sha256:
+        if etag_now(seen.url, reach) == seen.etag or _hash_of(seen.url, reach, beat) == seen.sha256:
             return ""
     except BadInput as refusal:
         return f"{refusal} (it was read for the plan); plan again"
     return f"{seen.url} was changed since the plan (its SHA-256 is another one); plan again"
 
 
-def _hash_of(url: str, reach: FileReach) -> str:
+def _hash_of(url: str, reach: FileReach, beat: Beat) -> str:
     whole = hashlib.sha256()
     with open_source(url, reach) as source:
+        source.beat = beat
         for block in source.blocks():
             whole.update(block)
     return whole.hexdigest()
@@ -227,9 +230,7 @@ async def export_faults(database: Database, cohort_id: int, path: Path) -> int:
         Unreachable: the disk is full.
     """
     count = 0
-    with written_whole(path) as file:
-        write = csv.writer(file).writerows
-        write([["list", "line", "what", "text"]])
+    with written(path, ("list", "line", "what", "text")) as write:
         async for page in faults_of(database, cohort_id):
             write([[each.list, each.line, each.what, each.text] for each in page])
             count += len(page)

@@ -6,7 +6,6 @@ No transaction is open while a source is read, and of a list no more than a few 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,8 +21,8 @@ from hark.backfill.cohort.members import members_query
 from hark.backfill.cohort.spec import Cohort, Flag, Ids, List, Segment, Who, leaves, lists_of
 from hark.catalogue.wording import no_such, quoted
 from hark.errors import FAULTS_SHOWN, BadInput, Fault, FileFaults
-from hark.lists import File, FileReach, ObjectSeen, chunks_of, open_source
-from hark.lists.reading import ahead
+from hark.lists import File, FileReach, ObjectSeen
+from hark.lists.reading import Reading
 from hark.lists.rows import Bad, Chunk
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries, Query
@@ -96,7 +95,7 @@ async def stage(
         progress: told now and then how many rows were read.
 
     Raises:
-        BadInput: a file may not be read, is not there or was changed meanwhile; there is no such segment.
+        BadInput: a file may not be read, is not there or was changed meanwhile; there is no such segment or flag.
         FileFaults: a file is not what it should be, or a list of users to leave out has lines that name nobody.
         Unreachable: a store or the database does not answer.
         Whatever it is, nothing is staged then.
@@ -104,10 +103,9 @@ async def stage(
     lists = lists_of(cohort.who)
     types = None if user_types is None else sorted(set(user_types))
     async with database.connection() as connection, _tables(connection):
-        segments = await _versions(connection, cohort.who, Segment, database.schema)
-        segments += await _versions(connection, cohort.who, Flag, database.schema)
+        named = await _all_versions(connection, cohort.who, database.schema)
         tally = await _read_all(connection, lists, reach, progress)
-        tally.objects += segments
+        tally.objects += named
         async with connection.transaction():
             settling = _Settling(connection, database.schema, cohort.who, lists, types)
             cohort_id = await settling.settle(cohort, tally, now)
@@ -124,6 +122,30 @@ async def _tables(connection: Connection) -> AsyncIterator[None]:
             await connection.execute(_SQL["drop_tables"].sql)
         else:
             await connection.close()  # canceled in the middle of a COPY: the tables go with it
+
+
+async def check_names(database: Database, cohort: Cohort) -> None:
+    """Make sure that the segments and flags of a cohort are there by now, for one that is staged later.
+
+    Raises:
+        BadInput: all that are not, one a line.
+    """
+    async with database.connection() as connection:
+        await _all_versions(connection, cohort.who, database.schema)
+
+
+async def _all_versions(connection: Connection, who: Who, schema: str) -> list[ObjectSeen]:
+    """The segments and flags that a cohort names, at their versions."""
+    seen: list[ObjectSeen] = []
+    faults: list[str] = []
+    for kind in (Segment, Flag):
+        try:
+            seen += await _versions(connection, who, kind, schema)
+        except BadInput as fault:
+            faults.append(str(fault))
+    if faults:
+        raise BadInput("\n".join(faults))
+    return seen
 
 
 async def _versions(
@@ -162,20 +184,17 @@ async def _read_file(
 ) -> None:
     refused: list[Fault] = []
     bad = 0
-    opening = open_source(file.url, reach)
-    source = await asyncio.to_thread(opening.__enter__)
-    try:
-        async with aclosing(ahead(chunks_of(file, source))) as coming:
-            async for chunk in coming:
-                await _keep(connection, each, chunk, tally)
-                refused += [Fault(one.line, one.text, one.what) for one in chunk.bad][: FAULTS_SHOWN - len(refused)]
-                bad += len(chunk.bad)
-                progress(tally.read)
-    finally:
-        opening.__exit__(None, None, None)
+    reading = Reading(file, reach)
+    async with aclosing(reading.chunks()) as coming:
+        async for chunk in coming:
+            await _keep(connection, each, chunk, tally)
+            refused += [Fault(one.line, one.text, one.what) for one in chunk.bad][: FAULTS_SHOWN - len(refused)]
+            bad += len(chunk.bad)
+            progress(tally.read)
     if refused and not each.adds:
         raise FileFaults(file.url, _of_an_exclusion(refused, bad))
-    tally.objects.append(source.seen())
+    assert reading.seen is not None, "it was read to its end"
+    tally.objects.append(reading.seen)
 
 
 def _of_an_exclusion(first: Sequence[Fault], count: int) -> list[Fault]:

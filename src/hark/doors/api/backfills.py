@@ -40,6 +40,17 @@ class PaceAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeedAsked:
+    """What is to be different of a pace; all else stays. `any_rate`, `any_time`: no rate, no hours any more."""
+
+    rate: float | None = None
+    any_rate: bool = False
+    adaptive: bool | None = None
+    window: str | None = None
+    any_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PreferencesAsked:
     """A backfill of preferences: channels to append, for these reasons and user types."""
 
@@ -194,8 +205,8 @@ class Backfills(Protocol):
         """Call it off; what was applied stays, and can be undone."""
         ...
 
-    async def speed(self, number: int, pace: PaceAsked, who: str) -> Shown:
-        """Change how fast and when, also while it runs."""
+    async def speed(self, number: int, speed: SpeedAsked, who: str) -> Shown:
+        """Change how fast and when, also while it runs; what is not named stays."""
         ...
 
     async def retry(self, number: int, who: str) -> Shown:

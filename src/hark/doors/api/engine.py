@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from hark.backfill import control, listing
 from hark.backfill import failures as failing
 from hark.backfill import verify as verifying
-from hark.backfill.cohort import Cohort, FileReach, cohort_from_json, load
-from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, read_pace
+from hark.backfill.cohort import Cohort, FileReach, Staged, cohort_from_json
+from hark.backfill.notice import Webhook
+from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, read_change
 from hark.backfill.undo import undo
 from hark.catalogue import Catalogue
 from hark.clock import Clock
@@ -32,11 +33,18 @@ class Engine:
     catalogue: Catalogue
     clock: Clock
     reach: FileReach
+    webhook: Webhook | None = None
 
     @classmethod
-    def of(cls, database: Database, catalogue: Catalogue, settings: Settings, clock: Clock) -> Engine:
-        """As the settings want it: files of this machine are nobody's who calls, but where `object_stores` says so."""
-        return cls(database, catalogue, clock, FileReach.of(settings, local=False))
+    def of(
+        cls, database: Database, catalogue: Catalogue, settings: Settings, clock: Clock, webhook: Webhook | None = None
+    ) -> Engine:
+        """As the settings want it: files of this machine are nobody's who calls, but where `object_stores` says so.
+
+        Args:
+            webhook: is told of what is called off here.
+        """
+        return cls(database, catalogue, clock, FileReach.of(settings, local=False), webhook)
 
     async def create(self, asked: told.PreferencesAsked, who: str) -> told.Shown:
         """See `Backfills.create`."""
@@ -88,12 +96,18 @@ class Engine:
 
     async def cancel(self, number: int, who: str) -> told.Shown:
         """See `Backfills.cancel`."""
-        await control.cancel(self.database, number, who=who, now=self._now())
+        await control.cancel(self.database, number, who=who, now=self._now(), webhook=self.webhook)
         return await self._shown(number)
 
-    async def speed(self, number: int, pace: told.PaceAsked, who: str) -> told.Shown:
+    async def speed(self, number: int, speed: told.SpeedAsked, who: str) -> told.Shown:
         """See `Backfills.speed`."""
-        read = read_pace(pace.rate, adaptive=pace.adaptive, window=pace.window)
+        read = read_change(
+            speed.rate,
+            adaptive=speed.adaptive,
+            window=speed.window,
+            any_rate=speed.any_rate,
+            any_time=speed.any_time,
+        )
         await control.speed(self.database, number, read, who=who, now=self._now())
         return await self._shown(number)
 
@@ -127,7 +141,7 @@ class Engine:
         seen = await listing.show(self.database, number)
         return told.Shown(
             head=_as(told.Head, seen.head),
-            cohort=await self._staged(seen.head.cohort_id),
+            cohort=_staged(seen.cohort),
             totals=_as(told.Totals, seen.totals),
             counts=seen.counts,
             samples=seen.samples,
@@ -137,18 +151,12 @@ class Engine:
             needs_approval=seen.needs_approval,
         )
 
-    async def _staged(self, cohort: int | None) -> told.Staged | None:
-        if cohort is None:
-            return None
-        staged = await load(self.database, cohort)
-        return _as(told.Staged, staged, faults=_each(told.ListFault, staged.faults))
-
 
 def cohort_asked(asked: told.CohortAsked) -> Cohort:
     """Whom a caller means.
 
     Raises:
-        BadInput: nobody is named, or everyone and some.
+        BadInput: nobody is named, or everyone and some; or how files are read, and there is none.
     """
     named = _parts(asked, asked.ids, asked.urls, asked.segments)
     named += [{"flag": name} for name in asked.flags]
@@ -159,6 +167,8 @@ def cohort_asked(asked: told.CohortAsked) -> Cohort:
         )
     if not asked.everyone and not named:
         raise BadInput("cohort: say whose: ids, urls, segments, flags, or everyone: true")
+    if (asked.column or asked.format) and not (asked.urls or asked.except_urls):
+        raise BadInput("cohort: column and format are of objects, and there is none; add urls, or leave them out")
     who = {"all": True} if asked.everyone else {"union": named}
     return cohort_from_json({"difference": [who, {"union": excepted}]} if excepted else who)
 
@@ -172,6 +182,10 @@ def _parts(
         *({"file": url, **of_files} for url in urls),
         *({"segment": name} for name in segments),
     ]
+
+
+def _staged(staged: Staged | None) -> told.Staged | None:
+    return None if staged is None else _as(told.Staged, staged, faults=_each(told.ListFault, staged.faults))
 
 
 def _each(kind: type[T], rows: Iterable[object]) -> list[T]:
