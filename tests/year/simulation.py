@@ -77,7 +77,7 @@ KEPT = timedelta(days=30)
 """How long digests are kept, but for what coverage needs."""
 
 _ITEM = re.compile(r"\[(\w+):(\d+)\.(\d+)\]")
-_CUT = re.compile(r"and \d+ more")
+_CUT = re.compile(r"\band (?:\d+ )?more\b")
 _FEED = """
 select due.recipient_id, post.id::text as key, 0.0::float8 as rank, post.written_at as at, post.author as actor,
        'page:' || post.id as about, jsonb_build_object('n', post.id, 'v', post.version) as payload
