@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hark.batching import FAN_OUT_FRESH, ChunkSize, closes_at, fan_out_fresh
+from hark.batching import FAN_OUT_FRESH, ChunkSize, closes_at, fan_out_fresh, fan_out_next
 from hark.catalogue import Channel, Frequency, Windows
 from hark.delivery import claim
 from hark.delivery.claim import claim_due, next_due
@@ -554,3 +554,23 @@ async def test_daily_weekly_and_batched_do_not_mix(world: World) -> None:
     assert {row.frequency: row.items for row in await world.deliveries()} == dict.fromkeys(
         ["batched", "daily", "weekly", "immediate"], 1
     )
+
+
+# What is next --------------------------------------------------------------------------------------------------------
+
+
+async def test_next_is_a_chunk_of_new_events_and_one_of_a_begun_event(world: World) -> None:
+    await world.know("ann", "bob", "cat", "dan")
+    await world.follow("post:1", "ann", "bob", "cat")
+    small = ChunkSize(fresh=1, begun=2)
+    nothing = await fan_out_next(world.database, world.clock.now(), small)
+    assert (nothing.events, nothing.notifications) == (0, 0)
+    await world.publish("comment", entities=["post:1"])
+    begun = await fan_out_next(world.database, world.clock.now(), small)
+    assert begun.begun == 1 and begun.notifications < 3
+    await world.publish("comment", to=["dan"])
+    both = await fan_out_next(world.database, world.clock.now(), small)
+    assert both.events == 2
+    while (await fan_out_next(world.database, world.clock.now(), small)).events:
+        pass
+    assert await world.names_told() == Counter(["ann", "bob", "cat", "dan"])

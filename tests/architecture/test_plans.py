@@ -8,12 +8,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import ClientCursor
 from psycopg.types.json import Jsonb
 
 from hark.batching import FAN_OUT_BEGUN, FAN_OUT_BEGUN_NARROWER, FAN_OUT_FRESH
 from hark.postgres.database import SESSION
 from hark.postgres.queries import Query
-from tests.architecture.test_sql import all_queries
+from tests.architecture.test_sql import PLACEHOLDER, all_queries, numbered
 from tests.servers import Postgres
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -139,7 +140,9 @@ SLOT = {
     "ago": NOW - timedelta(days=1),
     "answered_by": NOW,
     "overlap": timedelta(days=1),
-    "cap": 10,
+    "reserve": 20,
+    "tried_once": 1_000,
+    "tried_twice": 10_000,
     "keys_kept": 10,
     "at_least_once": False,
     "until": None,
@@ -173,11 +176,12 @@ HOT: dict[str, dict[str, Any]] = {
     "digested.digested": HELD,
     "ask.questions": ASKED,
     "ask.answers": ASKED,
-    "settle.mark": {**HELD, "whys": [""] * 200, "left_out": [None] * 200, "now": NOW},
+    "settle.mark": {**HELD, "whys": [""] * 200, "left_out": [None] * 200, "silent": [None] * 200, "now": NOW},
     "cap.mark_within": {
         **HELD,
         "whys": [""] * 200,
         "left_out": [None] * 200,
+        "silent": [None] * 200,
         "counts": [True] * 200,
         "cap": 20,
         "per_us": 86_400_000_000,
@@ -219,9 +223,11 @@ HOT: dict[str, dict[str, Any]] = {
     "inbox.unread": {"recipient": "user-000001"},
     "inbox.mark_read": {"recipient": "user-000001", "events": [1], "now": NOW},
     "planning.taken": {"now": NOW, "reasons": ["r"], "lent_until": NOW},
-    "planning.expected": SLOT,
+    "planning.expected": {**SLOT, "few": 500},
     "planning.ask": SLOT,
     "planning.plan": SLOT,
+    "planning.plan_of_few": SLOT,
+    "batching.ahead": {},
     "shown.next": {**SLOT, "recipient": "user-000001"},
     "preferences.standing": {"cohort": 1, "after": "user-000100", "size": 500, "members": 500, "reasons": ["r", "s"]},
     "preferences.journaled": {"cohort": 1, "after": "user-000100", "size": 500, "members": 500, "undoes": 1},
@@ -296,6 +302,14 @@ def test_goes_by_its_index(name: str, filled: psycopg.Connection[Any]) -> None:
     assert scanned & LARGE == set()
 
 
+@pytest.mark.parametrize("name", ["planning.expected", "planning.plan_of_few", "batching.ahead"])
+def test_a_plan_that_is_kept_goes_by_its_index(name: str, filled: psycopg.Connection[Any]) -> None:
+    scanned = {
+        node["Relation Name"] for node in nodes(kept_plan(filled, all_queries()[name], HOT[name])) if whole(node)
+    }
+    assert scanned & LARGE == set()
+
+
 @pytest.mark.parametrize("name", [*FAN_OUTS, "batching.chunk_ahead"])
 def test_lists_are_never_compared_each_with_each_however_short_they_are_taken_for(name: str, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
@@ -313,6 +327,21 @@ def test_the_fan_outs_are_what_workers_run() -> None:
 
 def plan(connection: psycopg.Connection[Any], query: Query, given: dict[str, Any]) -> dict[str, Any]:
     row = connection.execute(f"explain (format json) {query.sql}".encode(), given).fetchone()
+    assert row is not None
+    found: dict[str, Any] = row[0][0]["Plan"]
+    return found
+
+
+def kept_plan(connection: psycopg.Connection[Any], query: Query, given: dict[str, Any]) -> dict[str, Any]:
+    """The plan that a session keeps, made for whatever may be given."""
+    values = {name: given[name] for name in PLACEHOLDER.findall(query.sql)}
+    listed = f"({', '.join(f'%({name})s' for name in values)})" if values else ""
+    with connection.transaction(force_rollback=True):
+        connection.execute("set local plan_cache_mode = force_generic_plan")
+        connection.execute(f"prepare kept as {numbered(query.sql)}".encode())
+        explained = ClientCursor(connection).execute(f"explain (format json) execute kept{listed}".encode(), values)
+        row = explained.fetchone()
+    connection.execute("deallocate kept")
     assert row is not None
     found: dict[str, Any] = row[0][0]["Plan"]
     return found

@@ -28,7 +28,7 @@ from hark.catalogue import Category, Channel, Feed, Frequency, SqlSource
 from hark.delivery.ask import QUESTIONS, query_of
 from hark.delivery.states import TRANSITIONS, Result, State
 from hark.digests.coverage import Base
-from hark.digests.planning import ASK, PLAN_ASKED, plan_by_sql
+from hark.digests.planning import ASK, FEW, PLAN_ASKED, plan_by_sql
 from hark.digests.pruning import LOOK, PRUNE
 from hark.digests.shown import NEXT
 from hark.flags.rules import SegmentKind
@@ -50,6 +50,7 @@ CHAINS = {
     "staging.members": members_query(Difference(Union((Everyone(), BOB, Flag("live"))), Segment("beta")), [BOB])[0],
     "planning.ask": ASK,
     "planning.plan": plan_by_sql(A_FEED),
+    "planning.plan_of_few": plan_by_sql(A_FEED, few=True),
     "planning.plan_asked": PLAN_ASKED,
     "shown.next": NEXT,
     "pruning.look": LOOK,
@@ -89,6 +90,10 @@ def all_queries() -> dict[str, Query]:
         *("planning.plan", "planning.ask", "shown.next", "pruning.look", "pruning.prune"),
     }
     return {name: query for name, query in whole.items() if name not in ends} | CHAINS
+
+
+def test_a_few_are_as_many_in_the_statement_as_in_the_code() -> None:
+    assert f"generate_series(1, {FEW})" in all_queries()["planning.plan_of_few"].sql
 
 
 def numbered(sql: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hark.catalogue import PythonSource
 from hark.delivery.ask import _questions, _whole
 from hark.delivery.digested import Digested
-from hark.delivery.recheck import Rechecked
+from hark.delivery.recheck import ITEMS, Rechecked
 from hark.delivery.whole import Found, left, name_of
 from hark.rechecks import Answered
 
@@ -25,6 +25,7 @@ digests = st.lists(
         st.integers(1, 4),
         st.integers(0, 5),
         st.sampled_from([None, None, "never"]),
+        st.integers(1, 4),
     ),
     max_size=2,
     unique_by=lambda digest: digest[0],
@@ -48,12 +49,14 @@ def held(reasons: list[str], beyond: int) -> Rechecked:
 
 @given(events, st.integers(0, 3), digests, st.data())
 def test_all_is_said_or_counted_as_left_out_and_nothing_refused_is_listed(
-    reasons: list[str], beyond: int, feeds: list[tuple[str, int, int, str | None]], data: st.DataObject
+    reasons: list[str], beyond: int, feeds: list[tuple[str, int, int, str | None, int]], data: st.DataObject
 ) -> None:
     delivery = held(reasons, beyond)
     said = [
-        Digested("bob", 7, name, json.dumps([[f"k{n}", AT, None, None, {}] for n in range(listed)]), listed + more, why)
-        for name, listed, more, why in feeds
+        Digested(
+            "bob", 7, name, json.dumps([[f"k{n}", AT, None, None, {}] for n in range(listed)]), listed + more, why, cap
+        )
+        for name, listed, more, why, cap in feeds
     ]
     whole = _whole(delivery, said, SOURCES)
     found, refused, edited = Found(), set(), set()
@@ -74,10 +77,23 @@ def test_all_is_said_or_counted_as_left_out_and_nothing_refused_is_listed(
         listed = after.batch().items
         names = {name_of(item) for item in listed}
         assert not names & refused
-        assert {name_of(item) for item in listed if item.payload == {"new": True}} == edited
+        assert {name_of(item) for item in listed if item.payload == {"new": True}} == edited & names
         assert {item.reason for item in listed} == set(after.counts)
+    for digest in said:
+        _is_said_or_silent(after, digest, refused)
     assert (after.left_out or {})["99"] == "read"
     assert refused <= set(after.left_out or {})
+
+
+def _is_said_or_silent(after: Rechecked, digest: Digested, refused: set[str]) -> None:
+    """The first of those that are left are listed, up to the cap; if there are none, it is silent, and says why."""
+    left_of_it = [item for item in digest.listed() if digest.not_said is None and name_of(item) not in refused]
+    listed = [item.key for item in after.listed or () if item.event_id is None and item.reason == digest.reason]
+    assert listed == [item.key for item in left_of_it][: digest.cap]
+    why = None if left_of_it else digest.not_said or ITEMS
+    assert (after.silent or {}).get(digest.reason) == why
+    if digest.not_said is None and 0 < len(left_of_it) < len(digest.listed()) < digest.total:
+        assert after.uncounted
 
 
 def test_what_could_not_be_asked_about_is_as_it_was_but_for_the_fault() -> None:

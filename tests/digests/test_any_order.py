@@ -21,11 +21,12 @@ from hypothesis.stateful import (
 )
 
 from hark.catalogue import Frequency
-from hark.digests import coverage
+from hark.digests import coverage, planning
 from tests.digests.forum import digests, front_page, hand_over, keys_sent, open_forum
 from tests.servers import Postgres
 from tests.world import World, open_world
 
+FEW = planning.FEW
 PEOPLE = ("ada", "bob")
 HOUR = timedelta(hours=1)
 
@@ -49,8 +50,10 @@ class Digests(RuleBasedStateMachine):
     def run(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(few=st.sampled_from([0, FEW]))
+    def begin(self, few: int) -> None:
+        """`few`: as many are planned by a plan that is kept; with 0, each chunk is planned anew."""
+        planning.FEW = few
         self.run(open_forum(self.world, front_page(cap=100)))
         self.run(self.world.know(*PEOPLE))
         self.run(self.world.plan())
@@ -116,6 +119,7 @@ class Digests(RuleBasedStateMachine):
         try:
             self.everything_is_told_in_the_end()
         finally:
+            planning.FEW = FEW
             for _, connection in self.slow:
                 connection.close()
             self.run(self.entered.__aexit__(None, None, None))

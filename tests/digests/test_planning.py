@@ -13,7 +13,7 @@ from hark import audience, preferences
 from hark.catalogue import Calendar, Channel, Feed, Frequency
 from hark.clock import VirtualClock
 from hark.digests import CoverageLost, Planner
-from hark.digests.planning import smaller
+from hark.digests.planning import FEW, smaller
 from hark.digests.walks import MOST_PASSED_OVER
 from hark.errors import BadInput, SourceFailed
 from hark.feeds import Asking, Due, FeedItem
@@ -33,7 +33,8 @@ from tests.digests.forum import (
     post,
     writer,
 )
-from tests.world import NEWS, World, student, students
+from tests.servers import Postgres
+from tests.world import NEWS, World, open_world, student, students
 
 BREAKS_ON_SOME = (
     f"select front.* from ({FRONT_PAGE_SQL}\n) front"
@@ -65,6 +66,34 @@ async def test_what_is_new_is_planned_for_the_morning_and_due_at_it(world: World
     delivery = await world.delivery()
     assert (delivery.due_at, delivery.batch_group, delivery.items) == (TUESDAY, "@daily", 1)
     assert (delivery.first_event, delivery.last_event) == (None, None)
+
+
+async def test_many_are_planned_as_a_few_are(world: World) -> None:
+    people = students(FEW + 20)
+    await ready(world, people=people)
+    await post(world, "a")
+    await post(world, "b", audience=people[-1].id)
+    await morning(world, TUESDAY - LEAD)
+    keys = await world.rows("select recipient_id, keys from hark.digest order by recipient_id")
+    assert [row.recipient_id for row in keys] == [person.id for person in people]
+    assert [row.keys for row in keys] == [["a"]] * (len(people) - 1) + [["a", "b"]]
+
+
+async def test_a_few_are_planned_by_a_plan_that_is_kept(postgres: Postgres, world_template: str) -> None:
+    name = postgres.create_database(world_template)
+    async with open_world(postgres.dsn(name), size=1) as world:
+        await ready(world)
+        for day in range(8):
+            await post(world, f"p{day}")
+            await morning(world, TUESDAY + day * DAY)
+            await hand_over(world)
+        kept = await world.rows(
+            "select generic_plans, custom_plans from pg_prepared_statements"
+            " where strpos(statement, 'digest_base as begins') > 0"
+        )
+        assert [(row.generic_plans > 0, row.custom_plans) for row in kept] == [(True, 0)]
+        assert [keys for _, keys in await digests(world)] == [[f"p{day}"] for day in range(8)]
+    postgres.drop_database(name)
 
 
 async def test_nothing_is_planned_before_the_lead(world: World) -> None:

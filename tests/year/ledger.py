@@ -30,6 +30,7 @@ MORNING = time(8)
 _PUNCTUAL = timedelta(minutes=15)
 _APART = timedelta(hours=20)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_FAR_AHEAD = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -108,6 +109,9 @@ class Ledger:
     handed_ids: set[int] = field(default_factory=set)
     cut: list[int] = field(default_factory=list)
     """Messages that were too long to list all that they held."""
+
+    disputed: Mapping[str, datetime] = field(default_factory=dict)
+    """From when on this machine's time zones and the database's say another hour: then it is the database's."""
 
     _choices: dict[tuple[str, str], Timeline[Frequency]] = field(default_factory=dict)
     _mutes: dict[tuple[str, str], Timeline[bool]] = field(default_factory=dict)
@@ -242,7 +246,9 @@ class Ledger:
         if before is not None and at - before < _APART:
             self._fault(f"{person} was sent digests of {reason} at {before} and already at {at}")
         lives = self.people[person]
-        if not _is_morning(lives.zone, lives.digest_at or MORNING, at):
+        if at < self.disputed.get(lives.zone, _FAR_AHEAD) and not _is_morning(
+            lives.zone, lives.digest_at or MORNING, at
+        ):
             self._fault(f"{person} in {lives.zone} was sent {reason} at {at}, and their hour is {lives.digest_at}")
 
     def _fault(self, fault: str) -> None:

@@ -127,7 +127,8 @@ class Scale:
 
     `busy` is how many things people do a day, for each hundred of them; `posts` and `news`, how many a day; `readers`
     and `subscribers`, the shares of people who are offered both feeds, and the weekly one alone; `followers`, the share
-    that hears of news; `outage`, `kill` and `sleep`, how many days lie between two of them.
+    that hears of news; `outage`, `kill` and `sleep`, how many days lie between two of them. Of `zones`
+    there are so many: where they are few, the strangest.
     """
 
     recipients: int
@@ -142,6 +143,7 @@ class Scale:
     outage: float = 5.0
     kill: float = 2.0
     sleep: float = 14.0
+    zones: int = len(ZONES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +256,7 @@ class Life:
     def __init__(self, scale: Scale) -> None:
         self.scale = scale
         self._random = Random(scale.seed)
+        self._zones = ZONES if scale.zones >= len(ZONES) else ODD_ZONES[: scale.zones]
         self.threads = tuple(f"post:t{n}" for n in range(max(4, scale.recipients // 10)))
         self.people = tuple(self._person(n) for n in range(scale.recipients))
         self.follows = tuple(self._follows())
@@ -265,7 +268,7 @@ class Life:
 
     def _person(self, n: int) -> Person:
         random = self._random
-        zone, share = random.choice(ZONES), random.random()
+        zone, share = random.choice(self._zones), random.random()
         own_morning = zone in ODD_ZONES and random.random() < 0.4
         user_type = (
             READERS
@@ -314,7 +317,7 @@ class Life:
             return Muted(person or self._anyone(), entity or random.choice(self.threads), random.random() < 0.55)
         if kind < 0.94:
             return Read(self._anyone())
-        return Moved(self._anyone(), random.choice(ZONES))
+        return Moved(self._anyone(), random.choice(self._zones))
 
     def _changes(self) -> Iterator[Happening]:
         """What becomes of posts and comments: of every third post something."""

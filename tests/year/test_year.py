@@ -26,7 +26,7 @@ YEAR = Scale(
     followers=0.05,
     outage=10.0,
 )
-WEEKS = [Scale(60, 12, seed=1, busy=10.0), Scale(25, 16, seed=2, busy=60.0)]
+WEEKS = [Scale(40, 8, seed=1, busy=20.0, zones=4), Scale(15, 8, seed=3, busy=60.0, kill=1.0, zones=3)]
 
 
 @pytest.mark.slow
