@@ -15,6 +15,7 @@ from hark.backfill.cohort import (
     CohortWords,
     FileReach,
     Staged,
+    check_names,
     cohort_of,
     name_somebody,
     stage,
@@ -138,10 +139,11 @@ async def ask_preferences(
         reach: from where the cohort's files may be read; workers look at it again.
 
     Raises:
-        BadInput: all that is wrong with the words.
+        BadInput: all that is wrong with the words; or there is no such segment or flag.
     """
     who = check_who(who)
     read = _read(catalogue, words, who, {}, reach)
+    await check_names(database, read.cohort)
     order = _order(catalogue, read, ToStage(read.cohort, read.asked.user_types), who)
     return await create(database, order, now)
 

@@ -6,7 +6,7 @@
 
 fact.py        one word about one purchase, and what it may be
 facts.py       the truth: `record_facts` for whatever comes, live or by a load; `undo_facts` takes a load back
-people.py      how far each user's facts have moved on, and how far of that the graph has
+people.py      how far each user's facts have moved on: locked by whoever moves them
 tending.py     keeps all that up to date, in loops of a worker
 products.py    products and categories as known; what is still to be asked, once
 window.py      the day from which facts count, rolled on nightly

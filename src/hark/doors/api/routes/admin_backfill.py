@@ -294,7 +294,7 @@ def _of_body(line: str, cohort: Cohort) -> ApiFault:
     option, _, what = line.partition(": ")
     if where := _FIELDS.get(option.partition(".")[0]):
         return ApiFault(where, what)
-    for name in ("urls", "except_urls", "segments", "except_segments"):
+    for name in ("urls", "except_urls", "segments", "except_segments", "flags"):
         for place, each in enumerate(getattr(cohort, name)):
             if line.startswith(quoted(each)):
                 return ApiFault(f"body.cohort.{name}.{place}", line)
