@@ -23,6 +23,7 @@ log, home, *command = sys.argv[1:]
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 with open(log, "ab") as out:
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("pid", server.pid, flush=True)
 last = sys.stdin.readline()
 server.kill()
@@ -30,7 +31,8 @@ server.wait()
 if last != "keep the data\\n":
     shutil.rmtree(home, ignore_errors=True)
 """
-"""Waits at the end of a pipe. However the process at its other end ends, kill -9 included, the server ends too."""
+"""Waits at the end of a pipe. However the process at its other end ends, kill -9 included, the server ends too; what
+ends a whole group of processes does not end the keeper first."""
 
 
 def find_jars(server: str) -> Path:
