@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from hark.backfill.ordering import PreferenceWords, ask_preferences
 from hark.errors import BadInput
 from hark.postgres.database import open_database
 from tests.backfill.campus import CATALOGUE, Campus
+from tests.backfill.cohort.hanging import SILENT, TRICKLING, a_store
 
 
 async def asked(campus: Campus, who: Who, reach: FileReach = FileReach()) -> int:  # noqa: B008
@@ -97,30 +96,6 @@ async def test_a_worker_that_may_read_less_than_who_asked_refuses(campus: Campus
     backfill = await asked(campus, File(f"file://{tmp_path}/people.csv"), FileReach(stores=(f"file://{tmp_path}",)))
     await campus.runner().step(backfill)
     assert "may not be read" in (await campus.shown(backfill)).head.why
-
-
-@asynccontextmanager
-async def a_store(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FileReach]:
-    """A store that says this much and no more, and never hangs up; from where it may be read."""
-    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
-    hung = asyncio.Event()
-
-    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        await hung.wait()
-        writer.close()
-
-    async with await asyncio.start_server(answers, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        yield FileReach(stores=("s3://cohorts",), endpoints={"s3": f"http://127.0.0.1:{port}"})
-        hung.set()
-
-
-SILENT = b""
-TRICKLING = (
-    b'HTTP/1.1 200 OK\r\nETag: "a"\r\nLast-Modified: Mon, 05 Jan 2026 12:00:00 GMT\r\nContent-Length: 99\r\n\r\nid\nann'
-)
 
 
 @pytest.mark.parametrize("answer", [SILENT, TRICKLING])

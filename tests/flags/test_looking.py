@@ -18,6 +18,7 @@ from hark.flags import FlagReader, Internal, Kept, Named, Watcher, looking, set_
 from hark.flags.listing import show
 from hark.flags.segments import INTERNAL_LOOKED_AT, OBJECTS_LOOKED_AT
 from hark.lists import File, FileReach
+from tests.backfill.cohort.hanging import SILENT, TRICKLING, a_store
 from tests.backfill.cohort.object_servers import environment_of, s3_server
 from tests.flags.testing import author, flag_of, let_in, written
 from tests.world import World
@@ -97,6 +98,20 @@ async def test_what_cannot_be_read_is_said_and_nobody_leaves(world: World, kept:
     await watcher(world, kept).look()
     assert (await show(world.database, "live")).segments[0].trouble is None
     assert await let_in(world, PEOPLE) == ["cy"]
+
+
+@pytest.mark.parametrize("answer", [SILENT, TRICKLING])
+async def test_a_store_that_hangs_is_given_up_and_nobody_leaves(
+    world: World, kept: FileReach, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr("hark.lists.reading.PATIENCE", timedelta(seconds=0.5))
+    await world.execute("update hark.segment set url = 's3://cohorts/people'")
+    world.clock.advance(OBJECTS_LOOKED_AT)
+    async with a_store(answer, monkeypatch) as reach:
+        looked = await watcher(world, reach).look()
+    assert looked is not None
+    assert looked.trouble == "s3://cohorts/people gave nothing for 0.5 s; try again later"
+    assert await let_in(world, PEOPLE) == ["bob"]
 
 
 async def test_one_of_many_looks(world: World, kept: FileReach, tmp_path: Path) -> None:

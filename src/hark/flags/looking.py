@@ -3,7 +3,6 @@ internal users are looked up again now and then. One process looks, and all see 
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,6 +16,7 @@ from hark.flags import segments
 from hark.flags.rules import Internal, Kept, Rule, SegmentKind
 from hark.flags.segments import Change, Held
 from hark.lists import File, FileReach, Format, etag_now
+from hark.lists.reading import watched
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries, Query
 
@@ -61,7 +61,7 @@ class Watcher:
     async def _look_at(self, seen: Held) -> Looked:
         try:
             rule = _rule(seen)
-            if isinstance(rule, Kept) and await asyncio.to_thread(etag_now, rule.file.url, self.reach) == seen.etag:
+            if isinstance(rule, Kept) and await self._etag(rule.file.url) == seen.etag:
                 await self._note(_SQL["same"], seen)
                 return Looked(seen.name)
             return Looked(seen.name, await self._read(seen, rule))
@@ -70,6 +70,9 @@ class Watcher:
             _log.warning("segment_cannot_be_read", segment=seen.name, error=type(error).__name__)
             await self._note(_SQL["trouble"], seen, trouble=trouble)
             return Looked(seen.name, trouble=trouble)
+
+    async def _etag(self, url: str) -> str:
+        return await watched(url, lambda _beat: etag_now(url, self.reach))
 
     async def _read(self, seen: Held, rule: Rule) -> Change | None:
         schema = self.database.schema
