@@ -92,7 +92,7 @@ class TestJson:
             "cohort.union[2]: says nothing of whom; expected one of all, ids, file, segment, flag, union, difference",
             "cohort.union[3].all: is false, expected true",
             'cohort.union[4]: is 5, expected an object such as {"ids": ["bob"]}, {"file": "s3://bucket/key"},'
-            ' {"segment": "beta"} or {"all": true}',
+            ' {"segment": "beta"}, {"flag": "live"} or {"all": true}',
         ]
 
     def test_what_is_not_understood_is_not_passed_over(self) -> None:
@@ -146,7 +146,7 @@ class TestWords:
         assert words_refused(
             everyone=True, ids=["a\x00"], files=[""], urls=["people.csv"], format="excel", except_segments=["\n"]
         ) == [
-            "--all is everybody already; leave it out, or leave out --ids, --file, --from and --segment",
+            "--all is everybody already; leave it out, or leave out --ids, --file, --from, --segment and --flag",
             '--format: "excel": no such format; there is csv, lines, parquet',
             '--ids: "a\\u0000" has a NUL character',
             '--file: "" is not the path of a file',
