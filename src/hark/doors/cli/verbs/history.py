@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -131,6 +130,8 @@ def _projector(call: Call, database: Database, graph: Neo4jGraph, clock: Clock) 
 
 async def _write(call: Call, projector: Projector, rebuilding: Rebuild, done: _Rebuilt) -> None:
     """Write what is marked; while a worker is the one that projects, only wait for it."""
+    import asyncio
+
     waiting = await rebuilding.waiting()
     total = waiting.users + waiting.products
     try:
