@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -37,6 +38,29 @@ def stops(question: object) -> object:
     return next(iter(()))
 
 
+def cancels(question: object) -> object:
+    raise asyncio.CancelledError
+
+
+def ends(question: object) -> object:
+    sys.exit(3)
+
+
+async def cancels_itself(question: object) -> object:
+    raise asyncio.CancelledError
+
+
+async def ends_itself(question: object) -> object:
+    sys.exit(3)
+
+
+async def will_not_be_stopped(question: object) -> object:
+    while not _let_go.is_set():
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.01)
+    return question
+
+
 def test_one_that_hangs_holds_up_no_other_and_is_not_asked_without_end() -> None:
     asyncio.run(_hang())
 
@@ -62,9 +86,36 @@ def _counted(path: str) -> int:
     return sources._under_way[path]
 
 
-async def test_what_it_raises_is_named_whatever_it_is() -> None:
-    with pytest.raises(SourceFailed, match="raised RuntimeError"):
-        await call(PythonSource("tests.test_sources:stops"), 1, PATIENT)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("stops", "StopIteration"),
+        ("cancels", "CancelledError"),
+        ("cancels_itself", "CancelledError"),
+        ("ends", "SystemExit"),
+        ("ends_itself", "SystemExit"),
+    ],
+)
+async def test_what_it_raises_is_named_whatever_it_is(name: str, kind: str) -> None:
+    with pytest.raises(SourceFailed, match=f"raised {kind}"):
+        await call(PythonSource(f"tests.test_sources:{name}"), 1, PATIENT)
+
+
+async def test_one_that_will_not_be_stopped_is_not_waited_for() -> None:
+    _let_go.clear()
+    with pytest.raises(SourceFailed, match="did not answer within"):
+        await call(PythonSource("tests.test_sources:will_not_be_stopped"), 1, HURRIED)
+    _let_go.set()
+
+
+async def test_whoever_asks_may_be_stopped() -> None:
+    _let_go.clear()
+    asking = asyncio.create_task(call(PythonSource("tests.test_sources:will_not_be_stopped"), 1, PATIENT))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    _let_go.set()
 
 
 def test_a_process_ends_though_a_callable_hangs() -> None:

@@ -57,7 +57,7 @@ def test_a_quiet_loop_sleeps_longer_and_longer() -> None:
 class Chunks:
     """A chunk function that does what it is told, one thing a call, and then stops its loop."""
 
-    says: list[Progress | Exception]
+    says: list[Progress | BaseException]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     calls: int = 0
 
@@ -66,7 +66,7 @@ class Chunks:
         said = self.says.pop(0)
         if not self.says:
             self.stopping.set()
-        if isinstance(said, Exception):
+        if isinstance(said, BaseException):
             raise said
         return said
 
@@ -81,11 +81,25 @@ async def test_a_loop_goes_on_until_told_to_stop(world: World) -> None:
     assert chunks.calls == 4
 
 
-@pytest.mark.parametrize("fault", [psycopg.OperationalError("the server restarts"), ValueError("a fault of ours")])
-async def test_a_loop_outlives_a_fault(world: World, fault: Exception) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [psycopg.OperationalError("the server restarts"), ValueError("a fault of ours"), asyncio.CancelledError()],
+)
+async def test_a_loop_outlives_a_fault(world: World, fault: BaseException) -> None:
     chunks = Chunks([fault, Progress(False)])
     await run(chunks, world)
     assert chunks.calls == 2
+
+
+async def test_a_loop_that_is_canceled_itself_ends(world: World) -> None:
+    async def chunk() -> Progress:
+        return Progress(False)
+
+    running = asyncio.create_task(Loop("test", chunk, world.clock, FAST).run(asyncio.Event()))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, PATIENCE)
 
 
 async def test_a_sleeping_loop_can_be_woken_and_stopped(world: World) -> None:

@@ -135,11 +135,13 @@ class SourceFailed(HarkError):
 
     Args:
         of_the_data: whether it may be one item's fault, so that the same question about the others may be answered.
+        too_slow: whether it was given up because it took too long.
     """
 
-    def __init__(self, text: str, *, of_the_data: bool = False) -> None:
+    def __init__(self, text: str, *, of_the_data: bool = False, too_slow: bool = False) -> None:
         super().__init__(text)
         self.of_the_data = of_the_data
+        self.too_slow = too_slow
 
 
 class GraphRefused(HarkError):

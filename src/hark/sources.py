@@ -65,25 +65,25 @@ async def call(source: PythonSource, question: object, asking: Asking) -> object
     """What a callable answers; one that is not async is called in a thread of its own.
 
     Raises:
-        SourceFailed: it raised, took too long (a thread cannot be stopped: it ends by itself, or with the process, and
-            is not heard), or is still busy with that many earlier questions.
+        SourceFailed: it raised whatever it may (what ends or cancels a task of its own, too), took too long (a thread
+            cannot be stopped: it ends by itself, or with the process, and is not heard), or is still busy with that
+            many earlier questions.
     """
-    function = load(source)
+    asked = asyncio.create_task(_asked(source.path, load(source), question))
     try:
-        async with asyncio.timeout(asking.timeout.total_seconds()):
-            if inspect.iscoroutinefunction(function):
-                return await function(question)
-            answered = await _in_a_thread(source.path, function, question)
-            return await answered if inspect.isawaitable(answered) else answered
-    except TimeoutError:
-        raise SourceFailed(f"{source.path} did not answer within {_seconds(asking)}") from None
-    except SourceFailed:
-        raise
-    except Exception as error:
-        _log.warning("source_raised", source=source.path, error=type(error).__name__)
-        failure = SourceFailed(f"{source.path} raised {_where(error)}", of_the_data=True)
-    # Outside the except block: the error may quote what was asked, and logs print what hangs on an exception.
-    raise failure
+        done, _ = await asyncio.wait({asked}, timeout=asking.timeout.total_seconds())
+    finally:
+        asked.cancel()
+    if not done:
+        raise SourceFailed(f"{source.path} did not answer within {_seconds(asking)}", too_slow=True)
+    error = asyncio.CancelledError() if asked.cancelled() else asked.exception()
+    if error is None:
+        return asked.result()
+    if isinstance(error, SourceFailed):
+        raise error
+    _log.warning("source_raised", source=source.path, error=type(error).__name__)
+    # Not from the error: it may quote what was asked, and logs print what hangs on an exception.
+    raise SourceFailed(f"{source.path} raised {_where(error)}", of_the_data=True)
 
 
 async def post(source: UrlSource, question: Mapping[str, object], answer: type[M], asking: Asking) -> M:
@@ -194,6 +194,18 @@ def _loaded(path: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
+async def _asked(path: str, function: Callable[..., Any], question: object) -> Any:
+    """In a task of its own: what it raises, were it that it is canceled or that all is to end, is said of it alone."""
+    try:
+        if inspect.iscoroutinefunction(function):
+            return await function(question)
+        answered = await _in_a_thread(path, function, question)
+        return await answered if inspect.isawaitable(answered) else answered
+    except (SystemExit, KeyboardInterrupt) as error:
+        failure = SourceFailed(f"{path} raised {_where(error)}", of_the_data=True)
+    raise failure
+
+
 _under_way: Counter[str] = Counter()
 _counting = Lock()
 
@@ -223,14 +235,19 @@ def _answer(path: str, ask: Callable[[], Any], answer: asyncio.Future[Any]) -> N
     try:
         tell = partial(_told, answer.set_result, answer, ask())
     except BaseException as error:
-        # A future takes no StopIteration.
-        told = RuntimeError("raised StopIteration") if isinstance(error, StopIteration) else error
-        tell = partial(_told, answer.set_exception, answer, told)
+        tell = partial(_told, answer.set_exception, answer, _as_failure(path, error))
     finally:
         with _counting:
             _under_way[path] -= 1
     with suppress(RuntimeError):
         answer.get_loop().call_soon_threadsafe(tell)
+
+
+def _as_failure(path: str, error: BaseException) -> Exception:
+    """A future takes no StopIteration, and what is no `Exception` would end more than the question."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return SourceFailed(f"{path} raised {_where(error)}", of_the_data=True)
 
 
 def _told(how: Callable[[Any], None], answer: asyncio.Future[Any], what: object) -> None:
@@ -244,7 +261,7 @@ def _whole(function: Callable[[object], Any], question: object) -> Any:
     return list(answered) if isinstance(answered, Iterator) else answered
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """The kind of an error and the line of the product's that raised it, without its words, which may quote data."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -61,6 +61,12 @@ class Pace:
         return rest.total_seconds()
 
 
+def _is_ended() -> bool:
+    """Whether this task is to end; else a `CancelledError` came out of what it did, which is a fault like any other."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 @dataclass(slots=True)
 class Loop:
     """One chunk function, run until told to stop.
@@ -81,7 +87,9 @@ class Loop:
         while not stopping.is_set():
             try:
                 progress = await self.chunk()
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if _is_ended():
+                    raise
                 failures += 1
                 self._report(error, failures)
                 await self._sleep(min(0.1 * (1 << min(failures, 6)), 5.0), stopping)
@@ -94,7 +102,7 @@ class Loop:
         """There may be something to do now."""
         self.awake.set()
 
-    def _report(self, error: Exception, failures: int) -> None:
+    def _report(self, error: Exception | asyncio.CancelledError, failures: int) -> None:
         if is_passing(error):
             _log.warning("loop_waits", loop=self.name, failures=failures, error=type(error).__name__)
         else:

@@ -14,7 +14,7 @@ from hark.feeds import MOST_PER_RECIPIENT, Asking, Due, FeedItem
 from hark.guarded.client import Guarded
 from tests.digests.forum import FRONT_PAGE_SQL, TUESDAY, by_asking, digests, front_page, open_forum, post
 from tests.guarded.serving import Asked, said, serving
-from tests.world import LOOPBACK, World, reason, student
+from tests.world import LOOPBACK, World, reason, student, students
 
 ZONES = ["Europe/Berlin", "Europe/Paris", "Europe/Rome", "Europe/Oslo", "Europe/Vienna"]
 AT = datetime(2026, 3, 2, tzinfo=UTC)
@@ -222,3 +222,17 @@ async def test_while_another_planner_is_at_a_reason_others_are_planned(world: Wo
     await world.plan()
     assert len(await digests(world)) == 2
     assert await world.rows("select from hark.walk where done_at is null or failures > 0") == []
+
+
+@pytest.mark.parametrize("slow", ["s000", "s002"])
+async def test_whom_it_takes_too_long_for_is_passed_over_in_the_end(world: World, slow: str) -> None:
+    sql = f"select f.* from ({FRONT_PAGE_SQL}\n) f where f.recipient_id <> '{slow}' or pg_sleep(20) is not null"
+    await ready(world, front_page(sql=sql), people=students(5))
+    await post(world, "a")
+    world.clock.move_to(TUESDAY)
+    for _ in range(30):
+        await world.plan(asking=SOON)
+        world.clock.advance(timedelta(minutes=30))
+    assert await planned(world) == [name for name in ("s000", "s001", "s002", "s003", "s004") if name != slow]
+    (walk,) = await world.rows("select passed_over, done_at is not null as done from hark.walk")
+    assert (walk.passed_over, walk.done) == (1, True)

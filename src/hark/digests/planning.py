@@ -24,7 +24,17 @@ from hark.batching import GATHERED
 from hark.catalogue import Catalogue, Feed, Reason, SqlSource
 from hark.clock import Clock
 from hark.digests.mornings import declare, look, open_slots
-from hark.digests.walks import Broken, Chunk, Passing, Walk, around, is_of_some, may_be_ones_own
+from hark.digests.walks import (
+    Broken,
+    Chunk,
+    Passing,
+    Walk,
+    around,
+    is_of_some,
+    is_too_slow,
+    may_be_ones_own,
+    past_one,
+)
 from hark.errors import HarkError, SourceFailed
 from hark.feeds import Asking, Due, FeedItem, ask_feed
 from hark.postgres.database import Database, fetch
@@ -253,6 +263,8 @@ class Planner:
         try:
             return await plan(walk, size, None)
         except (SourceFailed, psycopg.Error) as error:
+            if size == 1 and is_too_slow(error):
+                return await past_one(walk, plan, error)
             if not may_be_ones_own(walk, error):
                 raise
         given = {**self._given(walk, reason), "chunk": size, "few": -1}

@@ -305,12 +305,14 @@ written as (
 )
 
 -- part: moved
+-- After failures the chunks grow again as they shrank, step by step: what took too long may still lie ahead.
 moved as (
     update hark.walk w
        set reached = coalesce((select max(recipient_id) from walked), w.reached),
            asked = w.asked + (select count(*) from watermarks),
            planned = w.planned + (select count(*) from written),
-           retry_at = %(now)s, failures = 0, fault = case when w.passed_over > 0 then w.fault end,
+           retry_at = %(now)s, fault = case when w.passed_over > 0 then w.fault end,
+           failures = case when (select count(*) from walked) < %(chunk)s then 0 else greatest(w.failures - 1, 0) end,
            done_at = case when (select count(*) from walked) < %(chunk)s then %(now)s::timestamptz end
       from guard
      where w.slot_id = guard.slot_id and w.reason = %(reason)s
@@ -344,7 +346,8 @@ update hark.walk w
 -- name: passed_over
 -- The next ones ahead get no digest of this morning, and the walk goes on behind them.
 update hark.walk w
-   set reached = ahead.last, passed_over = w.passed_over + ahead.recipients, retry_at = %(now)s, failures = 0,
+   set reached = ahead.last, passed_over = w.passed_over + ahead.recipients, retry_at = %(now)s,
+       failures = greatest(w.failures - 1, 0),
        fault = w.passed_over + ahead.recipients || ' passed over, the last ' || ahead.last || ': ' || %(fault)s
   from (select max(id) as last, count(*)::int as recipients
           from (select r.id from hark.recipient r

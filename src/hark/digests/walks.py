@@ -1,8 +1,9 @@
 """One reason's way through the recipients of a slot; and around those whose data break its query.
 
-A chunk that breaks is planned by halves, until one recipient is left that it breaks on. They are passed over, counted
-and named in the walk's `fault`; their items are offered again the next time. Where it breaks on everybody, the feed is
-at fault, and the walk waits. So it is whether the feed is a query, a callable or an endpoint.
+A chunk that breaks is planned by halves, until one recipient is left that it breaks on. (One that takes too long is
+planned by quarters, each later than the one before.) They are passed over, counted and named in the walk's `fault`;
+their items are offered again the next time. Where it breaks on everybody, the feed is at fault, and the walk waits. So
+it is whether the feed is a query, a callable or an endpoint.
 """
 
 from __future__ import annotations
@@ -106,6 +107,24 @@ def is_of_some(error: Broken) -> bool:
 def may_be_ones_own(walk: Walk, error: Broken) -> bool:
     """Whether a single recipient's data may be at fault, and this walk may pass over another one."""
     return walk.passed_over < MOST_PASSED_OVER and is_of_some(error)
+
+
+def is_too_slow(error: Broken) -> bool:
+    """Whether it was given up because it took too long."""
+    return error.too_slow if isinstance(error, SourceFailed) else error.sqlstate == "57014"
+
+
+async def past_one(walk: Walk, plan: Plan, fault: Broken) -> Chunk:
+    """Pass over the one whom the feed takes too long for, asked about alone, if it has an answer for another.
+
+    Raises:
+        psycopg.Error, SourceFailed: it has none for the next one either, or the walk passed over many already.
+    """
+    if walk.passed_over >= MOST_PASSED_OVER:
+        raise fault
+    if not walk.asked and not (await plan(walk, 1, Passing(1, fault, trial=True))).asked:
+        raise fault
+    return await plan(walk, 0, Passing(1, fault, sure=True))
 
 
 async def around(walk: Walk, size: int, plan: Plan, enough: Callable[[], bool]) -> Chunk:
