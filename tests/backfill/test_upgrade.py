@@ -10,8 +10,8 @@ from hark.postgres.migrate import migrate, migrations
 from tests.servers import Postgres
 
 OF_OLD = """
-insert into hark.backfill (kind, request, cohort_id, state, hash, batch_size, adaptive, compared, next_at, created_by, created_at,
-                           changed_by, changed_at)
+insert into hark.backfill (kind, request, cohort_id, state, hash, batch_size, adaptive, compared, next_at,
+                           created_by, created_at, changed_by, changed_at)
 select 'preferences', '{}', 1, state, 'of old', 5, false, 1, now(), 'olga', now(), 'olga', now()
   from unnest(enum_range(null::hark.backfill_state)) as state;
 insert into hark.backfill_batch (backfill_id, number, state, due_at, members, to_change, digest, changed_at)
