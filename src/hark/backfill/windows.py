@@ -50,7 +50,8 @@ class Window:
 _AHEAD = 5
 """Days to look at: of some, a change of clocks skips the whole window.
 
-A change of the night after a day is found as that day's, too, so the first of all openings is not the first one found."""
+A change of the night after a day is found as that day's, too: the first opening that is found is not always the first.
+"""
 
 
 def _changes(since: datetime, until: datetime, zone: ZoneInfo) -> list[datetime]:

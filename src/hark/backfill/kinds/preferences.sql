@@ -74,7 +74,9 @@ member as materialized (
           from hark.preference p where p.recipient_id = m.id and t.of_feeds offset 0
       ) had on true
       left join lateral (
-        select i.since, i.at, i.chose from hark.backfill_item i where i.recipient_id = m.id and i.backfill_id = u.undoes offset 0
+        select i.since, i.at, i.chose
+          from hark.backfill_item i
+         where u.undoes is not null and i.recipient_id = m.id and i.backfill_id = u.undoes offset 0
       ) undone on true
      where %(only)s::text[] is null or m.id = any (%(only)s::text[])
      order by m.id
