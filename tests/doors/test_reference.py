@@ -64,7 +64,7 @@ def prepare(desk: Desk, verb: Verb) -> None:
 
 def prepare_backfill(desk: Desk, verb: str) -> None:
     """A plan, brought to where the verb's example finds it."""
-    plan = ("--reason", "app_shared", "--channels", "push", "--user-types", "Students", "--create-rows")
+    plan = ("--reason", "app_shared", "--channels", "push", "--user-types", "Students", "--all", "--create-rows")
     applied = ["--apply"] if verb in ("verify", "undo", "failures", "forget") else []
     desk.hark("backfill", "preferences", *plan, *applied)
     for state in {"pause": ("APPLYING",), "resume": ("APPLYING", "PAUSED")}.get(verb, ()):

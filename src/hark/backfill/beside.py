@@ -9,6 +9,7 @@ from typing import Any
 
 from hark.backfill.steering import Stepped
 
+_AGAIN_S = 0.2
 AT_ONCE = 2
 """Cohorts whose files a process reads at once; each holds two connections meanwhile, and may hang."""
 
@@ -51,6 +52,14 @@ class Beside:
         """Go on with the steps of these, and end all others: of backfills that were called off, for instance."""
         ended = [self._tasks.pop(backfill) for backfill in [*self._tasks] if backfill not in backfills]
         self._reading.intersection_update(backfills)
-        for task in ended:
-            task.cancel()
-        await asyncio.gather(*ended, return_exceptions=True)
+        await asyncio.gather(*map(_end, ended))
+
+
+async def _end(task: asyncio.Task[Stepped]) -> None:
+    """Cancel until it has ended: `asyncio.wait_for`, which the pool waits with, loses a cancellation that comes as what
+    it waits for does (Python before 3.12)."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_AGAIN_S)
+    if not task.cancelled():
+        task.exception()

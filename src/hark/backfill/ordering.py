@@ -37,7 +37,7 @@ from hark.backfill.request import (
     names,
 )
 from hark.backfill.states import State
-from hark.backfill.windows import parse_window
+from hark.backfill.windows import Window, parse_window
 from hark.catalogue import Backfills, Catalogue
 from hark.catalogue.wording import quoted
 from hark.errors import BadInput
@@ -173,9 +173,16 @@ def read_pace(rate: float | None, *, adaptive: bool, window: str | None) -> Pace
     """
     reading = Reading()
     reading.take(lambda: check_rate(rate))
-    hours = reading.take(lambda: parse_window(window)) if window else None
+    hours = reading.take(lambda: _window(window)) if window else None
     reading.end()
     return Pace(rate, adaptive, hours)
+
+
+def _window(text: str) -> Window:
+    try:
+        return parse_window(text)
+    except BadInput as fault:
+        raise BadInput(f"--window: {fault}") from None
 
 
 def read_change(
