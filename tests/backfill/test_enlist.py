@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from hark.backfill import control
-from hark.backfill.cohort import Cohort, Difference, Everyone, File, FileReach, Ids, Staged, stage
+from hark.backfill.beside import AT_ONCE
+from hark.backfill.cohort import Cohort, Difference, Everyone, File, FileReach, Ids, Staged, Union, stage
 from hark.backfill.cohort.spec import Who
 from hark.backfill.enlist import enlist
 from hark.backfill.ordering import PreferenceWords, ask_preferences
@@ -114,6 +115,28 @@ async def test_a_store_that_hangs_holds_up_no_other_run_and_its_own_can_be_calle
         await control.cancel(campus.database, hanging, who="olga", now=campus.clock.now())
         await runner.step_any()
         assert await lock_is_free(campus, hanging)
+
+
+async def test_stores_that_hang_hold_up_no_cohort_without_files(
+    campus: Campus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await campus.people({"ann": {"reply": ["email"]}})
+    async with a_store(SILENT, monkeypatch) as reach:
+        hanging = [await asked(campus, File(f"s3://cohorts/{number}"), reach) for number in range(AT_ONCE)]
+        runner = campus.runner(reach=reach)
+        while any([await lock_is_free(campus, each) for each in hanging]):
+            await runner.step_any()
+        third = await asked(campus, Union((Ids(("ann",)), File("s3://cohorts/third"))), reach)
+        named = await asked(campus, Difference(Everyone(), Ids(("bob",))))
+        while await campus.state(named) == "PLANNING":
+            await runner.step_any()
+            await asyncio.sleep(0.01)
+        assert await lock_is_free(campus, third)
+        await control.cancel(campus.database, hanging[0], who="olga", now=campus.clock.now())
+        while await lock_is_free(campus, third):
+            await runner.step_any()
+            await asyncio.sleep(0.01)
+        await runner.close()
 
 
 async def test_a_worker_that_ends_waits_for_no_store(campus: Campus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def test_it_opens_within_two_days_and_is_open_then(window: Window, now: datetime
         assert opens == now
 
 
-@given(windows, st.sampled_from(CHANGES), st.integers(-300, 300))
+@given(windows, st.sampled_from(CHANGES), st.integers(-1500, 300))
 def test_around_changes_of_clocks_it_opens_when_the_clocks_say_so_first(
     window: Window, change: datetime, minutes: int
 ) -> None:
@@ -49,6 +49,26 @@ def test_what_clocks_skip_waits_for_the_next_day_and_what_they_repeat_opens_twic
     assert skipped.next_open(datetime(2026, 3, 29, tzinfo=UTC)) == datetime(2026, 3, 30, 0, 15, tzinfo=UTC)
     repeated = parse_window("01:00-02:30 Europe/Berlin")
     assert repeated.next_open(datetime(2026, 10, 25, 0, 40, tzinfo=UTC)) == datetime(2026, 10, 25, 1, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "opens"),
+    [
+        ("00:00-06:00 Europe/Berlin", datetime(2026, 3, 28, 9, 5, tzinfo=UTC), datetime(2026, 3, 28, 23, tzinfo=UTC)),
+        (
+            "00:00-03:00 Australia/Lord_Howe",
+            datetime(2026, 4, 3, 22, 20, tzinfo=UTC),
+            datetime(2026, 4, 4, 13, tzinfo=UTC),
+        ),
+        (
+            "00:00-07:30 America/New_York",
+            datetime(2026, 10, 31, 12, 40, tzinfo=UTC),
+            datetime(2026, 11, 1, 4, tzinfo=UTC),
+        ),
+    ],
+)
+def test_the_day_before_a_change_of_clocks_it_opens_at_its_hour(text: str, now: datetime, opens: datetime) -> None:
+    assert parse_window(text).next_open(now) == opens
 
 
 @given(windows, moments)

@@ -9,8 +9,9 @@ from typing import Any
 
 from hark.backfill.steering import Stepped
 
+_AGAIN_S = 0.2
 AT_ONCE = 2
-"""Lists that a process reads at once; each holds two connections meanwhile."""
+"""Cohorts whose files a process reads at once; each holds two connections meanwhile, and may hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,23 +19,47 @@ class Beside:
     """Steps under way, by the backfill that they are of."""
 
     _tasks: dict[int, asyncio.Task[Stepped]] = field(default_factory=dict)
+    _reading: set[int] = field(default_factory=set)
 
-    def look(self, backfill: int, step: Callable[[], Coroutine[Any, Any, Stepped]]) -> Stepped | None:
+    def look(
+        self, backfill: int, step: Callable[[], Coroutine[Any, Any, Stepped]], *, reads_files: bool
+    ) -> Stepped | None:
         """What its step came to, once; None: it goes on, begins just now, or waits for others to end.
+
+        Args:
+            reads_files: whether it may wait for a store, so that only a few go on at once; others need no turn.
 
         Raises:
             Exception: what the step raised.
         """
         task = self._tasks.get(backfill)
-        if task is None and len(self._tasks) < AT_ONCE:
+        if task is None and self._may_begin(backfill, reads_files):
             self._tasks[backfill] = asyncio.create_task(step())
         if task is None or not task.done():
             return None
+        self._reading.discard(backfill)
         return self._tasks.pop(backfill).result()
+
+    def _may_begin(self, backfill: int, reads_files: bool) -> bool:
+        if not reads_files:
+            return True
+        if len(self._reading) >= AT_ONCE:
+            return False
+        self._reading.add(backfill)
+        return True
 
     async def keep(self, backfills: set[int]) -> None:
         """Go on with the steps of these, and end all others: of backfills that were called off, for instance."""
         ended = [self._tasks.pop(backfill) for backfill in [*self._tasks] if backfill not in backfills]
-        for task in ended:
-            task.cancel()
-        await asyncio.gather(*ended, return_exceptions=True)
+        self._reading.intersection_update(backfills)
+        await asyncio.gather(*map(_end, ended))
+
+
+async def _end(task: asyncio.Task[Stepped]) -> None:
+    """Cancel until it has ended: `asyncio.wait_for`, which the pool waits with, loses a cancellation that comes as what
+    it waits for does (Python before 3.12)."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_AGAIN_S)
+    if not task.cancelled():
+        task.exception()

@@ -29,7 +29,7 @@ again as (
     update hark.backfill_batch b
        set state = 'WAITING', attempt = 0, lock_waits = 0, due_at = %(now)s, why = '', changed_at = %(now)s
      where b.backfill_id = %(backfill)s and b.state = 'FAILED'
-    returning b.to_change as users
+    returning coalesce(cardinality(b.retried), b.to_change) as users
 ),
 every as (
     select users from opened union all select users from again

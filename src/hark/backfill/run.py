@@ -190,7 +190,7 @@ class Runner:
         found = await self.database.fetch(_SQL["standing"], Standing, {"backfill": backfill})
         if not (found and found[0].state == State.PLANNING and found[0].unlisted):
             return await self.step(backfill)
-        did = self._beside.look(backfill, lambda: self._plan(found[0]))
+        did = self._beside.look(backfill, lambda: self._plan(found[0]), reads_files=found[0].reads_files)
         return did or Stepped(did=False, obstacle=self._later(Why.OTHERS))
 
     async def close(self) -> None:
@@ -226,6 +226,8 @@ class Runner:
 
     async def _apply_next(self, run: Standing, steering: Steering) -> Stepped:
         if (obstacle := await steering.obstacle(run, self.clock.now())) is not None:
+            if obstacle.why is not Why.STOPPED and not await self._is_any_left(run):
+                return Stepped(did=await self._finish(run))
             return await self._held(run, steering, obstacle)
         claimed = await self._claim(run)
         if claimed is None:
@@ -323,7 +325,10 @@ class Runner:
         return Stepped(did=True)
 
     async def _put_back(self, run: Standing, claimed: Claimed, error: Exception) -> Stepped:
-        """The database could not do it for now: another attempt later, each time after a longer wait."""
+        """The database could not do it for now: another attempt later, each time after a longer wait.
+
+        Rows that others hold are this batch's alone: the next one goes first.
+        """
         _log.warning("backfill_batch_waits", backfill=run.id, batch=claimed.number, error=type(error).__name__)
         locked = isinstance(error, psycopg.errors.LockNotAvailable)
         again = self.clock.now() + timedelta(seconds=min(2.0 ** min(claimed.attempt, 10) / 4, 30.0))
@@ -338,7 +343,7 @@ class Runner:
         steering = self._steering(run.id)
         steering.wait_for(obstacle, self.clock.now())
         await self._keep_long_waits(run.id, steering)
-        return Stepped(did=False, obstacle=None if locked else obstacle)
+        return Stepped(did=True) if locked else Stepped(did=False, obstacle=obstacle)
 
     # The end ---------------------------------------------------------------------------------------------------------
 
@@ -349,6 +354,10 @@ class Runner:
         if not left.batches:
             return Stepped(did=await self._finish(run))
         return await self._held(run, steering, self._obstacle_of(left))
+
+    async def _is_any_left(self, run: Standing) -> bool:
+        """Whether a batch is left that hours, a rate or the database's health could hold."""
+        return bool(await self.database.fetch(_SQL["left"], _Id, {"backfill": run.id}))
 
     async def _finish(self, run: Standing) -> bool:
         """Whether it was this worker that ended the run; a cancel, or another worker, may have come first."""

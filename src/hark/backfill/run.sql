@@ -1,6 +1,7 @@
 -- name: standing
 select b.id, b.kind, b.state::text as state, b.batch_size, b.rate, b.adaptive, b.opens, b.closes, b.zone, b.next_at, s.stopped,
-       b.cohort_id is null as unlisted, b.rehearsal is null and b.to_change > 0 as unmeasured,
+       b.cohort_id is null as unlisted,
+       coalesce(jsonb_path_exists(b.to_stage, 'strict $.cohort.**.file'), false) as reads_files, b.rehearsal is null and b.to_change > 0 as unmeasured,
        b.plan_attempt, b.plan_due_at
   from hark.backfill b cross join hark.backfill_switch s
  where b.id = %(backfill)s
@@ -128,6 +129,14 @@ select count(*)::int as batches,
        coalesce(bool_and(why like 'LockNotAvailable%%'), false) as locked
   from hark.backfill_batch
  where backfill_id = %(backfill)s and state in ('WAITING', 'CLAIMED')
+
+-- name: left
+-- The first batch that is not done yet, if there is one.
+select number::bigint as id
+  from hark.backfill_batch
+ where backfill_id = %(backfill)s and state in ('WAITING', 'CLAIMED')
+ order by number
+ limit 1
 
 -- name: finish
 -- Guarded by the state: a cancel that came first stays, and one that comes later is refused.

@@ -27,7 +27,7 @@ class Standing:
 
     Attributes:
         stopped: the stop-all switch.
-        unlisted: its cohort is still to be staged.
+        unlisted: its cohort is still to be staged; `reads_files`: from files, among others.
         unmeasured: what it costs is still to be measured, once it is planned.
         plan_attempt: how often in a row planning failed for now; `plan_due_at`: when it is tried again.
     """
@@ -44,6 +44,7 @@ class Standing:
     next_at: datetime
     stopped: bool
     unlisted: bool
+    reads_files: bool
     unmeasured: bool
     plan_attempt: int
     plan_due_at: datetime | None

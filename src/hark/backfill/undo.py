@@ -26,6 +26,7 @@ class _Done:
     request: dict[str, Any]
     cohort_id: int | None
     batch_size: int
+    approval_over: int | None
     notify: dict[str, Any] | None
     journaled: bool
 
@@ -43,7 +44,8 @@ async def undo(
 
     Args:
         pace: as fast as the database bears, if none is given.
-        approval_over: how many users may be changed without a second person; None: any number.
+        approval_over: how many users may be changed without a second person; None: any number. Of this and what held
+            for the backfill that is taken back, the lower is in force: its undo needs a second person where it did.
 
     Raises:
         BadInput: it goes on, or it changed nothing.
@@ -62,8 +64,13 @@ async def undo(
         check_who(who),
         done.batch_size,
         pace or Pace(),
-        approval_over,
+        _lower(done.approval_over, approval_over),
         notify,
         backfill,
     )
     return await create(database, order, now)
+
+
+def _lower(one: int | None, other: int | None) -> int | None:
+    """Of two bounds, where None is no bound."""
+    return min((bound for bound in (one, other) if bound is not None), default=None)

@@ -36,19 +36,22 @@ class Window:
         if self.is_open(now):
             return now
         today = now.astimezone(ZoneInfo(self.zone)).date()
-        days = (today + timedelta(days=ahead) for ahead in range(_AHEAD))
-        return next(at for day in days for at in self._openings(day) if at > now and self.is_open(at))
+        days = [today + timedelta(days=ahead) for ahead in range(-1, _AHEAD)]
+        return min(at for day in days for at in self._openings(day) if at > now and self.is_open(at))
 
     def _openings(self, day: date) -> list[datetime]:
-        """When it may open on a day: at its hour, once or twice, or when clocks are changed; the first first."""
+        """When it may open on a day, or on the next: at its hour, once or twice, or when clocks are changed."""
         zone = ZoneInfo(self.zone)
-        at_hour = {datetime.combine(day, self.opens, zone).replace(fold=fold).astimezone(UTC) for fold in (0, 1)}
+        at_hour = [datetime.combine(day, self.opens, zone).replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
         midnight = datetime.combine(day, time(), zone).astimezone(UTC)
-        return sorted({*at_hour, *_changes(midnight, midnight + timedelta(hours=26), zone)})
+        return [*at_hour, *_changes(midnight, midnight + timedelta(hours=26), zone)]
 
 
 _AHEAD = 5
-"""Days to look at: of some, a change of clocks skips the whole window."""
+"""Days to look at: of some, a change of clocks skips the whole window.
+
+A change of the night after a day is found as that day's, too: the first opening that is found is not always the first.
+"""
 
 
 def _changes(since: datetime, until: datetime, zone: ZoneInfo) -> list[datetime]:

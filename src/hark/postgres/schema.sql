@@ -825,6 +825,7 @@ create table hark.backfill_item (
     why          text,
     at           timestamptz not null,
     since        jsonb,
+    chose        jsonb,
     primary key (recipient_id, backfill_id)
 );
 create index backfill_item_failed on hark.backfill_item (backfill_id, recipient_id) where outcome <> 'applied';
@@ -896,13 +897,23 @@ returns text language sql stable parallel safe as $$
 $$;
 
 -- Since when feeds are told, once a backfill is taken back that said so at `at`: for `reasons` what was there before, if
--- nothing has been said since.
+-- nothing has been said since. What it took away comes back, too; not that somebody had left, for they may be back.
 create function hark.since_taken_back(since jsonb, was jsonb, reasons jsonb, at timestamptz)
 returns jsonb language sql stable parallel safe as $$
     select coalesce(jsonb_object_agg(each.key, each.value) filter (where each.value is not null), '{}')
       from (select key, case when was is not null and reasons ? key and not value ? 'left' and (value ->> 'at')::timestamptz = since_taken_back.at
                              then was -> key else value end as value
-              from jsonb_each(since_taken_back.since)) each
+              from jsonb_each(since_taken_back.since)
+            union all
+            select key, value from jsonb_each(was) where reasons ? key and not since_taken_back.since ? key and not value ? 'left') each
+$$;
+
+-- Whether the channels of one of `reasons` (its keys) were chosen since `chose` said what was `seen`. That nothing is said any
+-- more is no choice, but a loss.
+create function hark.chosen_since(chose jsonb, seen jsonb, reasons jsonb)
+returns boolean language sql immutable parallel safe as $$
+    select chose <> '{}' and exists (select from jsonb_object_keys(reasons) reason
+                                      where chose ? reason and chose -> reason is distinct from seen -> reason)
 $$;
 
 -- Flags -------------------------------------------------------------------------------------------------------------

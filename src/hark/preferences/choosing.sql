@@ -4,12 +4,13 @@ select name, frequency::text as frequency, exists (select from hark.feed f where
 
 -- name: choose
 -- One recipient's choice for one reason. A null leaves that half as it is; the other reasons' choices are not touched.
--- When it was made is noted by reason: it tells what somebody chose from what was lost.
+-- When its channels were chosen is noted by reason: it tells what somebody chose from what was lost.
 insert into hark.preference as p (recipient_id, channels, frequencies, updated_at, chose)
 values (%(recipient)s,
         case when %(channels)s::jsonb is null then '{}' else jsonb_build_object(%(reason)s::text, %(channels)s::jsonb) end,
         case when %(frequency)s::text is null then '{}' else jsonb_build_object(%(reason)s::text, %(frequency)s::text) end,
-        %(now)s, jsonb_build_object(%(reason)s::text, %(now)s::timestamptz))
+        %(now)s,
+        case when %(channels)s::jsonb is null then '{}' else jsonb_build_object(%(reason)s::text, %(now)s::timestamptz) end)
     on conflict (recipient_id) do update
        set channels = p.channels || excluded.channels,
            frequencies = p.frequencies || excluded.frequencies,

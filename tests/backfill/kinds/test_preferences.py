@@ -12,7 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hark import preferences
 from hark.backfill.kinds.preferences import Outcome, become, read_preferences
+from hark.backfill.undo import undo
+from hark.catalogue import Channel, Frequency
 from hark.errors import BadInput
 from tests.backfill.campus import CATALOGUE, Campus
 
@@ -186,6 +189,26 @@ async def test_undo_takes_back_each_reason_that_nobody_changed_since(campus: Cam
     assert (await campus.verified(back)).good
 
 
+async def test_undo_leaves_what_was_confirmed_since(campus: Campus) -> None:
+    asked = ["email", "push", "in_app"]
+    await campus.people({"ann": {"reply": ["email"], "like": []}, "bob": None, "cat": {"reply": ["email"]}})
+    backfill = await campus.plan(["reply", "like"], create_rows=True)
+    await campus.apply(backfill)
+    await campus.choose("ann", "reply", asked)
+    await campus.choose("bob", "reply", ["email", "in_app", "push"])
+    back = await undo(campus.database, backfill, who="olga", now=campus.clock.now())
+    await campus.planned(back)
+    await campus.choose("cat", "reply", asked)
+    await campus.apply(back)
+    assert await campus.channels() == {
+        "ann": {"reply": asked, "like": []},
+        "bob": {"reply": ["email", "in_app", "push"]},
+        "cat": {"reply": asked, "like": ["in_app", "push"]},
+    }
+    assert (await campus.shown(back)).totals.drifted == 1
+    assert (await campus.verified(back)).good
+
+
 async def test_an_undo_can_be_undone(campus: Campus) -> None:
     await campus.people({"ann": {"reply": ["email"]}, "bob": {}, "cat": None})
     backfill = await campus.plan(create_rows=True)
@@ -231,6 +254,42 @@ async def test_undo_leaves_the_table_as_it_was_of_feeds_too(campus: Campus) -> N
     assert set(await since(campus)) == {"ann", "bob", "cat", "dan", "eve"}
 
 
+async def test_undo_leaves_the_table_as_it_was_for_whom_no_mail_reaches_and_who_keeps_it(campus: Campus) -> None:
+    await campus.people({"ann": {"page": ["email"]}, "bob": {"page": ["email"]}})
+    await reachable(campus, "bob")
+    before = await campus.rows(TABLE)
+    backfill = await campus.plan(["page"], ["push"])
+    await campus.apply(backfill)
+    applied = await campus.rows(TABLE)
+    campus.clock.advance(timedelta(days=2))
+    await campus.run("update hark.recipient set confirmed = false where id = 'bob'")
+    back = await campus.undone(backfill)
+    assert await campus.rows(TABLE) == before
+    campus.clock.advance(timedelta(days=2))
+    await campus.undone(back)
+    assert await campus.rows(TABLE) == applied
+
+
+async def test_two_that_are_undone_in_reverse_leave_the_table_as_it_was(campus: Campus) -> None:
+    await campus.people({"ann": {"page": [], "like": ["in_app"]}, "bob": None, "cat": None, "eve": {"page": ["push"]}})
+    await reachable(campus, "cat")
+    before = await campus.rows(TABLE)
+    first = await campus.plan(["page"], ["email"], create_rows=True)
+    await campus.apply(first)
+    campus.clock.advance(timedelta(days=2))
+    second = await campus.plan(["page", "like"], ["in_app", "push"], create_rows=True)
+    await campus.apply(second)
+    campus.clock.advance(timedelta(days=2))
+    await campus.undone(second)
+    campus.clock.advance(timedelta(days=1))
+    await campus.undone(first)
+    assert await campus.rows(TABLE) == before
+
+
+async def reachable(campus: Campus, name: str) -> None:
+    await campus.run("update hark.recipient set address = 'r@school.example', confirmed = true where id = %s", name)
+
+
 async def test_undo_leaves_since_when_alone_where_it_was_said_anew(campus: Campus) -> None:
     await campus.people({"ann": {"page": []}, "cat": None})
     backfill = await campus.plan(["page"], ["email"], create_rows=True)
@@ -272,6 +331,43 @@ async def test_a_choice_of_another_reason_explains_nothing(campus: Campus) -> No
     seen = await campus.verified(backfill)
     assert (seen.unexplained, seen.good) == (2, False)
     assert set(seen.whys) == {"does not hold; the row was written since, but nothing says that they chose this"}
+
+
+async def test_a_choice_of_the_frequency_does_not_explain_a_lost_channel(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": []}})
+    backfill = await campus.plan()
+    await campus.apply(backfill)
+    await campus.run("update hark.preference set channels = channels || '{\"reply\": []}'")
+    campus.clock.advance(timedelta(seconds=1))
+    await preferences.choose(campus.database, "ann", "reply", campus.clock.now(), frequency=Frequency.WEEKLY)
+    seen = await campus.verified(backfill)
+    assert (seen.unexplained, seen.good) == (1, False)
+
+
+async def test_a_frequency_chosen_after_a_row_was_taken_back_is_no_loss(campus: Campus) -> None:
+    await campus.people({"ann": None})
+    backfill = await campus.plan(create_rows=True)
+    await campus.apply(backfill)
+    back = await campus.undone(backfill)
+    await preferences.choose(campus.database, "ann", "reply", campus.clock.now(), frequency=Frequency.WEEKLY)
+    seen = await campus.verified(back)
+    assert (seen.holding, seen.good) == (1, True)
+
+
+async def test_a_choice_explains_by_its_place_behind_the_batch_whatever_the_clocks_say(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": ["email"]}, "bob": {"reply": ["email"]}, "cat": {"reply": ["email"]}})
+    ahead = campus.clock.now() + timedelta(hours=1)
+    asked_at = campus.clock.now() - timedelta(seconds=1)
+    await campus.choose("cat", "reply", ["email"])
+    await preferences.choose(campus.database, "bob", "reply", ahead, channels=[Channel.EMAIL])
+    backfill = await campus.plan()
+    await campus.apply(backfill)
+    await preferences.choose(campus.database, "ann", "reply", asked_at, channels=[])
+    await campus.run("update hark.preference set channels = '{\"reply\": []}' where recipient_id = 'bob'")
+    await campus.run("delete from hark.preference where recipient_id = 'cat'")
+    await campus.run("insert into hark.preference (recipient_id, updated_at) values ('cat', %s)", ahead)
+    seen = await campus.verified(backfill)
+    assert {each.recipient_id: each.explained for each in seen.astray} == {"ann": True, "bob": False, "cat": False}
 
 
 async def test_what_another_backfill_changed_since_is_explained_by_its_journal(campus: Campus) -> None:

@@ -234,7 +234,11 @@ def _taken_back(did: _Journaled) -> Part:
     if not mine:
         return Part(did.place, did.user_type, outcomes, None, None, did.members)
     left = _only(did.after, mine)
-    back = None if did.before is None and did.nothing_else else _only(did.before or {}, mine)
+    back = (
+        None
+        if did.before is None and did.nothing_else and len(mine) == len(did.reasons)
+        else _only(did.before or {}, mine)
+    )
     return Part(
         did.place,
         did.user_type,

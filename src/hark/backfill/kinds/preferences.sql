@@ -20,7 +20,7 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, mine.held, a
 
 -- name: journaled
 -- The users of a span that a backfill changed, those who are alike together: what it changed, and the reasons for which
--- that stands as it was left.
+-- that stands as it was left, and was not chosen since: what somebody confirmed is theirs.
 select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.after,
        coalesce(p.channels = i.after and p.frequencies = '{}', false) as nothing_else, left_alone.reasons as standing,
        array_agg(s.recipient_id order by s.recipient_id) as members
@@ -32,6 +32,7 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
     select array_agg(reason order by reason) as reasons
       from (select jsonb_object_keys(i.before) union select jsonb_object_keys(i.after)) touched(reason)
      where p.channels -> reason is not distinct from i.after -> reason
+       and hark.chosen_since(p.chose, i.chose, jsonb_build_object(reason, null)) is not true
  ) left_alone
  group by s.place, r.user_type, has_row, i.before, i.after, nothing_else, left_alone.reasons
  order by s.place, min(s.recipient_id)
@@ -40,7 +41,8 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
 -- One statement: under the row's lock, who still holds what the plan saw gets what it said; all of it is journaled.
 -- Who is told of a feed from now on came back to it now; since when they were told before is journaled, and comes back when
 -- it is undone, if nobody said otherwise meanwhile. A row that still says since when is emptied, not removed. Only for
--- reasons with feeds are rows looked up for that.
+-- reasons with feeds are rows looked up for that. Of an undo, who comes back is whom what it takes back had taken the feed from,
+-- reachable or not; and what was chosen since is left alone, though it be the same.
 -- A change that commits meanwhile makes Postgres look at the row again, and the guard with it: it is never overwritten.
 with part as materialized (
     select number, members, change ->> 'user_type' as user_type,
@@ -61,7 +63,8 @@ undoing as materialized (
 member as materialized (
     select m.id, t.before, t.after, t.absent, t.dropped, t.user_type, r.user_type as type_now,
            r.reach, t.user_type is null or t.user_type is not distinct from r.user_type as same_type,
-           case when t.of_feeds then coalesce(had.since, '{}') end as since, undone.since as since_was, undone.at as undone_at
+           case when t.of_feeds then coalesce(had.since, '{}') end as since, undone.since as since_was, undone.at as undone_at,
+           u.undoes is not null as undoing, undone.chose as chose_was
       from terms t
      cross join undoing u
      cross join lateral unnest(t.members) as m(id)
@@ -71,7 +74,9 @@ member as materialized (
           from hark.preference p where p.recipient_id = m.id and t.of_feeds offset 0
       ) had on true
       left join lateral (
-        select i.since, i.at from hark.backfill_item i where i.recipient_id = m.id and i.backfill_id = u.undoes and t.of_feeds offset 0
+        select i.since, i.at, i.chose
+          from hark.backfill_item i
+         where u.undoes is not null and i.recipient_id = m.id and i.backfill_id = u.undoes offset 0
       ) undone on true
      where %(only)s::text[] is null or m.id = any (%(only)s::text[])
      order by m.id
@@ -80,25 +85,27 @@ changed as (
     update hark.preference p
        set channels = (p.channels - m.dropped) || m.after, updated_at = %(now)s,
            since = case when m.since_was is null then p.since else hark.since_taken_back(p.since, m.since_was, m.before, m.undone_at) end
-                   || hark.returned(m.type_now, m.reach, p.channels, m.after, p.frequencies, %(now)s)
+                   || hark.returned(m.type_now, case when m.undoing then 'ok' else m.reach end, p.channels, m.after, p.frequencies, %(now)s)
       from member m
      where p.recipient_id = m.id and m.same_type and m.before is not null and m.after is not null
        and p.channels || m.before = p.channels and not p.channels ?| m.absent
-    returning p.recipient_id
+       and not (m.undoing and hark.chosen_since(p.chose, m.chose_was, m.before))
+    returning p.recipient_id, p.chose
 ),
 created as (
     insert into hark.preference (recipient_id, channels, updated_at, since)
     select id, after, %(now)s, hark.returned(type_now, reach, '{}', after, '{}', %(now)s)
       from member where before is null and same_type
         on conflict (recipient_id) do nothing
-    returning recipient_id
+    returning recipient_id, chose
 ),
 removed as (
     delete from hark.preference p
      using member m
      where p.recipient_id = m.id and m.after is null and p.channels = m.before and p.frequencies = '{}'
        and (p.since = '{}' or hark.since_taken_back(p.since, m.since_was, m.before, m.undone_at) = '{}')
-    returning p.recipient_id
+       and not hark.chosen_since(p.chose, m.chose_was, m.before)
+    returning p.recipient_id, p.chose
 ),
 emptied as (
     update hark.preference p
@@ -106,22 +113,24 @@ emptied as (
       from member m
      where p.recipient_id = m.id and m.after is null and p.channels = m.before and p.frequencies = '{}'
        and p.since <> '{}' and hark.since_taken_back(p.since, m.since_was, m.before, m.undone_at) <> '{}'
-    returning p.recipient_id
+       and not hark.chosen_since(p.chose, m.chose_was, m.before)
+    returning p.recipient_id, p.chose
 ),
 done as (
-    select recipient_id from changed union all select recipient_id from created union all select recipient_id from removed
-    union all select recipient_id from emptied
+    select * from changed union all select * from created union all select * from removed union all select * from emptied
 ),
 journal as (
-    insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, before, after, why, at, since)
+    insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, before, after, why, at, since, chose)
     select id, %(backfill)s, %(batch)s, case when done then 'applied' else 'drifted' end::hark.backfill_outcome, before, after,
            case when done then null
                 when not same_type then 'is of type ' || coalesce(type_now, 'none (unknown)') || ' now, was of ' || user_type
                 when before is null then 'has preferences of their own now'
                 when not exists (select from hark.preference p where p.recipient_id = id) then 'has no preferences any more'
                 else 'chose otherwise since the plan' end,
-           %(now)s, case when done then since end
-      from (select m.*, m.id in (select recipient_id from done) as done from member m) judged
+           %(now)s, case when done then since end,
+           case when chose <> '{}' then (select jsonb_object_agg(key, value) from jsonb_each(chose)
+                                          where coalesce(before, '{}') ? key or coalesce(after, '{}') ? key) end
+      from (select m.*, d.chose, d.recipient_id is not null as done from member m left join done d on d.recipient_id = m.id) judged
     returning outcome
 )
 select count(*) filter (where outcome = 'applied')::int as applied, count(*) filter (where outcome = 'drifted')::int as drifted
@@ -130,7 +139,8 @@ select count(*) filter (where outcome = 'applied')::int as applied, count(*) fil
 -- name: verify
 -- Each user of a batch to whom something was promised: does it hold, and if not, what says why? The journal; or, for each
 -- reason for which it does not, that they chose it since, or that another backfill changed it since. That something else
--- in their row was written says nothing.
+-- in their row was written says nothing. Whether they chose since is told by what the batch saw under the row's lock; only of
+-- those whom it had nothing to do for, by the time.
 with member as materialized (
     select m.id, part.change is not null as to_change, part.promise,
            nullif(part.promise -> 'exactly', 'null') as exactly, part.promise -> 'at_least' as at_least,
@@ -140,10 +150,10 @@ with member as materialized (
      where part.backfill_id = %(backfill)s and part.batch = %(batch)s and part.promise is not null
 ),
 looked as (
-    select m.*, i.outcome, i.why, coalesce(i.at, b.created_at) as at, p.updated_at, p.recipient_id is not null as has_row,
+    select m.*, i.outcome, i.why, coalesce(i.at, b.created_at) as at, i.chose as seen, p.updated_at, p.recipient_id is not null as has_row,
            p.channels, p.chose,
            case when m.promise ? 'at_least' then coalesce(p.channels @> m.at_least, false)
-                when m.exactly is null then p.recipient_id is null or p.channels = '{}' and p.frequencies = '{}'
+                when m.exactly is null then p.recipient_id is null or p.channels = '{}'
                 else coalesce(p.channels || m.exactly = p.channels and not p.channels ?| m.without, false) end as holds
       from member m
      cross join (select created_at from hark.backfill where id = %(backfill)s) b
@@ -155,7 +165,9 @@ judged as (
       from looked
       left join lateral (
         select bool_and(chosen) as chosen, bool_and(chosen or changed) as changed
-          from (select coalesce((looked.chose ->> broken.reason)::timestamptz > looked.at, false) as chosen,
+          from (select case when looked.outcome = 'applied'
+                            then coalesce(hark.chosen_since(looked.chose, looked.seen, jsonb_build_object(broken.reason, null)), false)
+                            else coalesce((looked.chose ->> broken.reason)::timestamptz > looked.at, false) end as chosen,
                        exists (select from hark.backfill_item other
                                 where other.recipient_id = looked.id and other.backfill_id <> %(backfill)s and other.at >= looked.at
                                   and other.outcome = 'applied'

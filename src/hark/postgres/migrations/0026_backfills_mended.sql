@@ -1,7 +1,7 @@
 -- Backfills, mended: waits for locks are no attempts, plans that wait for their turn, digests that Postgres can check,
 -- since when a feed is told kept in the journal, and when who chose what, so that verifying can tell a choice from a loss.
 
--- When each reason was chosen for last, or its choice was taken back.
+-- When the channels of each reason were chosen last, or that choice was taken back.
 alter table hark.preference
     add column chose jsonb not null default '{}' check (jsonb_typeof(chose) = 'object');
 
@@ -15,9 +15,11 @@ create index backfill_unmeasured on hark.backfill (id) where state = 'PLANNED' a
 alter table hark.backfill_batch
     add column lock_waits integer not null default 0 check (lock_waits between 0 and attempt);
 
--- Of feeds: what `since` said before, by reason.
+-- Of feeds: what `since` said before, by reason. And what `chose` said under the lock of the row, of the reasons that change:
+-- what it says otherwise later was chosen since, whatever anybody's clock says.
 alter table hark.backfill_item
-    add column since jsonb;
+    add column since jsonb,
+    add column chose jsonb;
 
 -- SHA-256 in hex over what a batch would do: the same whenever and by whomever it is planned.
 create function hark.backfill_digest(backfill bigint, batch integer)
@@ -30,21 +32,29 @@ returns text language sql stable parallel safe as $$
      group by f.id
 $$;
 
-update hark.backfill_batch b
-   set digest = hark.backfill_digest(b.backfill_id, b.number)
-  from hark.backfill f
- where f.id = b.backfill_id and f.state not in ('APPLIED', 'VERIFIED', 'CANCELED');
+-- Of those that have ended, too: what failed of them can be applied again.
+update hark.backfill_batch set digest = hark.backfill_digest(backfill_id, number);
 update hark.backfill f
    set hash = (select encode(sha256(convert_to(coalesce(string_agg(digest, '' order by number), ''), 'UTF8')), 'hex')
                  from hark.backfill_batch where backfill_id = f.id)
- where f.hash is not null and f.state not in ('APPLIED', 'VERIFIED', 'CANCELED');
+ where f.hash is not null;
 
 -- Since when feeds are told, once a backfill is taken back that said so at `at`: for `reasons` what was there before, if
--- nothing has been said since.
+-- nothing has been said since. What it took away comes back, too; not that somebody had left, for they may be back.
 create function hark.since_taken_back(since jsonb, was jsonb, reasons jsonb, at timestamptz)
 returns jsonb language sql stable parallel safe as $$
     select coalesce(jsonb_object_agg(each.key, each.value) filter (where each.value is not null), '{}')
       from (select key, case when was is not null and reasons ? key and not value ? 'left' and (value ->> 'at')::timestamptz = since_taken_back.at
                              then was -> key else value end as value
-              from jsonb_each(since_taken_back.since)) each
+              from jsonb_each(since_taken_back.since)
+            union all
+            select key, value from jsonb_each(was) where reasons ? key and not since_taken_back.since ? key and not value ? 'left') each
+$$;
+
+-- Whether the channels of one of `reasons` (its keys) were chosen since `chose` said what was `seen`. That nothing is said any
+-- more is no choice, but a loss.
+create function hark.chosen_since(chose jsonb, seen jsonb, reasons jsonb)
+returns boolean language sql immutable parallel safe as $$
+    select chose <> '{}' and exists (select from jsonb_object_keys(reasons) reason
+                                      where chose ? reason and chose -> reason is distinct from seen -> reason)
 $$;
