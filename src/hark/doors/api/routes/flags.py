@@ -205,7 +205,7 @@ async def set_segment(
     visit: Visiting,
     flag: Name,
     segment: Name,
-    made: Annotated[Made, Sent(examples=[{"rollout": 25}, {"url": "s3://flags/beta.csv", "column": "user_id"}])],
+    made: Annotated[Made, Sent(examples=[{"rollout": 25}, {"ids": ["bob", "carol"]}])],
 ) -> Changed:
     """Say what a segment of a flag is made of, whoever was in it before. An object is read before this answers."""
     rule, reach = _rule(made), FileReach.of(visit.door.settings, local=False)
