@@ -123,7 +123,9 @@ async def _furnish(dsn: str) -> None:
         )
         await campus.run("alter table hark.backfill alter adaptive set default false")
         await campus.ask(batch_size=7)
-        await campus.run("""update hark.backfill set adaptive = false, notify = '{"reason": "done", "to": ["olga"]}'""")
+        # Asked for just now, by the clock that hands have: by the campus's it would have stalled for months.
+        told = """{"reason": "done", "to": ["olga"]}"""
+        await campus.run("update hark.backfill set adaptive = false, changed_at = now(), notify = %s", told)
 
 
 @pytest.fixture(scope="module")
