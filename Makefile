@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEV    := $(VENV)/.ready-dev
+# Each process has a Postgres of its own; one that is done takes over tests from the others.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo forum test test-15 check bench chaos year docs lock clean
@@ -18,8 +20,8 @@ forum: $(DEV)  ## an example product in your browser: a forum with replies, mute
 	$(BIN)/python -m examples.forum $(PORT)
 
 test: $(DEV)  ## all tests, on the Postgres that comes with Hark and on Debian's 15 where it is installed
-	HARK_TEST_POSTGRES=18 $(BIN)/pytest
-	HARK_TEST_POSTGRES=15 $(BIN)/pytest tests/postgres tests/delivery tests/test_*.py tests/story tests/architecture tests/doors -m "not slow"
+	HARK_TEST_POSTGRES=18 $(BIN)/pytest $(SIDE_BY_SIDE)
+	HARK_TEST_POSTGRES=15 $(BIN)/pytest $(SIDE_BY_SIDE) tests/postgres tests/delivery tests/test_*.py tests/story tests/architecture tests/doors -m "not slow"
 
 check: $(DEV)  ## ruff, mypy --strict, import-linter, tests
 	$(BIN)/ruff check .

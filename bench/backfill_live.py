@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from bench.backfill_live_parts import CONNECTIONS, HANDS, PUBLISHES, READERS, READS, REASONS
+from bench.backfill_live_parts import HANDS, LOOKERS, PUBLISHERS, PUBLISHES, READERS, READS, REASONS
 from bench.backfill_preferences import CHANNELS, FILL, SEED
 from bench.backfill_preferences import REASONS as ADDED_TO
 from bench.contest import Question, Rounds, Target, answer, stopwatch, take_turns
@@ -31,9 +31,9 @@ DATABASE = "bench_backfill_live"
 IDLE = "the same traffic, with no backfill beside it"
 NOTES = (
     f"{PUBLISHES} publishes/s, each a transaction of its own, and {READS} inboxes/s (the newest twenty, and the count) "
-    f"over {CONNECTIONS} connections; a worker fans out. Each call is timed from when it was due, waiting for a "
-    f"connection included. The backfill is adaptive, without a rate, {HANDS} batches of 500 at once, as `hark backfill "
-    "apply` runs. Five processes and Postgres share this machine."
+    f"over {PUBLISHERS} and {LOOKERS} connections; a worker fans out. Each call is timed from when it was due, waiting "
+    f"for a connection included. The backfill is adaptive, without a rate, {HANDS} batches of 500 at once where "
+    "nothing else goes on, as `hark backfill apply` runs. Five processes and Postgres share this machine."
 )
 PUBLISH = Question(
     name="backfill_live",
@@ -113,7 +113,6 @@ class _Field:
 
     async def beside(self) -> float:
         """The same beside the backfill, which goes on where it was."""
-        await self.raw.execute("checkpoint")
         async with _part("backfill", str(self.backfill)):
             before = await self._applied()
             with stopwatch() as watch:
@@ -131,6 +130,7 @@ class _Field:
 
     async def _p99s(self, whose: str) -> float:
         assert self.traffic.stdin is not None and self.traffic.stdout is not None
+        await self.raw.execute("checkpoint")
         self.traffic.stdin.write(f"{self.seconds}\n".encode())
         await self.traffic.stdin.drain()
         said: dict[str, float] = json.loads(await self.traffic.stdout.readline())

@@ -15,12 +15,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 
+import asyncpg
+
 from bench.ground import catalogue, reason
 from hark import apublish, inbox
 from hark.backfill.run import Runner
 from hark.catalogue import Channel
 from hark.clock import DatabaseClock
-from hark.postgres.database import Database, open_database
+from hark.postgres.database import open_database
 from hark.worker import Worker, worker_name
 
 REASONS = catalogue(
@@ -32,7 +34,9 @@ PUBLISHES = 500
 READS = 100
 """Inboxes a second: the newest twenty, and the count."""
 READERS = 2_000
-CONNECTIONS = 8
+PUBLISHERS = 16
+LOOKERS = 4
+"""Connections."""
 HANDS = 2
 """Batches at once, as `hark backfill apply` works at them."""
 _WARM_UP_S = 1.0
@@ -47,10 +51,13 @@ def reader(number: int, users: int) -> str:
 
 async def traffic(dsn: str, users: int) -> None:
     """Publish and read at a steady rate, for as long as each line of the input says."""
-    async with open_database(dsn, size=CONNECTIONS) as database:
+    async with (
+        open_database(dsn, size=LOOKERS) as database,
+        asyncpg.create_pool(dsn, min_size=PUBLISHERS, max_size=PUBLISHERS) as pool,
+    ):
 
         async def publish(number: int) -> None:
-            async with database.connection() as connection:
+            async with pool.acquire() as connection:
                 await apublish(connection, "app_shared", to=[reader(number, users)], actor="alice", about="app:1")
 
         async def read(number: int) -> None:
@@ -109,13 +116,13 @@ async def backfill(dsn: str, number: int) -> None:
     async with open_database(dsn, size=HANDS + 3) as database:
         clock = await DatabaseClock.start(database)
         print("ready", flush=True)
+        runner = Runner(database, clock, worker_name())
         async with asyncio.TaskGroup() as tasks:
-            for hand in range(HANDS):
-                tasks.create_task(_hand(database, clock, f"{worker_name()}/{hand}", number, stopping))
+            for _ in range(HANDS):
+                tasks.create_task(_hand(runner, clock, number, stopping))
 
 
-async def _hand(database: Database, clock: DatabaseClock, name: str, number: int, stopping: asyncio.Event) -> None:
-    runner = Runner(database, clock, name)
+async def _hand(runner: Runner, clock: DatabaseClock, number: int, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         stepped = await runner.step(number)
         if stepped.over:

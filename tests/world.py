@@ -60,7 +60,7 @@ UNKNOWN = Outcome(Verdict.UNKNOWN, "recorder: no answer within 30 s")
 
 _OF_A_DELIVERY = (
     "recipient_id, id, channel, batch_group, frequency, state, outcome, gathering, at_least_once, due_at, items,"
-    " moved_on, first_event, last_event, attempt, lease_until, worker, why, left_out, created_at, changed_at"
+    " moved_on, first_event, last_event, attempt, lease_until, worker, why, left_out, silent, created_at, changed_at"
 )
 """All but stale_at, which may be infinite: more than Python's times can say."""
 

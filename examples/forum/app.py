@@ -20,6 +20,7 @@ from examples.forum.posts import Comment, Like, Post
 from examples.forum.running import HERE, PEOPLE, Forum
 from hark import audience, inbox, preferences
 from hark.catalogue import Frequency
+from hark.errors import BadInput
 
 FOLLOWS = text("select entity, muted from hark.subscription where recipient_id = :me and entity in (:post, :person)")
 CHOSEN = text("select frequencies from hark.preference where recipient_id = :me")
@@ -159,7 +160,10 @@ async def choose(here: Here) -> Response:
     for reason, chosen in here.form.items():
         if reason in here.forum.catalogue.reasons and chosen in {*Frequency}:
             frequency, now = Frequency(chosen), here.forum.clock.now()
-            await preferences.choose(here.forum.database, here.me, reason, now, frequency=frequency)
+            try:
+                await preferences.choose(here.forum.database, here.me, reason, now, frequency=frequency)
+            except BadInput as error:
+                raise HTTPException(422, str(error)) from None
     return to("/settings")
 
 

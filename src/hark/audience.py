@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
 
@@ -18,6 +18,8 @@ MATCHED = _SQL["matched"]
 MATCHED_IN_RANGE = _SQL["matched_in_range"]
 
 
+_LONGEST = 255
+"""Characters of an id, as the tables have it."""
 _known_zones: set[str] = set()
 
 
@@ -108,15 +110,17 @@ class _Name:
 async def put_recipients(database: Database, recipients: Sequence[Recipient], now: datetime) -> int:
     """Create or replace recipients, all in one statement; of two with the same id the later one holds.
 
-    Whoever's zone or morning is another one now gets what waits for the morning at the new one.
+    Whoever's zone or morning is another one now gets what waits for the morning at the new one. Who was deactivated and
+    is active again is not told by digests of what was meanwhile, nor is who comes back to a user type that gets them.
 
     Returns:
         How many recipients were written.
 
     Raises:
-        BadInput: a user type that the catalogue does not declare, a zone that Postgres does not know, or a weekday
-            that is none; nothing is written then.
+        BadInput: an id that cannot be one, a user type that the catalogue does not declare, a zone that Postgres does
+            not know, or a weekday that is none; nothing is written then.
     """
+    _check_names("recipient", (recipient.id for recipient in recipients))
     await _check(database, recipients)
     done = await database.one(
         _SQL["put_recipients"],
@@ -149,7 +153,11 @@ async def recipients_after(
 
 
 async def subscribe(database: Database, subscriptions: Sequence[Subscription], now: datetime) -> int:
-    """Subscribe recipients to entities; how many are new. What is muted is followed then, and stays muted."""
+    """Subscribe recipients to entities; how many are new. What is muted is followed then, and stays muted.
+
+    Raises:
+        BadInput: a recipient or an entity is empty or too long, or has what Postgres cannot store.
+    """
     return await database.execute(_SQL["subscribe"], {**_pairs(subscriptions), "now": now})
 
 
@@ -216,7 +224,29 @@ async def _unknown_zones(database: Database, zones: set[str]) -> set[str]:
 
 
 def _pairs(subscriptions: Sequence[Subscription]) -> dict[str, list[str]]:
+    _check_names("recipient", (subscription.recipient for subscription in subscriptions))
+    _check_names("entity", (subscription.entity for subscription in subscriptions))
     return {
         "recipients": [subscription.recipient for subscription in subscriptions],
         "entities": [subscription.entity for subscription in subscriptions],
     }
+
+
+def _check_names(what: str, names: Iterable[str]) -> None:
+    faults = [f"{what} {_begun(name)} {fault}" for name in dict.fromkeys(names) if (fault := _name_fault(name))]
+    if faults:
+        raise BadInput("\n".join(faults))
+
+
+def _name_fault(name: str) -> str:
+    if not name:
+        return "is empty; give its name, as post:7"
+    if len(name) > _LONGEST:
+        return f"has {len(name):,} characters; an id has at most {_LONGEST}"
+    if "\0" in name or any("\ud800" <= char <= "\udfff" for char in name):
+        return "has a NUL character or half of a surrogate pair, which Postgres cannot store"
+    return ""
+
+
+def _begun(name: str) -> str:
+    return repr(name) if len(name) <= 40 else f"{name[:40]!r}…"

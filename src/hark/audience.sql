@@ -85,7 +85,8 @@ matched as (
 
 -- name: put_recipients
 -- Last writer wins per recipient; a new address is no longer suppressed. Whoever's morning moves, by zone or by choice,
--- what gathers for it moves along.
+-- what gathers for it moves along. Who is deactivated, or of another user type, and so not told of a feed any more, left
+-- now; who is told again came back now, and is not told of all that was meanwhile (as `note_return` has it of choices).
 with given as (
     select distinct on (id) *
       from unnest(%(ids)s::text[], %(user_types)s::text[], %(addresses)s::text[], %(confirmed)s::boolean[],
@@ -111,6 +112,44 @@ written as (
 ),
 calendar as (
     select due_time, due_weekday from hark.reason where not retired order by position limit 1
+),
+turned as (
+    select g.id, f.reason, own.since -> f.reason as noted, before.frequency, g.zone,
+           coalesce(g.digest_at, calendar.due_time) as due_time, coalesce(g.digest_weekday, calendar.due_weekday) as due_weekday,
+           coalesce(before.email and before.frequency in ('daily', 'weekly'), false) as told,
+           coalesce(after.email and after.frequency in ('daily', 'weekly'), false) as will_be
+      from given g
+      join hark.recipient was on was.id = g.id and (was.active, was.user_type) <> (g.active, g.user_type)
+     cross join calendar
+     cross join hark.feed f
+      left join hark.preference own on own.recipient_id = g.id
+      left join hark.decision before
+        on before.reason = f.reason and before.user_type = was.user_type
+       and before.reach = case when was.active then 'ok' else 'inactive' end::hark.reach
+       and before.channel_choice = hark.channel_choice(own.channels -> f.reason)
+       and before.frequency_choice = hark.frequency_choice(own.frequencies -> f.reason)
+      left join hark.decision after
+        on after.reason = f.reason and after.user_type = g.user_type
+       and after.reach = case when g.active then 'ok' else 'inactive' end::hark.reach
+       and after.channel_choice = hark.channel_choice(own.channels -> f.reason)
+       and after.frequency_choice = hark.frequency_choice(own.frequencies -> f.reason)
+),
+noted as (
+    insert into hark.preference as p (recipient_id, since, updated_at)
+    select t.id,
+           jsonb_object_agg(t.reason,
+               case when t.told then coalesce(t.noted, '{}') || jsonb_build_object('left', %(now)s::timestamptz, 'frequency', t.frequency)
+                    when hark.next_local((t.noted ->> 'left')::timestamptz + interval '1 microsecond', t.zone, t.due_time,
+                                         case t.noted ->> 'frequency' when 'weekly' then t.due_weekday end) > %(now)s
+                    then t.noted - array['left', 'frequency']
+                    else jsonb_build_object('at', %(now)s::timestamptz, 'snapshot', pg_current_snapshot()::text) end),
+           %(now)s
+      from turned t
+     where t.told <> t.will_be
+     group by t.id
+     order by t.id
+        on conflict (recipient_id) do update
+           set since = (p.since || excluded.since) - array(select key from jsonb_each(excluded.since) where value = '{}')
 ),
 waiting as (
     select d.recipient_id, d.id, morning.due_at

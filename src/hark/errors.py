@@ -10,6 +10,7 @@
     │   └── Blocked             a URL that Hark will not call: no http, a user in it, a private address
     ├── Unreachable           something Hark needs does not answer (CLI exit 3)
     ├── SourceFailed          a feed or recheck of the product broke, or answered what it may not
+    ├── NotAsPlanned          what a batch of a backfill would do is not what was planned: something wrote to its plan
     ├── RenderingFailed       a template or its data broke; the delivery goes back to PENDING with back-off
     └── Undeliverable         the message can never be handed over as it is (bad address, forged header)
 
@@ -18,11 +19,25 @@ Outcomes of a hand-over are values (`hark.delivery.handover.Outcome`), not excep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 FAULTS_SHOWN = 50
 """How many faults of a file are told one by one; the others are a number."""
+
+_FRAMES = 4
+
+
+def without_words(error: BaseException) -> Mapping[str, object]:
+    """What a log may say of an exception: its kind and where it came from.
+
+    Its text may quote rows, and rows are people.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+    said = {"error": type(error).__name__, "sqlstate": getattr(error, "sqlstate", None), "where": where}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 class HarkError(Exception):
@@ -31,6 +46,10 @@ class HarkError(Exception):
 
 class BadInput(HarkError):
     """The caller's input is wrong; nothing was changed. The message says what to write instead."""
+
+
+class NotAsPlanned(HarkError):
+    """What a batch of a backfill would do is not what was planned: something wrote to its plan."""
 
 
 @dataclass(frozen=True, slots=True)

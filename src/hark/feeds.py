@@ -130,10 +130,10 @@ def _refuse_strays(items: Sequence[_Item], due: Sequence[Due]) -> None:
         if item.recipient not in asked:
             raise SourceFailed(f"its answer: items[{place}].recipient was not asked for")
         if (item.recipient, item.key) in seen:
-            raise SourceFailed(f"its answer: items[{place}].key is there twice for its recipient")
+            raise SourceFailed(f"its answer: items[{place}].key is there twice for its recipient", of_the_data=True)
         seen.add((item.recipient, item.key))
     if items and Counter(item.recipient for item in items).most_common(1)[0][1] > MOST_PER_RECIPIENT:
-        raise SourceFailed(f"its answer: more than {MOST_PER_RECIPIENT:,} items for one recipient")
+        raise SourceFailed(f"its answer: more than {MOST_PER_RECIPIENT:,} items for one recipient", of_the_data=True)
 
 
 def _item(item: _Item) -> FeedItem:

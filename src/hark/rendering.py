@@ -72,8 +72,8 @@ class Batch:
 
     Items of events may come in any order, those of feeds come by rank. When they are only some of the delivery's,
     `total` is how many it holds and `counts` how many of each reason; 0 and empty: all are here. Without `counts`,
-    those of no item are taken to be of the same reasons as the others. `zone` is an IANA name, `locale` a tag such as
-    `de-AT`.
+    those of no item are taken to be of the same reasons as the others. `uncounted`: there may be still more, so their
+    number is not said. `zone` is an IANA name, `locale` a tag such as `de-AT`.
 
     Raises:
         ValueError: no items; the recheck cancels such a delivery.
@@ -87,6 +87,7 @@ class Batch:
     items: Sequence[Item]
     total: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
+    uncounted: bool = False
 
     def __post_init__(self) -> None:
         if not self.items:
@@ -301,6 +302,7 @@ def _page(batch: Batch, subject: str, entries: list[_Entry], sections: list[_Sec
         "sections": sections,
         "count": batch.total,
         "more": batch.total - len(entries),
+        "uncounted": batch.uncounted,
     }
 
 

@@ -7,10 +7,14 @@ import importlib
 import inspect
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
+from threading import Lock, Thread
 from typing import Annotated, Any, TypeVar
 
 import structlog
@@ -22,7 +26,13 @@ from hark.guarded.client import Guarded
 
 M = TypeVar("M", bound=BaseModel)
 
+AT_ONCE = 8
+"""Questions that one callable may be at, in threads; one that hangs takes up no more of them."""
+
 _log = structlog.get_logger(__name__)
+_OF_WHAT_WAS_ASKED = (400, 422, 500)
+"""Statuses of an endpoint that broke on what it was asked; those of a product that is away are others."""
+
 _ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -55,17 +65,20 @@ async def call(source: PythonSource, question: object, asking: Asking) -> object
     """What a callable answers; one that is not async is called in a thread of its own.
 
     Raises:
-        SourceFailed: it raised, or took too long (a thread cannot be stopped: it ends by itself, and is not heard).
+        SourceFailed: it raised, took too long (a thread cannot be stopped: it ends by itself, or with the process, and
+            is not heard), or is still busy with that many earlier questions.
     """
     function = load(source)
     try:
         async with asyncio.timeout(asking.timeout.total_seconds()):
             if inspect.iscoroutinefunction(function):
                 return await function(question)
-            answered = await asyncio.to_thread(_whole, function, question)
+            answered = await _in_a_thread(source.path, function, question)
             return await answered if inspect.isawaitable(answered) else answered
     except TimeoutError:
         raise SourceFailed(f"{source.path} did not answer within {_seconds(asking)}") from None
+    except SourceFailed:
+        raise
     except Exception as error:
         _log.warning("source_raised", source=source.path, error=type(error).__name__)
         failure = SourceFailed(f"{source.path} raised {_where(error)}", of_the_data=True)
@@ -84,11 +97,13 @@ async def post(source: UrlSource, question: Mapping[str, object], answer: type[M
     except HarkError as error:
         raise SourceFailed(str(error)) from None
     if given.status != 200:
-        raise SourceFailed(f"the endpoint answered with status {given.status}, not 200")
+        raise SourceFailed(
+            f"the endpoint answered with status {given.status}, not 200", of_the_data=given.status in _OF_WHAT_WAS_ASKED
+        )
     try:
         return answer.model_validate_json(given.body)
     except ValidationError as error:
-        failure = SourceFailed(f"the endpoint's answer: {first_fault(error)}")
+        failure = SourceFailed(f"the endpoint's answer: {first_fault(error)}", of_the_data=_is_of_some(error))
     raise failure
 
 
@@ -143,7 +158,7 @@ def validated(answer: type[M], content: object) -> M:
     try:
         return answer.model_validate(content)
     except ValidationError as error:
-        failure = SourceFailed(f"its answer: {first_fault(error)}")
+        failure = SourceFailed(f"its answer: {first_fault(error)}", of_the_data=_is_of_some(error))
     raise failure
 
 
@@ -152,6 +167,11 @@ def first_fault(error: ValidationError) -> str:
     first, *others = error.errors(include_url=False, include_context=False, include_input=False)
     more = f", and {len(others)} more {'fault' if len(others) == 1 else 'faults'}" if others else ""
     return f"{_place(first['loc'])}: {first['msg'].removeprefix('Value error, ')}{more}"
+
+
+def _is_of_some(error: ValidationError) -> bool:
+    """Whether what is wrong is within single items: the answer about others may be as it should."""
+    return all(any(isinstance(part, int) for part in each["loc"]) for each in error.errors())
 
 
 def _place(loc: Iterable[int | str]) -> str:
@@ -172,6 +192,50 @@ def _loaded(path: str) -> Callable[..., Any]:
     if not callable(found):
         raise SourceFailed(f"{path} is no function")
     return found  # type: ignore[no-any-return]
+
+
+_under_way: Counter[str] = Counter()
+_counting = Lock()
+
+
+async def _in_a_thread(path: str, function: Callable[..., Any], question: object) -> Any:
+    """What a function gives, run in a thread of its own: one that hangs is in nobody's way.
+
+    Not in the loop's pool of threads, which all functions and the look-ups of names share, and which the end of the
+    process waits for.
+    """
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    _begin(path)
+    run = partial(copy_context().run, _answer, path, partial(_whole, function, question), answer)
+    Thread(target=run, name=f"hark {path}", daemon=True).start()
+    return await answer
+
+
+def _begin(path: str) -> None:
+    with _counting:
+        if _under_way[path] >= AT_ONCE:
+            raise SourceFailed(f"{path} is still busy with {AT_ONCE} earlier questions")
+        _under_way[path] += 1
+
+
+def _answer(path: str, ask: Callable[[], Any], answer: asyncio.Future[Any]) -> None:
+    """The whole life of such a thread. Whoever asked may have gone meanwhile, and their loop with them."""
+    try:
+        tell = partial(_told, answer.set_result, answer, ask())
+    except BaseException as error:
+        # A future takes no StopIteration.
+        told = RuntimeError("raised StopIteration") if isinstance(error, StopIteration) else error
+        tell = partial(_told, answer.set_exception, answer, told)
+    finally:
+        with _counting:
+            _under_way[path] -= 1
+    with suppress(RuntimeError):
+        answer.get_loop().call_soon_threadsafe(tell)
+
+
+def _told(how: Callable[[Any], None], answer: asyncio.Future[Any], what: object) -> None:
+    if not answer.done():
+        how(what)
 
 
 def _whole(function: Callable[[object], Any], question: object) -> Any:

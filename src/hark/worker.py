@@ -20,6 +20,7 @@ from hark.clock import Clock, DatabaseClock
 from hark.delivery.attempt import Attempted, Sender
 from hark.delivery.reap import reap
 from hark.digests import Planned, Planner
+from hark.errors import without_words
 from hark.postgres.database import Database, is_passing
 
 _log = structlog.get_logger(__name__)
@@ -95,7 +96,7 @@ class Loop:
         if is_passing(error):
             _log.warning("loop_waits", loop=self.name, failures=failures, error=type(error).__name__)
         else:
-            _log.error("loop_failed", loop=self.name, failures=failures, exc_info=error)
+            _log.error("loop_failed", loop=self.name, failures=failures, **without_words(error))
 
     async def _sleep(self, seconds: float, stopping: asyncio.Event) -> None:
         if seconds <= 0:
@@ -143,9 +144,13 @@ class Worker:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; what is under way is finished first."""
-        async with asyncio.TaskGroup() as tasks:
-            for loop in self._loops():
-                tasks.create_task(loop.run(stopping), name=loop.name)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for loop in self._loops():
+                    tasks.create_task(loop.run(stopping), name=loop.name)
+        finally:
+            if self.backfills is not None:
+                await self.backfills.close()
 
     async def drain(self) -> None:
         """Do all that is due by now, then return: for tests, demos and replays."""

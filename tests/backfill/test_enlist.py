@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +62,7 @@ async def test_a_worker_that_dies_lets_go_of_it(campus: Campus) -> None:
     async with open_database(campus.dsn) as elsewhere, elsewhere.connection() as other:
         await other.execute("select pg_advisory_lock(1751216748, %s)", [backfill])
         assert not await enlisted(campus, backfill)
-        await other.close()
+        assert await campus.column("select pg_terminate_backend(%s, 30000)", other.info.backend_pid) == [True]
         assert await enlisted(campus, backfill)
 
 
@@ -94,6 +97,77 @@ async def test_a_worker_that_may_read_less_than_who_asked_refuses(campus: Campus
     backfill = await asked(campus, File(f"file://{tmp_path}/people.csv"), FileReach(stores=(f"file://{tmp_path}",)))
     await campus.runner().step(backfill)
     assert "may not be read" in (await campus.shown(backfill)).head.why
+
+
+@asynccontextmanager
+async def a_store(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FileReach]:
+    """A store that says this much and no more, and never hangs up; from where it may be read."""
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    hung = asyncio.Event()
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await hung.wait()
+        writer.close()
+
+    async with await asyncio.start_server(answers, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield FileReach(stores=("s3://cohorts",), endpoints={"s3": f"http://127.0.0.1:{port}"})
+        hung.set()
+
+
+SILENT = b""
+TRICKLING = (
+    b'HTTP/1.1 200 OK\r\nETag: "a"\r\nLast-Modified: Mon, 05 Jan 2026 12:00:00 GMT\r\nContent-Length: 99\r\n\r\nid\nann'
+)
+
+
+@pytest.mark.parametrize("answer", [SILENT, TRICKLING])
+async def test_a_store_that_hangs_holds_up_no_other_run_and_its_own_can_be_called_off(
+    campus: Campus, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    await campus.people({"ann": {"reply": ["email"]}})
+    async with a_store(answer, monkeypatch) as reach:
+        hanging = await asked(campus, File("s3://cohorts/people"), reach)
+        other = await asked(campus, Everyone())
+        runner = campus.runner(reach=reach)
+        while await campus.state(other) == "PLANNING":
+            await runner.step_any()
+            await asyncio.sleep(0.01)
+        assert await campus.state(hanging) == "PLANNING"
+        await control.cancel(campus.database, hanging, who="olga", now=campus.clock.now())
+        await runner.step_any()
+        assert await lock_is_free(campus, hanging)
+
+
+async def test_a_worker_that_ends_waits_for_no_store(campus: Campus, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_store(SILENT, monkeypatch) as reach:
+        hanging = await asked(campus, File("s3://cohorts/people"), reach)
+        runner = campus.runner(reach=reach)
+        while await lock_is_free(campus, hanging):
+            await runner.step_any()
+        await runner.close()
+        assert await lock_is_free(campus, hanging)
+    assert await campus.state(hanging) == "PLANNING"
+
+
+@pytest.mark.parametrize("answer", [SILENT, TRICKLING])
+async def test_a_store_that_gives_nothing_for_too_long_fails_it_and_says_so(
+    campus: Campus, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr("hark.lists.reading.PATIENCE", timedelta(seconds=0.5))
+    async with a_store(answer, monkeypatch) as reach:
+        backfill = await asked(campus, File("s3://cohorts/people"), reach)
+        assert (await campus.runner(reach=reach).step(backfill)).did
+    assert (await campus.shown(backfill)).head.why == (
+        "not planned: s3://cohorts/people gave nothing for 0.5 s; try again later; ask for it again once it answers"
+    )
+
+
+async def lock_is_free(campus: Campus, backfill: int) -> bool:
+    held = "select count(*) from pg_locks where locktype = 'advisory' and classid = 1751216748 and objid = %s"
+    return await campus.column(held, backfill) == [0]
 
 
 async def test_what_lies_outside_is_refused_at_once_and_all_of_it(campus: Campus) -> None:

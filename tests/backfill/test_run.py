@@ -7,13 +7,15 @@ from datetime import datetime, time, timedelta
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from hark.backfill import control
 from hark.backfill.failures import failed_batches, failures, retry_failures
 from hark.backfill.plan import plan_chunk
+from hark.backfill.planning import MAX_ATTEMPTS as MAX_PLANNING
 from hark.backfill.rehearse import rehearse
-from hark.backfill.request import Notify, Pace
-from hark.backfill.run import MAX_ATTEMPTS, Runner, Step
+from hark.backfill.request import Notify, Pace, PaceChange
+from hark.backfill.run import MAX_ATTEMPTS, MAX_LOCK_WAITS, Runner, Step
 from hark.backfill.throttle import Readings, Why
 from hark.backfill.undo import undo
 from hark.backfill.windows import Window
@@ -249,7 +251,7 @@ async def test_the_rate_is_kept_and_can_be_changed_while_it_runs(campus: Campus)
     waiting = await runner.step(backfill)
     assert waiting.obstacle is not None
     assert (waiting.obstacle.why, waiting.obstacle.until) == (Why.RATE, begun + timedelta(seconds=3))
-    await control.speed(campus.database, backfill, Pace(rate=1000.0), who="paul", now=campus.clock.now())
+    await control.speed(campus.database, backfill, PaceChange(rate=1000.0), who="paul", now=campus.clock.now())
     assert (await runner.step(backfill)).did
     await campus.run_out(backfill)
     assert campus.clock.now() - begun < timedelta(seconds=1)
@@ -259,7 +261,116 @@ async def test_waiting_is_accounted_to_its_reason(campus: Campus) -> None:
     backfill = await twelve(campus, pace=Pace(rate=1.0))
     await campus.apply(backfill)
     waited = {each.why: each.seconds for each in (await campus.shown(backfill)).waited}
-    assert waited == {"rate": pytest.approx(9.0)}
+    assert waited == {"rate": pytest.approx(12.0)}  # the end keeps to it, too
+
+
+async def test_the_rate_counts_who_is_changed_not_who_is_looked_at(campus: Campus) -> None:
+    await campus.people(
+        {f"u{number:02}": {"reply": ["email"] if number % 4 == 0 else ["push"]} for number in range(16)}
+    )
+    backfill = await campus.plan(channels=["push"], batch_size=4, pace=Pace(rate=1.0))
+    await rehearse(campus.database, backfill, campus.clock.now())
+    estimate = (await campus.shown(backfill)).estimate
+    begun = campus.clock.now()
+    await campus.apply(backfill)
+    assert await given_push(campus) == 16
+    took = (campus.clock.now() - begun).total_seconds()
+    assert estimate is not None and estimate.low == took == pytest.approx(4.0, abs=0.5)
+
+
+async def test_what_speed_does_not_name_stays(campus: Campus) -> None:
+    night = Window(time(20), time(6), "Europe/Berlin")
+    backfill = await twelve(campus, pace=Pace(rate=5.0, window=night))
+
+    async def changed(change: PaceChange) -> Pace:
+        return await control.speed(campus.database, backfill, change, who="paul", now=campus.clock.now())
+
+    assert await changed(PaceChange(rate=50.0)) == Pace(50.0, True, night)
+    assert await changed(PaceChange(adaptive=False)) == Pace(50.0, False, night)
+    assert await changed(PaceChange(any_time=True)) == Pace(50.0, False, None)
+    assert await changed(PaceChange(any_rate=True, window=night)) == Pace(None, False, night)
+    with pytest.raises(BadInput, match="nothing is to be changed"):
+        await changed(PaceChange())
+    with pytest.raises(BadInput, match="exclude each other"):
+        await changed(PaceChange(window=night, any_time=True))
+    await control.cancel(campus.database, backfill, who="paul", now=campus.clock.now())
+    with pytest.raises(BadInput, match="is CANCELED: it has ended"):
+        await changed(PaceChange(rate=1.0))
+
+
+async def test_the_waits_of_a_batch_that_is_applied_again_are_added_to_its_first(campus: Campus) -> None:
+    backfill = await twelve(campus, batch_size=12, pace=Pace(rate=1.0))
+    await campus.run(POISON)
+    await started(campus, backfill)
+    await ahead(campus, 30)
+    await campus.run_out(backfill)
+    await campus.run("drop trigger poison on hark.preference")
+    await retry_failures(campus.database, backfill, who="olga", now=campus.clock.now())
+    await ahead(campus, 7)
+    await campus.run_out(backfill)
+    assert await waited(campus, backfill) == {"rate": pytest.approx(30 + 12 + 7 + 2)}
+
+
+async def ahead(campus: Campus, seconds: int) -> None:
+    """The next batch may begin so much later only."""
+    await campus.run("update hark.backfill set next_at = %s", campus.clock.now() + timedelta(seconds=seconds))
+
+
+async def waited(campus: Campus, backfill: int) -> dict[str, float]:
+    return {each.why: each.seconds for each in (await campus.shown(backfill)).waited}
+
+
+async def test_a_long_wait_is_seen_before_any_batch_is_done(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    await started(campus, backfill)
+    runner = campus.runner(probes=Unreadable())
+    for _ in range(4):
+        await runner.step(backfill)
+        campus.clock.advance(timedelta(seconds=3))
+    assert await waited(campus, backfill) == {"unreadable": pytest.approx(6)}
+    await control.cancel(campus.database, backfill, who="paul", now=campus.clock.now())
+    assert (await runner.step(backfill)).over
+    assert await waited(campus, backfill) == {"unreadable": pytest.approx(12)}
+
+
+async def test_a_wait_is_not_lost_with_the_batch_that_should_have_kept_it(campus: Campus) -> None:
+    backfill = await twelve(campus, batch_size=12)
+    await started(campus, backfill)
+    await ahead(campus, 4)
+    await campus.run("update hark.backfill set rate = 1000")
+    dying: list[Step] = []
+
+    def cut(step: object) -> None:
+        if step is Step.SETTLED and not dying:
+            dying.append(Step.SETTLED)
+            raise psycopg.OperationalError("the connection broke")
+
+    runner = campus.runner(passed=cut)
+    await runner.step(backfill)
+    campus.clock.advance(timedelta(seconds=4))
+    assert not (await runner.step(backfill)).did
+    campus.clock.advance(timedelta(seconds=1))
+    assert (await runner.step(backfill)).did
+    assert await waited(campus, backfill) == {"rate": pytest.approx(4), "retry": pytest.approx(1)}
+
+
+async def test_a_database_that_is_away_is_waited_for_as_such(campus: Campus, monkeypatch: pytest.MonkeyPatch) -> None:
+    backfill = await twelve(campus, batch_size=6, pace=Pace(rate=6.0))
+    await started(campus, backfill)
+    runner = campus.runner()
+    assert (await runner.step(backfill)).did
+    assert not (await runner.step(backfill)).did
+
+    async def away(*_: object, **__: object) -> object:
+        raise psycopg.OperationalError("the server closed the connection unexpectedly")
+
+    for _ in range(3):
+        with monkeypatch.context() as patched, pytest.raises(psycopg.OperationalError):
+            patched.setattr(type(campus.database), "fetch", away)
+            await runner.step(backfill)
+        campus.clock.advance(timedelta(seconds=10))
+    assert (await runner.step(backfill)).did
+    assert await waited(campus, backfill) == {"database": pytest.approx(30)}
 
 
 async def test_outside_its_window_it_waits_for_it(campus: Campus) -> None:
@@ -348,6 +459,188 @@ async def test_with_nothing_failed_there_is_nothing_to_retry(campus: Campus) -> 
     assert await campus.state(backfill) == "APPLIED"
 
 
+HELD = "update hark.preference set updated_at = updated_at where recipient_id = 'u03'"
+
+
+async def test_a_row_that_somebody_holds_keeps_neither_the_others_nor_a_pause(campus: Campus) -> None:
+    backfill = await twelve(campus, batch_size=6)
+    await started(campus, backfill)
+    runner = campus.runner()
+    with psycopg.connect(campus.dsn) as holding:
+        holding.execute(HELD)
+        assert not (await runner.step(backfill)).did
+        assert (await runner.step(backfill)).did
+        for _ in range(MAX_ATTEMPTS + 1):
+            campus.clock.advance(timedelta(minutes=1))
+            assert not (await runner.step(backfill)).did
+        stepped = await runner.step(backfill)
+        assert stepped.obstacle is not None and stepped.obstacle.why is Why.LOCK_WAITS
+        assert await given_push(campus) == 6
+        assert await campus.rows(
+            "select state::text, why like 'LockNotAvailable%%' from hark.backfill_batch order by number"
+        ) == [
+            ("WAITING", True),
+            ("DONE", False),
+        ]
+        assert (await waited(campus, backfill))["lock_waits"] > 60
+        await control.pause(campus.database, backfill, who="paul", now=campus.clock.now())
+        await control.resume(campus.database, backfill, who="paul", now=campus.clock.now())
+        holding.rollback()
+    await campus.run_out(backfill)
+    assert (await campus.state(backfill), await given_push(campus)) == ("APPLIED", 12)
+
+
+async def test_whose_row_is_held_for_ever_is_quarantined_in_the_end(campus: Campus) -> None:
+    backfill = await twelve(campus, batch_size=12)
+    await started(campus, backfill)
+    await campus.run(
+        "update hark.backfill_batch set attempt = %s, lock_waits = %s",
+        MAX_LOCK_WAITS + MAX_ATTEMPTS - 1,
+        MAX_LOCK_WAITS,
+    )
+    with psycopg.connect(campus.dsn) as holding:
+        holding.execute(HELD)
+        await campus.run_out(backfill)
+        assert (await campus.state(backfill), await given_push(campus)) == ("APPLIED", 11)
+        assert [(each.recipient_id, each.outcome) for each in await failures(campus.database, backfill)] == [
+            ("u03", "quarantined")
+        ]
+
+
+async def test_a_rehearsal_waits_for_nobody(campus: Campus) -> None:
+    backfill = await twelve(campus, batch_size=12)
+    with psycopg.connect(campus.dsn) as holding:
+        holding.execute(HELD)
+        seen = await rehearse(campus.database, backfill, campus.clock.now())
+    assert seen is not None and seen.users == 12
+    assert await campus.rows("select * from hark.backfill_item") == []
+
+
+async def test_who_makes_a_batch_fail_with_what_may_pass_is_found_at_its_last_attempt(campus: Campus) -> None:
+    backfill = await twelve(campus, batch_size=12)
+    await campus.run(POISON.replace("22023", "40001"))
+    await campus.apply(backfill)
+    assert (await campus.state(backfill), await given_push(campus)) == ("APPLIED", 10)
+    assert [each.why for each in await failures(campus.database, backfill)] == ["poisoned (40001)"] * 2
+    assert await campus.column("select attempt from hark.backfill_batch") == [MAX_ATTEMPTS]
+
+
+async def test_one_that_cannot_be_planned_for_now_keeps_no_other_from_going_on(campus: Campus) -> None:
+    await campus.people({f"u{number:02}": {"reply": ["email"]} for number in range(12)})
+    full = await campus.ask(notify=Notify("done", ("olga",)))
+    other = await campus.plan()
+    await started(campus, other)
+    await campus.run(
+        "create function hark.full() returns trigger language plpgsql as $$ begin"
+        f" if new.backfill_id = {full} then raise exception 'disk full' using errcode = '53100'; end if;"
+        " return new; end $$"
+    )
+    await campus.run(
+        "create trigger full_ before insert on hark.backfill_batch for each row execute function hark.full()"
+    )
+    runner = campus.runner()
+    assert await any_step(runner)
+    assert (await campus.shown(full)).head.why == "waits: DiskFull at attempt 1"
+    while await any_step(runner):
+        pass
+    assert await given_push(campus) == 12
+
+    campus.clock.advance(timedelta(minutes=11))
+    with pytest.raises(psycopg.errors.DiskFull):
+        await runner.step_any()
+    assert await campus.column("select payload ->> 'why' from hark.event") == ["stalled: retry"]
+    for _ in range(MAX_PLANNING):
+        campus.clock.advance(timedelta(minutes=2))
+        await any_step(runner)
+    shown = await campus.shown(full)
+    assert (shown.head.state, shown.head.why) == ("FAILED", "not planned: DiskFull")
+
+
+async def test_what_planning_breaks_on_is_logged_without_its_words(campus: Campus) -> None:
+    await campus.people({"zed": {}})
+    await campus.ask()
+    await campus.run("alter table hark.backfill_part add constraint short check (cardinality(members) > 4)")
+    with capture_logs() as log:
+        await campus.runner().step_any()
+    (line,) = log
+    assert (line["error"], line["sqlstate"]) == ("CheckViolation", "23514")
+    assert "zed" not in str(line)
+
+
+async def any_step(runner: Runner) -> bool:
+    try:
+        return (await runner.step_any()).did
+    except psycopg.errors.DiskFull:
+        return True
+
+
+async def test_a_kind_of_a_newer_version_is_left_to_it(campus: Campus) -> None:
+    newer, mine = await campus.ask(members=[]), await campus.ask(members=[])
+    await campus.run("update hark.backfill set kind = 'newer' where id = %s", newer)
+    runner = campus.runner()
+    while (await runner.step_any()).did:
+        pass
+    assert (await campus.state(newer), await campus.state(mine)) == ("PLANNING", "PLANNED")
+    with pytest.raises(BadInput, match="this version of Hark does not know"):
+        await runner.step(newer)
+
+
+async def test_a_plan_whose_planner_died_before_it_was_measured_is_measured_by_another(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    assert (await campus.shown(backfill)).estimate is None
+    runner = campus.runner()
+    while (await runner.step_any()).did:
+        pass
+    assert (await campus.shown(backfill)).estimate is not None
+    assert await campus.state(backfill) == "PLANNED"
+
+
+async def test_planning_too_gives_way_and_stops_with_all(campus: Campus) -> None:
+    await campus.people({"ann": {}})
+    backfill = await campus.ask()
+    waiting = await campus.runner(probes=Unreadable()).step(backfill)
+    assert waiting.obstacle is not None and waiting.obstacle.why is Why.UNREADABLE
+    await control.stop_all(campus.database, stopped=True, who="paul", now=campus.clock.now())
+    waiting = await campus.runner().step(backfill)
+    assert waiting.obstacle is not None and waiting.obstacle.why is Why.STOPPED
+
+
+# The plan that is applied is the plan that was shown ------------------------------------------------------------------
+
+MEDDLED = "update hark.backfill_part set members = array['u09', 'u10', 'u11'] where batch = 1"
+
+
+async def test_a_batch_that_somebody_meddled_with_is_not_applied(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    await campus.run(MEDDLED)
+    await campus.apply(backfill)
+    assert (await campus.state(backfill), await given_push(campus)) == ("FAILED", 9)
+    (failed,) = await failed_batches(campus.database, backfill)
+    assert (failed.number, failed.why) == (1, "is not what was planned: batch 1 was changed since; plan it anew")
+
+
+async def test_a_plan_whose_batches_are_others_is_not_begun(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    await campus.run(MEDDLED)
+    await campus.run("update hark.backfill_batch set digest = hark.backfill_digest(backfill_id, number)")
+    with pytest.raises(BadInput, match="is not as it was planned"):
+        await started(campus, backfill)
+
+
+async def test_another_hash_is_refused_also_while_it_is_applied(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    await started(campus, backfill)
+    with pytest.raises(BadInput, match="another plan"):
+        await control.apply(campus.database, backfill, who="olga", now=campus.clock.now(), plan_hash="0" * 64)
+
+
+@pytest.mark.parametrize("who", ["olga ", " Olga", "OLGA", "ＯＬＧＡ"])
+async def test_one_written_otherwise_is_no_second_person(campus: Campus, who: str) -> None:
+    backfill = await twelve(campus, approval_over=1)
+    with pytest.raises(BadInput, match="another person must approve it"):
+        await control.approve(campus.database, backfill, who=who, now=campus.clock.now())
+
+
 # Refusals -------------------------------------------------------------------------------------------------------------
 
 
@@ -376,6 +669,29 @@ async def test_its_end_is_published_once_with_the_end_itself(campus: Campus) -> 
     await campus.apply(backfill)
     events = await campus.rows("select reason, recipients, payload ->> 'state' from hark.event")
     assert events == [("done", ["olga"], "APPLIED")]
+
+
+async def test_of_a_plan_that_failed_and_of_a_cancel_it_is_told_too(campus: Campus) -> None:
+    await campus.people({"olga": {"reply": ["email"]}})
+    notify = Notify("done", ("olga",))
+    failing, canceled = await campus.ask(notify=notify), await campus.plan(notify=notify)
+    await campus.run("update hark.backfill set request = '{}' where id = %s", failing)
+    await campus.runner().step(failing)
+    await control.cancel(campus.database, canceled, who="paul", now=campus.clock.now())
+    assert await campus.rows("select about, payload ->> 'state' from hark.event order by id") == [
+        (f"backfill:{failing}", "FAILED"),
+        (f"backfill:{canceled}", "CANCELED"),
+    ]
+
+
+async def test_planning_that_stalls_is_told_of_once(campus: Campus) -> None:
+    await campus.people({"olga": {"reply": ["email"]}})
+    backfill = await campus.ask(notify=Notify("done", ("olga",)))
+    runner = campus.runner(probes=Unreadable())
+    for _ in range(5):
+        await runner.step(backfill)
+        campus.clock.advance(timedelta(minutes=5))
+    assert await campus.column("select payload ->> 'why' from hark.event") == ["stalled: unreadable"]
 
 
 async def test_a_notice_that_cannot_be_published_does_not_keep_it_from_ending(campus: Campus) -> None:

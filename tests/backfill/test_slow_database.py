@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from hark.backfill import control
-from hark.backfill.run import Runner
-from hark.backfill.throttle import Why
+from hark.backfill.plan import PlanStep
+from hark.backfill.probes import Probes
+from hark.backfill.run import Runner, Step
+from hark.backfill.throttle import Readings, Why
 from hark.postgres.database import open_database
-from tests.backfill.campus import Campus
+from tests.backfill.campus import Calm, Campus
 
 TIMES = 20
 USERS = 20_000
@@ -136,3 +139,36 @@ async def test_the_rate_falls_within_ten_seconds_and_comes_back(campus: Campus) 
             await run.until_it_rests_no_more()
     waited = {each.why: each.seconds for each in (await campus.shown(backfill)).waited}
     assert sum(waited.get(str(why), 0.0) for why in (Why.PROBE, Why.STATEMENTS)) > 1
+
+
+class Busy:
+    """Probes of a database on which events are published all the time."""
+
+    async def read(self, now: datetime) -> Readings:
+        return Readings(probe=timedelta(milliseconds=1), traffic=500.0)
+
+
+@pytest.mark.parametrize(("probes", "at_once"), [(Busy(), 1), (Calm(), 2)], ids=["busy", "calm"])
+async def test_beside_live_traffic_the_hands_of_a_process_take_turns(
+    campus: Campus, probes: Probes, at_once: int
+) -> None:
+    await campus.people({f"u{number:03}": {"reply": ["email"]} for number in range(200)})
+    backfill = await campus.plan(batch_size=10)
+    await control.apply(campus.database, backfill, who="olga", now=campus.clock.now())
+    under_way, most = 0, 0
+
+    def passed(step: Step | PlanStep) -> None:
+        nonlocal under_way, most
+        under_way += (step is Step.CLAIMED) - (step is Step.COMMITTED)
+        most = max(most, under_way)
+
+    runner = campus.runner(probes=probes, passed=passed)
+
+    async def hand() -> None:
+        while not (stepped := await runner.step(backfill)).over:
+            if stepped.obstacle is not None:
+                campus.clock.move_to(max(stepped.obstacle.until, campus.clock.now()))
+
+    await asyncio.gather(hand(), hand())
+    assert most == at_once
+    assert await campus.state(backfill) == "APPLIED"

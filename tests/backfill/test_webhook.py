@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from hark.backfill import control
 from hark.backfill.notice import Told
 from hark.backfill.webhook import Hook, body_of, key_of, signed
 from hark.clock import VirtualClock
@@ -115,6 +116,18 @@ async def test_a_server_that_never_answers_holds_up_neither_a_run_nor_the_end(ca
             pass
         assert await campus.state(backfill) == "APPLIED"
         await hook.close(timedelta(milliseconds=50))
+
+
+async def test_of_a_plan_that_failed_and_of_a_cancel_it_is_told_too(campus: Campus) -> None:
+    canceled = await twelve(campus)
+    failing = await campus.ask()
+    await campus.run("update hark.backfill set request = '{}' where id = %s", failing)
+    async with hooked(lambda _asked: said({})) as (hook, server):
+        await campus.runner(webhook=hook).step(failing)
+        await control.cancel(campus.database, canceled, who="paul", now=campus.clock.now(), webhook=hook)
+        await hook.close()
+    told = [asked.json()["data"] for asked in server.asked]
+    assert {(each["backfill"], each["state"]) for each in told} == {(failing, "FAILED"), (canceled, "CANCELED")}
 
 
 async def test_of_a_standstill_it_is_told_once_by_whichever_worker(campus: Campus) -> None:

@@ -15,6 +15,14 @@ from hark.errors import BadInput
 zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
 minutes = st.builds(time, st.integers(0, 23), st.integers(0, 59))
 windows = st.builds(Window, minutes, minutes, zones).filter(lambda window: window.opens != window.closes)
+CHANGES = [
+    datetime(2026, 3, 29, 1, tzinfo=UTC),
+    datetime(2026, 10, 25, 1, tzinfo=UTC),
+    datetime(2026, 3, 8, 7, tzinfo=UTC),
+    datetime(2026, 11, 1, 6, tzinfo=UTC),
+    datetime(2026, 4, 4, 15, tzinfo=UTC),
+]
+"""Of Berlin's clocks, New York's and Lord Howe's, in UTC."""
 moments = st.datetimes(datetime(2025, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 
 
@@ -24,6 +32,23 @@ def test_it_opens_within_two_days_and_is_open_then(window: Window, now: datetime
     assert now <= opens <= now + timedelta(days=2)
     if window.is_open(now):
         assert opens == now
+
+
+@given(windows, st.sampled_from(CHANGES), st.integers(-300, 300))
+def test_around_changes_of_clocks_it_opens_when_the_clocks_say_so_first(
+    window: Window, change: datetime, minutes: int
+) -> None:
+    now = change + timedelta(minutes=minutes)
+    opens = window.next_open(now)
+    by_minutes = (now + timedelta(minutes=ahead) for ahead in range(3 * 24 * 60))
+    assert opens == next(at for at in by_minutes if window.is_open(at))
+
+
+def test_what_clocks_skip_waits_for_the_next_day_and_what_they_repeat_opens_twice() -> None:
+    skipped = parse_window("02:15-02:45 Europe/Berlin")
+    assert skipped.next_open(datetime(2026, 3, 29, tzinfo=UTC)) == datetime(2026, 3, 30, 0, 15, tzinfo=UTC)
+    repeated = parse_window("01:00-02:30 Europe/Berlin")
+    assert repeated.next_open(datetime(2026, 10, 25, 0, 40, tzinfo=UTC)) == datetime(2026, 10, 25, 1, 0, tzinfo=UTC)
 
 
 @given(windows, moments)

@@ -528,10 +528,10 @@ class TestDigests:
         await state(world, "deleted", "p2")
         await world.attempt()
         (mail,) = world.recorder.accepted
-        assert mail.subject == "43 new: 42 Post, 1 Comment"
+        assert mail.subject == "3 new: 2 Post, 1 Comment"
         assert "p1 k1 title of p1" in mail.text
         assert "p2" not in mail.text
-        assert mail.text.rstrip().endswith("and 40 more")
+        assert mail.text.rstrip().endswith("and more"), "how many of the 40 may still be said, nobody asked"
         assert (await world.delivery()).left_out == {"post/k2": "deleted"}
 
     async def test_without_a_recheck_all_that_it_says_is_said(self, world: World) -> None:
@@ -558,6 +558,36 @@ class TestDigests:
             "nothing left to say: 0 of 10 items left: 8 beyond what is asked about, 2 deleted since"
         )
         assert (await world.delivery()).left_out == {"post/k1": "deleted", "post/k2": "deleted"}
+        assert (await world.delivery()).silent == {"post": "items"}
+
+    async def test_what_stands_behind_is_counted_if_all_that_were_asked_about_may_be_said(self, world: World) -> None:
+        await set_up(world, SQL, frequency=Frequency.DAILY)
+        await digest(world, "bob", ("k1", "p1"), ("k2", "p2"), total=42)
+        await world.attempt()
+        (mail,) = world.recorder.accepted
+        assert mail.subject == "42 new: Post"
+        assert mail.text.rstrip().endswith("and 40 more")
+        assert (await world.delivery()).silent is None
+
+    async def test_what_is_kept_in_reserve_stands_in_for_what_is_left_out(self, world: World) -> None:
+        await set_up(world, SQL, frequency=Frequency.DAILY)
+        await world.execute("update hark.feed set cap = 3")
+        await digest(world, "bob", *[(f"k{n}", f"p{n}") for n in range(1, 7)])
+        await state(world, "deleted", "p1", "p3")
+        await world.attempt()
+        (mail,) = world.recorder.accepted
+        assert [f"p{n} k{n}" in mail.text for n in range(1, 7)] == [False, True, False, True, True, False]
+        assert mail.subject == "4 new: Post"
+        assert mail.text.rstrip().endswith("and 1 more")
+
+    async def test_one_left_says_that_there_are_more_if_there_may_be(self, world: World) -> None:
+        await set_up(world, SQL, frequency=Frequency.DAILY)
+        await digest(world, "bob", ("k1", "p1"), ("k2", "p2"), total=5)
+        await state(world, "deleted", "p2")
+        await world.attempt()
+        (mail,) = world.recorder.accepted
+        assert mail.subject == "One: p1"
+        assert mail.text.rstrip().endswith("and more") and "and more" in (mail.html or "")
 
     @pytest.mark.parametrize(
         ("choice", "why", "words"),

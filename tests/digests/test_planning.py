@@ -525,6 +525,45 @@ async def test_a_feed_that_comes_later_begins_with_the_next_morning(world: World
     assert await digests(world) == [("Fri", ["a"])]
 
 
+# Who comes back ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["deactivated", "of another type"])
+async def test_who_was_away_for_long_is_not_flooded_when_they_are_back(world: World, how: str) -> None:
+    away = student("ada", active=False) if how == "deactivated" else replace(student("ada"), user_type="Employers")
+    await ready(world)
+    await post(world, "first")
+    await morning(world, TUESDAY)
+    await hand_over(world)
+    await world.know(away)
+    for day in range(1, 20):
+        await post(world, f"missed{day}")
+        await morning(world, TUESDAY + day * DAY)
+    world.clock.advance(timedelta(hours=1))
+    await world.know("ada")
+    await post(world, "new")
+    await morning(world, TUESDAY + 20 * DAY)
+    await hand_over(world)
+    assert await keys_sent(world, "ada") == ["first", "new"]
+    assert (await world.rows("select base from hark.digest order by period desc limit 1"))[0].base == "returned"
+
+
+async def test_who_was_away_between_two_mornings_misses_nothing(world: World) -> None:
+    await ready(world)
+    await post(world, "first")
+    await morning(world, TUESDAY)
+    await hand_over(world)
+    await post(world, "before")
+    await world.know(student("ada", active=False))
+    await post(world, "meanwhile")
+    world.clock.advance(timedelta(hours=5))
+    await world.know("ada")
+    await morning(world, TUESDAY + DAY)
+    await hand_over(world)
+    assert await keys_sent(world, "ada") == ["first", "before", "meanwhile"]
+    assert await world.rows("select from hark.preference where since <> '{}'") == []
+
+
 # Several planners ----------------------------------------------------------------------------------------------------
 
 

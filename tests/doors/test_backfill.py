@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ import pytest
 from tests.doors.commands import Desk
 from tests.servers import eventually
 
-PLAN = ("backfill", "preferences", "--reason", "app_shared", "--channels", "push,in_app", "--user-types", "Students")
+FOR_STUDENTS = ("--reason", "app_shared", "--channels", "push,in_app", "--user-types", "Students")
+ASKED = ("backfill", "preferences", *FOR_STUDENTS)
+PLAN = (*ASKED, "--all")
 PEOPLE = """
 insert into hark.recipient (id, user_type, updated_at)
 select 'u' || lpad(n::text, 4, '0'), 'Students', now() from generate_series(1, 900) n;
@@ -67,7 +71,7 @@ def test_everything_wrong_is_told_at_once_before_anything_else(campus: Desk) -> 
 
 
 def test_user_types_are_required(campus: Desk) -> None:
-    refused = campus.hark("backfill", "preferences", "--reason", "app_shared", "--channels", "push")
+    refused = campus.hark("backfill", "preferences", "--reason", "app_shared", "--channels", "push", "--all")
     assert (refused.code, refused.err.splitlines()) == (2, ["--user-types: none is given; write Students or Employers"])
 
 
@@ -89,8 +93,45 @@ def test_the_tasks_file_works_too(campus: Desk, monkeypatch: pytest.MonkeyPatch)
     campus.write("ids.csv", "id\nu0001\nu0001\nnobody\n")
     monkeypatch.setenv("CSV_PATH", "ids.csv")
     monkeypatch.setenv("DRY_RUN", "false")
-    assert campus.hark(*PLAN).code == 0
+    assert campus.hark(*ASKED).code == 0
     assert having_push(campus) == 1
+
+
+@pytest.mark.parametrize("more", [(), ("--except-ids", "u0001"), ("--column", "user_id")])
+def test_nobody_named_is_never_everybody(campus: Desk, more: tuple[str, ...]) -> None:
+    refused = campus.hark(*ASKED, *more)
+    assert refused.code == 2
+    assert refused.err.startswith("say whose: --ids a,b, --file people.csv")
+    assert campus.ask("select count(*) from hark.backfill") == 0
+
+
+def test_whom_a_variable_names_is_whom_the_options_leave_some_out_of(
+    campus: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("USER_IDS", "u0001,u0003")
+    planned = campus.hark(*ASKED, "--except-ids", "u0001", "--apply")
+    assert "2 named users, except 1 named user" in planned.err
+    assert having_push(campus) == 1
+
+
+def test_the_tasks_file_is_read_as_the_options_say(campus: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    campus.write("ids.csv", "id,user_id\nu0001,u0002\n")
+    monkeypatch.setenv("CSV_PATH", "ids.csv")
+    assert campus.hark(*ASKED, "--column", "user_id", "--apply").code == 0
+    assert campus.ask("select recipient_id from hark.preference where channels -> 'app_shared' ? 'push'") == "u0002"
+
+
+def test_the_task_before_without_a_cohort_means_all_of_its_types(campus: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PREFERENCE_NAME": "app_shared", "CHANNELS": "push", "USER_TYPES": "Students"}.items():
+        monkeypatch.setenv(name, value)
+    assert "900 to change" in campus.hark("backfill", "preferences").out
+    assert campus.hark("backfill", "preferences", "--reason", "app_shared").code == 2
+
+
+def test_a_path_is_kept_in_full(campus: Desk) -> None:
+    campus.write("ids.csv", "id\nu0001\n")
+    assert campus.hark(*ASKED, "--file", "ids.csv").code == 0
+    assert campus.ask("select spec ->> 'file' from hark.cohort") == str(campus.directory / "ids.csv")
 
 
 @pytest.mark.parametrize(("name", "value"), [("DRY_RUN", "perhaps"), ("BATCH_SIZE", "lots"), ("USER_TYPES", "Pupils")])
@@ -98,14 +139,14 @@ def test_a_variable_that_cannot_be_read_changes_nothing(
     name: str, value: str, campus: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    own = PLAN if name != "USER_TYPES" else PLAN[:-2]
+    own = PLAN if name != "USER_TYPES" else (*PLAN[:-3], "--all")
     assert campus.hark(*own).code == 2
     assert campus.ask("select count(*) from hark.backfill") == 0
 
 
 def test_a_file_that_changed_since_the_plan_is_refused(campus: Desk) -> None:
     campus.write("ids.csv", "id\nu0001\n")
-    assert campus.hark(*PLAN, "--file", "ids.csv").code == 0
+    assert campus.hark(*ASKED, "--file", "ids.csv").code == 0
     campus.write("ids.csv", "id\nu0001\nu0002\n")
     refused = campus.hark("backfill", "apply", "1")
     assert refused.code == 2
@@ -142,9 +183,30 @@ def test_interrupted_it_says_how_to_go_on_and_does(campus: Desk) -> None:
     assert "hark backfill apply 1 goes on where it was" in err
     assert campus.ask("select state::text from hark.backfill") == "APPLYING"
     assert campus.ask("select count(*) from hark.backfill_batch where state = 'CLAIMED'") == 0
-    campus.hark("backfill", "speed", "1")
+    assert campus.hark("backfill", "speed", "1").code == 2
+    paced = campus.hark("backfill", "speed", "1", "--no-rate")
+    assert paced.out == "backfill 1: no rate, adaptive, at any time\n"
     assert campus.hark("backfill", "apply", "1").code == 0
     assert having_push(campus) == 900
+
+
+def test_interrupted_while_a_store_hangs_it_ends_and_nothing_is_kept(campus: Desk) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        process = campus.spawn(
+            *(*ASKED, "--from", "s3://cohorts/people"),
+            AWS_SKIP_SIGNATURE="true",
+            HARK_OBJECT_STORES="s3://cohorts",
+            HARK_OBJECT_ENDPOINTS=f"s3=http://127.0.0.1:{port}",
+        )
+        silent.settimeout(60)
+        asking, _ = silent.accept()
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        asking.close()
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "interrupted; nothing was planned; run the same command again"
+    assert campus.ask("select count(*) from hark.cohort") == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -179,3 +241,65 @@ def test_a_worker_applies_what_was_left_to_it(campus: Desk) -> None:
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(60) == 0
     assert having_push(campus) == 900
+
+
+def rows_of(desk: Desk, name: str) -> list[list[str]]:
+    with (desk.directory / name).open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_who_approves_sees_whom_it_is_about_and_what_was_asked_for(campus: Desk) -> None:
+    campus.write("ids.csv", "id\nu0001\nu0001\nnobody\n\x01\n")
+    campus.hark(*ASKED, "--file", "ids.csv")
+    shown = campus.hark("backfill", "show", "1").out
+    assert f"cohort 1: {campus.directory / 'ids.csv'}\n  1 users, 1 duplicates, 1 unknown, 1 bad lines\n" in shown
+    assert "asked for: reasons app_shared; channels push, in_app; user types Students\n" in shown
+    said = campus.hark("backfill", "show", "1", "--json").only["cohort"]
+    assert (said["cohort"]["file"], said["unknown"]) == (str(campus.directory / "ids.csv"), 1)
+
+    assert "no such user" in campus.hark("backfill", "show", "1", "--faults").out
+    assert campus.hark("backfill", "show", "1", "--faults", "-o", "bad.csv").out == "2 written to bad.csv\n"
+    assert [row[1:3] for row in rows_of(campus, "bad.csv")[:2]] == [["line", "what"], ["4", "no such user"]]
+
+
+def test_all_who_failed_and_all_that_does_not_hold_can_be_had_in_a_file(campus: Desk) -> None:
+    campus.hark(*PLAN)
+    campus.execute("update hark.preference set channels = '{}' where recipient_id <= 'u0060'")
+    campus.hark("backfill", "apply", "1")
+    assert campus.hark("backfill", "failures", "1", "-o", "failed.csv").out == "60 written to failed.csv\n"
+    assert rows_of(campus, "failed.csv")[60][0:3] == ["u0060", "1", "drifted"]
+    assert campus.hark("backfill", "verify", "1", "-o", "astray.csv").code == 0
+    assert rows_of(campus, "astray.csv")[60] == ["u0060", "yes", "drifted: chose otherwise since the plan"]
+    assert len(rows_of(campus, "astray.csv")) == 61
+    assert (
+        campus.hark("backfill", "show", "1", "--outcome", "append", "-o", "all.csv").out == "900 written to all.csv\n"
+    )
+    assert campus.hark("backfill", "failures", "1", "-o", "none/x.csv").code == 2
+    assert campus.hark("backfill", "show", "1", "-o", "x.csv").code == 2
+
+
+def test_an_outcome_that_is_none_is_refused_and_the_nearest_suggested(campus: Desk) -> None:
+    campus.hark(*PLAN)
+    refused = campus.hark("backfill", "show", "1", "--outcome", "malfomed")
+    assert (refused.code, refused.err) == (2, '--outcome: "malfomed": no such outcome; did you mean malformed?\n')
+    nobody = campus.hark("backfill", "show", "1", "--outcome", "malformed")
+    assert (nobody.code, nobody.out) == (0, "no such users\n")
+    assert campus.hark("backfill", "show", "7", "--outcome", "malformed").code == 2
+
+
+def test_a_slip_of_the_pen_is_told_before_a_database_is_looked_for(campus: Desk) -> None:
+    nowhere = ("--database-url", "postgresql://nobody@127.0.0.1:1/none")
+    refused = campus.hark(*ASKED, "--window", "25:00-06:00", *nowhere)
+    assert refused.code == 2
+    assert refused.err.splitlines()[0].startswith("say whose: ")
+    assert refused.err.splitlines()[1].startswith("--window: ")
+
+
+def test_who_held_all_backfills_and_who_let_them_go_is_audited(campus: Desk) -> None:
+    campus.hark("backfill", "stop-all", "--as", "olga")
+    campus.hark("backfill", "stop-all", "--release", "--as", "paul")
+    log = campus.hark("keys", "audit", "--what", "backfill.stop_all", "--json").objects
+    assert [(each["who"], each["detail"]) for each in log] == [
+        ("cli:paul", {"stopped": False}),
+        ("cli:olga", {"stopped": True}),
+    ]

@@ -65,7 +65,7 @@ def prepare(desk: Desk, verb: Verb) -> None:
 def prepare_backfill(desk: Desk, verb: str) -> None:
     """A plan, brought to where the verb's example finds it."""
     plan = ("--reason", "app_shared", "--channels", "push", "--user-types", "Students", "--create-rows")
-    applied = ["--apply"] if verb in ("verify", "undo", "failures") else []
+    applied = ["--apply"] if verb in ("verify", "undo", "failures", "forget") else []
     desk.hark("backfill", "preferences", *plan, *applied)
     for state in {"pause": ("APPLYING",), "resume": ("APPLYING", "PAUSED")}.get(verb, ()):
         desk.execute(f"update hark.backfill set state = '{state}'")

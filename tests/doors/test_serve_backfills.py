@@ -124,7 +124,7 @@ def test_all_that_is_wrong_is_told_before_anything_is_kept(campus: Campus) -> No
     assert said["body.reasons"] == '"app_shard": no such reason; did you mean app_shared?'
     assert said["body.user_types"] == '"Student": no such user type; did you mean Students?'
     assert said["body.cohort"].startswith("everyone is everybody already")
-    assert "is not a time of day" in said[""]
+    assert "is not a time of day" in said["body.window"]
     assert campus.ann.call("POST", "", {**ASKED, "cohort": {"except_ids": ["u0001"]}}).status_code == 422
     assert campus.desk.ask("select count(*) from hark.backfill") == 0
 
@@ -132,15 +132,18 @@ def test_all_that_is_wrong_is_told_before_anything_is_kept(campus: Campus) -> No
 @pytest.mark.parametrize("url", ["/etc/passwd", "people.csv", "file:///etc/passwd", "s3://theirs/ids.csv", "http://x/"])
 def test_files_of_the_server_and_of_others_are_not_read(url: str, campus: Campus) -> None:
     for cohort in ({"urls": [url]}, {"everyone": True, "except_urls": [url]}):
-        assert campus.ann.call("POST", "", {**ASKED, "cohort": cohort}).status_code == 422
+        refused = campus.ann.call("POST", "", {**ASKED, "cohort": cohort})
+        assert refused.status_code == 422
+        assert refused.json()["faults"][0]["where"] in ("body.cohort.urls.0", "body.cohort.except_urls.0")
     assert campus.desk.ask("select count(*) from hark.backfill") == 0
 
 
-def test_a_cohort_that_cannot_be_staged_fails_and_says_why(campus: Campus) -> None:
-    number = campus.ann.asked(cohort={"segments": ["beta"]})
-    failed = campus.ann.waits_for(number, "FAILED")
-    assert failed["head"]["why"] == 'not planned: "beta": no such segment; there is none'
-    assert campus.ann.call("POST", f"/{number}/apply").status_code == 409
+def test_a_segment_that_is_not_there_is_refused_at_once(campus: Campus) -> None:
+    refused = campus.ann.call("POST", "", {**ASKED, "cohort": {"segments": ["beta"]}})
+    assert refused.status_code == 422
+    said = {"where": "body.cohort.segments.0", "what": '"beta": no such segment; there is none'}
+    assert refused.json()["faults"] == [said]
+    assert campus.desk.ask("select count(*) from hark.backfill") == 0
 
 
 def test_all_are_held_and_let_go_on(campus: Campus) -> None:
@@ -160,6 +163,8 @@ def test_its_pace_is_changed_and_what_is_wrong_with_it_refused(campus: Campus) -
     campus.ann.waits_for(number, "PLANNED")
     done = campus.ann.call("POST", f"/{number}/speed", {"rate": 50, "window": "20:00-06:00 Europe/Berlin"}).json()
     assert (done["head"]["rate"], done["head"]["window"]) == (50, "20:00-06:00 Europe/Berlin")
+    faster = campus.ann.call("POST", f"/{number}/speed", {"rate": 80}).json()
+    assert (faster["head"]["rate"], faster["head"]["window"]) == (80, "20:00-06:00 Europe/Berlin")
     assert campus.ann.call("POST", f"/{number}/speed", {"window": "8-9"}).status_code == 422
     assert campus.ann.call("POST", f"/{number}/pause").status_code == 409
     assert campus.ann.call("POST", f"/{number}/cancel").json()["head"]["state"] == "CANCELED"

@@ -13,6 +13,7 @@ control.py   approve, apply, pause, resume, cancel, speed, stop all
 failures.py  what was quarantined, and again only that
 verify.py    read the cohort again
 undo.py      a backfill that takes back what another one did
+forgetting.py  who the users were, and what they had
 listing.py   what people ask to see
 notice.py    who is told when a run ends or stalls
 

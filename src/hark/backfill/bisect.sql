@@ -5,6 +5,13 @@ select m.id
  where part.backfill_id = %(backfill)s and part.batch = %(batch)s and part.change is not null
  order by m.id
 
+-- name: patient
+select set_config('lock_timeout', %(patience)s, true), set_config('idle_in_transaction_session_timeout', %(idle)s, true)
+
+-- name: hurry
+-- Whoever is looked for because others hold their rows: the rest of the batch is held meanwhile.
+select set_config('lock_timeout', '10ms', true)
+
 -- name: quarantine
 insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, why, at)
 select id, %(backfill)s, %(batch)s, 'quarantined', %(why)s, %(now)s from unnest(%(members)s::text[]) as given(id)

@@ -7,15 +7,24 @@ under way: when they return, nothing is being written.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time, timedelta
 
-from hark.backfill.request import Pace, check_rate, check_who
-from hark.backfill.states import State
-from hark.errors import BadInput
+import psycopg
+
+from hark.backfill import notice
+from hark.backfill.bisect import milliseconds
+from hark.backfill.kind import Connection
+from hark.backfill.request import Pace, PaceChange, check_rate, check_who, is_same_person
+from hark.backfill.states import ENDED, State
+from hark.backfill.windows import Window
+from hark.errors import BadInput, Unreachable
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries, Query
 
 _SQL = Queries.beside(__file__)
+
+PATIENCE = timedelta(seconds=60)
+"""How long to wait for the batches under way: no transaction lasts longer, unless the database is in trouble."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,7 @@ class Stand:
     to_change: int
     approval_over: int | None
     hash: str | None
+    forgotten: bool = False
 
     @property
     def needs_approval(self) -> bool:
@@ -49,11 +59,32 @@ class _Stand:
     to_change: int
     approval_over: int | None
     hash: str | None
+    forgotten: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Moved:
     state: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Hash:
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Paced:
+    rate: float | None
+    adaptive: bool
+    opens: time | None
+    closes: time | None
+    zone: str
+
+    @property
+    def pace(self) -> Pace:
+        closed = self.opens is None or self.closes is None
+        window = None if closed else Window(self.opens, self.closes, self.zone)  # type: ignore[arg-type]
+        return Pace(self.rate, self.adaptive, window)
 
 
 async def stand(database: Database, backfill: int) -> Stand:
@@ -76,7 +107,20 @@ async def stand(database: Database, backfill: int) -> Stand:
         row.to_change,
         row.approval_over,
         row.hash,
+        row.forgotten,
     )
+
+
+async def remembered(database: Database, backfill: int) -> Stand:
+    """How a backfill stands of which it is still known who its users were.
+
+    Raises:
+        BadInput: it was forgotten, or there is none of that number.
+    """
+    found = await stand(database, backfill)
+    if found.forgotten:
+        raise BadInput(f"backfill {backfill} was forgotten: who its users were is not known any more; plan a new one")
+    return found
 
 
 async def approve(database: Database, backfill: int, *, who: str, now: datetime) -> Stand:
@@ -86,7 +130,7 @@ async def approve(database: Database, backfill: int, *, who: str, now: datetime)
         BadInput: there is no such plan to approve, or it is one's own.
     """
     found = await stand(database, backfill)
-    if found.created_by == check_who(who):
+    if is_same_person(found.created_by, check_who(who)):
         raise BadInput(f"backfill {backfill} was planned by {who}: another person must approve it")
     return await _move(database, "approve", found, "approved", who, now)
 
@@ -100,17 +144,24 @@ async def apply(database: Database, backfill: int, *, who: str, now: datetime, p
     Raises:
         BadInput: it cannot be applied as it stands, needs a second person's approval, or is another plan.
     """
-    found = await stand(database, backfill)
-    if found.state is State.APPLYING:
-        return found
+    found = await remembered(database, backfill)
     if plan_hash is not None and plan_hash != found.hash:
         raise BadInput(f"backfill {backfill} is another plan: its hash is {found.hash}, not {plan_hash}")
+    if found.state is State.APPLYING:
+        return found
+    await _check_plan(database, found)
     if found.state is State.PLANNED and found.needs_approval:
         raise BadInput(
             f"backfill {backfill} changes {found.to_change:,} users, and more than {found.approval_over:,} need a"
             f" second person: let another one than {found.created_by} run hark backfill approve {backfill}"
         )
     return await _move(database, "apply", found, "applied", who, now)
+
+
+async def _check_plan(database: Database, found: Stand) -> None:
+    now = await database.one(_SQL["hash"], _Hash, {"backfill": found.id})
+    if found.hash is not None and now.hash != found.hash:
+        raise BadInput(f"backfill {found.id} is not as it was planned: something wrote to its plan; plan it anew")
 
 
 async def pause(database: Database, backfill: int, *, who: str, now: datetime) -> Stand:
@@ -131,41 +182,62 @@ async def resume(database: Database, backfill: int, *, who: str, now: datetime) 
     return await _move(database, "resume", await stand(database, backfill), "resumed", who, now)
 
 
-async def cancel(database: Database, backfill: int, *, who: str, now: datetime) -> Stand:
-    """Call it off. What was applied stays, and can be undone.
+async def cancel(
+    database: Database, backfill: int, *, who: str, now: datetime, webhook: notice.Webhook | None = None
+) -> Stand:
+    """Call it off. What was applied stays, and can be undone. Whoever wants to know of its end is told.
 
     Raises:
         BadInput: it has ended already.
     """
-    return await _move(database, "cancel", await stand(database, backfill), "canceled", who, now)
+    canceled = await _move(database, "cancel", await stand(database, backfill), "canceled", who, now)
+    await notice.call(webhook, database, backfill)
+    return canceled
 
 
-async def speed(database: Database, backfill: int, pace: Pace, *, who: str, now: datetime) -> Stand:
-    """Change how fast and when, also while it runs.
+async def speed(database: Database, backfill: int, change: PaceChange, *, who: str, now: datetime) -> Pace:
+    """Change how fast and when, also while it runs. What is not named stays.
+
+    Returns:
+        The pace from now on.
 
     Raises:
-        BadInput: no such rate.
+        BadInput: nothing is to be changed, there is no such rate, or it has ended.
     """
     found = await stand(database, backfill)
-    window = pace.window
+    _check_change(change)
+    window = change.window
     given = {
         "backfill": backfill,
-        "rate": check_rate(pace.rate),
-        "adaptive": pace.adaptive,
+        "rate": change.rate,
+        "any_rate": change.any_rate,
+        "adaptive": change.adaptive,
         "opens": window.opens if window else None,
         "closes": window.closes if window else None,
-        "zone": window.zone if window else "UTC",
+        "zone": window.zone if window else None,
+        "any_time": change.any_time,
         "who": check_who(who),
-        "said": _said(pace),
         "now": now,
     }
-    await database.execute(_SQL["speed"], given)
-    return found
+    async with database.transaction() as connection:
+        paced = await fetch(connection, _SQL["speed"], _Paced, given)
+        if not paced:
+            raise BadInput(f"backfill {backfill} is {found.state}: it has ended, and goes at no speed any more")
+        pace = paced[0].pace
+        await connection.execute(_SQL["note_speed"].text(), {**given, "said": str(pace)})
+    return pace
 
 
-def _said(pace: Pace) -> str:
-    rate = "no rate" if pace.rate is None else f"{pace.rate:g}/s"
-    return f"{rate}, {'adaptive' if pace.adaptive else 'not adaptive'}, {pace.window or 'at any time'}"
+def _check_change(change: PaceChange) -> None:
+    check_rate(change.rate)
+    if change == PaceChange():
+        raise BadInput(
+            "nothing is to be changed: name --rate or --no-rate, --window or --any-time, or --[not-]adaptive"
+        )
+    if change.rate is not None and change.any_rate:
+        raise BadInput("--rate and --no-rate exclude each other")
+    if change.window is not None and change.any_time:
+        raise BadInput("--window and --any-time exclude each other")
 
 
 async def stop_all(database: Database, *, stopped: bool, who: str, now: datetime) -> bool:
@@ -186,23 +258,39 @@ class _Applying:
 
 async def _wait_for_batches(database: Database, backfill: int) -> None:
     async with database.transaction() as connection:
-        await connection.execute(_SQL["alone"].text(), {"backfill": backfill})
+        await _be_alone(connection, backfill)
+
+
+async def _be_alone(connection: Connection, backfill: int) -> None:
+    given = {"backfill": backfill, "patience": milliseconds(PATIENCE)}
+    try:
+        await connection.execute(_SQL["alone"].text(), given)
+    except psycopg.errors.LockNotAvailable as error:
+        raise Unreachable(
+            f"a batch of backfill {backfill} that is under way has not ended within {PATIENCE.total_seconds():g} s;"
+            " it will when its lease runs out, or the database answers it: try again"
+        ) from error
 
 
 async def _move(database: Database, query: str, found: Stand, done: str, who: str, now: datetime) -> Stand:
     given = {"backfill": found.id, "who": check_who(who), "now": now}
-    moved = await _alone(database, _SQL[query], given)
+    moved = await _alone(database, found.id, _SQL[query], given, now)
     if not moved:
         current = await stand(database, found.id)
         raise BadInput(f"backfill {found.id} is {current.state} and cannot be {done}; {_instead(current.state)}")
     return await stand(database, found.id)
 
 
-async def _alone(database: Database, query: Query, given: dict[str, object]) -> list[_Moved]:
+async def _alone(
+    database: Database, backfill: int, query: Query, given: dict[str, object], now: datetime
+) -> list[_Moved]:
     """With no batch of the backfill under way."""
     async with database.transaction() as connection:
-        await connection.execute(_SQL["alone"].text(), given)
-        return await fetch(connection, query, _Moved, given)
+        await _be_alone(connection, backfill)
+        moved = await fetch(connection, query, _Moved, given)
+        if moved and moved[0].state in ENDED:
+            await notice.ended(connection, backfill, now)
+        return moved
 
 
 def _instead(state: State) -> str:

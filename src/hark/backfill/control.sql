@@ -1,9 +1,12 @@
 -- name: stand
-select id, state::text as state, cohort_id, undoes, created_by, approved_by, to_change, approval_over, hash from hark.backfill where id = %(backfill)s
+select id, state::text as state, cohort_id, undoes, created_by, approved_by, to_change, approval_over, hash,
+       forgotten_at is not null as forgotten
+  from hark.backfill
+ where id = %(backfill)s
 
 -- name: alone
 -- Batches hold it shared: it is had when none is under way, and none begins until this transaction ends.
-select pg_advisory_xact_lock(1751216747, (%(backfill)s::bigint %% 2147483647)::int)
+select set_config('lock_timeout', %(patience)s, true), pg_advisory_xact_lock(1751216747, (%(backfill)s::bigint %% 2147483647)::int)
 
 -- name: approve
 update hark.backfill
@@ -11,19 +14,24 @@ update hark.backfill
  where id = %(backfill)s and state = 'PLANNED' and created_by <> %(who)s
 returning state::text as state
 
+-- name: hash
+-- Over the plan as it stands now.
+select encode(sha256(convert_to(coalesce(string_agg(digest, '' order by number), ''), 'UTF8')), 'hex') as hash
+  from hark.backfill_batch where backfill_id = %(backfill)s
+
 -- name: apply
 with moved as (
     update hark.backfill
        set state = 'APPLYING', why = '', next_at = %(now)s, started_at = coalesce(started_at, %(now)s), ended_at = null,
            changed_by = %(who)s, changed_at = %(now)s
-     where id = %(backfill)s
+     where id = %(backfill)s and forgotten_at is null
        and (state in ('APPROVED', 'FAILED') and hash is not null
             or state = 'PLANNED' and (approval_over is null or to_change <= approval_over))
     returning id, state
 ),
 again as (
     update hark.backfill_batch b
-       set state = 'WAITING', attempt = 0, due_at = %(now)s, why = ''
+       set state = 'WAITING', attempt = 0, lock_waits = 0, due_at = %(now)s, why = ''
       from moved
      where b.backfill_id = moved.id and b.state = 'FAILED'
 )
@@ -48,14 +56,18 @@ update hark.backfill
 returning state::text as state
 
 -- name: speed
-with changed as (
-    update hark.backfill
-       set rate = %(rate)s, adaptive = %(adaptive)s, opens = %(opens)s, closes = %(closes)s, zone = %(zone)s, next_at = %(now)s
-     where id = %(backfill)s
-    returning id
-)
-insert into hark.backfill_event (backfill_id, at, who, what, detail)
-select id, %(now)s, %(who)s, 'speed', %(said)s from changed
+-- What is not named stays. Of one that has ended, nothing is changed; what failed of it may still be applied.
+update hark.backfill
+   set rate = case when %(any_rate)s then null else coalesce(%(rate)s, rate) end,
+       adaptive = coalesce(%(adaptive)s, adaptive),
+       opens = case when %(any_time)s then null else coalesce(%(opens)s, opens) end,
+       closes = case when %(any_time)s then null else coalesce(%(closes)s, closes) end,
+       zone = coalesce(%(zone)s, zone), next_at = %(now)s
+ where id = %(backfill)s and state not in ('APPLIED', 'VERIFIED', 'CANCELED')
+returning rate, adaptive, opens, closes, zone
+
+-- name: note_speed
+insert into hark.backfill_event (backfill_id, at, who, what, detail) values (%(backfill)s, %(now)s, %(who)s, 'speed', %(said)s)
 
 -- name: stop_all
 with turned as (

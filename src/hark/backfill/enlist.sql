@@ -9,5 +9,5 @@ select pg_advisory_unlock(1751216748, (%(backfill)s::bigint %% 2147483647)::int)
 select to_stage from hark.backfill where id = %(backfill)s and state = 'PLANNING' and cohort_id is null
 
 -- name: give
-update hark.backfill set cohort_id = %(cohort)s, to_stage = null
+update hark.backfill set cohort_id = %(cohort)s, to_stage = null, plan_attempt = 0, plan_due_at = null, why = ''
  where id = %(backfill)s and state = 'PLANNING' and cohort_id is null

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from hark.backfill import control
 from hark.backfill.request import check_who
 from hark.backfill.states import State
 from hark.errors import BadInput
+from hark.lists.writing import written
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
+
+_PAGE = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,21 @@ async def failures(database: Database, backfill: int, *, after: str = "", limit:
     return await database.fetch(_SQL["failures"], Failure, {"backfill": backfill, "after": after, "limit": limit})
 
 
+async def export_failures(database: Database, backfill: int, path: Path) -> int:
+    """Write all of them as CSV with the columns user, batch, outcome, at, why; how many there are.
+
+    Raises:
+        BadInput: there is no such backfill, or the file cannot be written there.
+        Unreachable: the disk is full.
+    """
+    count, after = 0, ""
+    with written(path, ("user", "batch", "outcome", "at", "why")) as write:
+        while page := await failures(database, backfill, after=after, limit=_PAGE):
+            write([(each.recipient_id, each.batch, each.outcome, each.at.isoformat(), each.why or "") for each in page])
+            count, after = count + len(page), page[-1].recipient_id
+    return count
+
+
 async def failed_batches(database: Database, backfill: int) -> list[FailedBatch]:
     """The batches that were given up."""
     return await database.fetch(_SQL["failed_batches"], FailedBatch, {"backfill": backfill})
@@ -61,7 +80,7 @@ async def retry_failures(database: Database, backfill: int, *, who: str, now: da
     Raises:
         BadInput: the run has not ended, was called off, or nothing of it failed.
     """
-    found = await control.stand(database, backfill)
+    found = await control.remembered(database, backfill)
     if found.state not in (State.APPLIED, State.VERIFIED, State.FAILED):
         raise BadInput(f"backfill {backfill} is {found.state}; what failed can be applied again when it has ended")
     async with database.transaction() as connection:

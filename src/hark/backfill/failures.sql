@@ -19,7 +19,7 @@ of_batch as (
 ),
 opened as (
     update hark.backfill_batch b
-       set state = 'WAITING', attempt = 0, due_at = %(now)s, why = '', changed_at = %(now)s,
+       set state = 'WAITING', attempt = 0, lock_waits = 0, due_at = %(now)s, why = '', changed_at = %(now)s,
            retried = o.users, quarantined = b.quarantined - cardinality(o.users)
       from of_batch o
      where b.backfill_id = %(backfill)s and b.number = o.batch and b.state = 'DONE'
@@ -27,7 +27,7 @@ opened as (
 ),
 again as (
     update hark.backfill_batch b
-       set state = 'WAITING', attempt = 0, due_at = %(now)s, why = '', changed_at = %(now)s
+       set state = 'WAITING', attempt = 0, lock_waits = 0, due_at = %(now)s, why = '', changed_at = %(now)s
      where b.backfill_id = %(backfill)s and b.state = 'FAILED'
     returning b.to_change as users
 ),

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from hark.backfill.cohort import Staged, load
 from hark.backfill.control import Stand, stand
 from hark.backfill.states import State
+from hark.lists.writing import written
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
 
 _NEWEST = 2**63 - 1
+_PAGE = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """All that there is to see of one backfill."""
+    """All that there is to see of one backfill; `cohort`: None while it is still to be staged."""
 
     head: Head
     totals: Totals
@@ -152,6 +156,7 @@ class Shown:
     waited: list[Waited]
     events: list[Happened]
     needs_approval: bool
+    cohort: Staged | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,11 @@ class Member:
     recipient_id: str
     user_type: str | None
     outcomes: dict[str, str]
+
+    @property
+    def said(self) -> str:
+        """The outcomes in words."""
+        return ", ".join(f"{on}: {what}" for on, what in self.outcomes.items())
 
 
 async def backfills(database: Database, *, before: int = _NEWEST, limit: int = 50) -> list[Line]:
@@ -187,6 +197,7 @@ async def show(database: Database, backfill: int, *, samples: int = 10, events: 
         await database.fetch(_SQL["waited"], Waited, given),
         await database.fetch(_SQL["events"], Happened, given),
         needs_approval(found),
+        None if head.cohort_id is None else await load(database, head.cohort_id),
     )
 
 
@@ -211,6 +222,21 @@ async def members(
     """One page of the users with an outcome, for any subject: whom the plan finds malformed, for instance."""
     given = {"backfill": backfill, "outcome": outcome, "after": after, "limit": limit}
     return await database.fetch(_SQL["members"], Member, given)
+
+
+async def export_members(database: Database, backfill: int, outcome: str, path: Path) -> int:
+    """Write all users with an outcome as CSV with the columns user, type, outcomes; how many there are.
+
+    Raises:
+        BadInput: the file cannot be written there.
+        Unreachable: the disk is full.
+    """
+    count, after = 0, ""
+    with written(path, ("user", "type", "outcomes")) as write:
+        while page := await members(database, backfill, outcome, after=after, limit=_PAGE):
+            write([(each.recipient_id, each.user_type or "", each.said) for each in page])
+            count, after = count + len(page), page[-1].recipient_id
+    return count
 
 
 def _estimate(head: Head, seen: Totals) -> Estimate | None:

@@ -40,16 +40,17 @@ select recipient_id, user_type, outcomes, before, after
                p.members[1] as recipient_id, p.user_type, p.outcomes, p.change -> 'before' as before, p.change -> 'after' as after,
                p.batch
           from hark.backfill_part p
-         where p.backfill_id = %(backfill)s and p.batch <= 20
+         where p.backfill_id = %(backfill)s and p.batch <= 20 and p.members <> '{}'
          order by p.user_type, p.outcomes, p.change is null, p.batch, p.number) each
  order by after is null, batch, recipient_id
  limit %(samples)s
 
 -- name: waited
 select w.key as why, sum(w.value::float8)::float8 as seconds
-  from hark.backfill_batch b
- cross join lateral jsonb_each_text(b.waited) w
- where b.backfill_id = %(backfill)s
+  from (select waited from hark.backfill_batch where backfill_id = %(backfill)s
+        union all
+        select waited from hark.backfill where id = %(backfill)s) kept
+ cross join lateral jsonb_each_text(kept.waited) w
  group by 1
  order by 2 desc
 

@@ -22,6 +22,9 @@ from hark.postgres.queries import Queries
 _SQL = Queries.beside(__file__)
 _log = structlog.get_logger(__name__)
 
+STALLED_AFTER = timedelta(minutes=10)
+"""A run that is not held up on purpose and has done nothing for so long has stalled: somebody is told."""
+
 _MEANT = frozenset((Why.WINDOW, Why.STOPPED, Why.RATE))
 """To wait for these is what was asked for."""
 
@@ -75,12 +78,12 @@ async def ended(connection: Connection, backfill: int, now: datetime) -> None:
 
 
 async def stalled(
-    database: Database, webhook: Webhook | None, backfill: int, obstacle: Obstacle, now: datetime, after: timedelta
+    database: Database, webhook: Webhook | None, backfill: int, obstacle: Obstacle, now: datetime
 ) -> None:
-    """Tell that a run has done nothing for so long, once for each time that it stalls."""
+    """Tell that a run, or its planning, has done nothing for so long, once for each time that it stalls."""
     if obstacle.why in _MEANT:
         return
-    given = {"backfill": backfill, "now": now, "before": now - after, "obstacle": str(obstacle.why)}
+    given = {"backfill": backfill, "now": now, "before": now - STALLED_AFTER, "obstacle": str(obstacle.why)}
     try:
         await database.fetch(_SQL["publish_stall"], _Published, given)
         if webhook is not None:

@@ -19,19 +19,21 @@ select hark.publish(b.notify ->> 'reason',
                     published_at => %(now)s) as id
   from hark.backfill b
  cross join lateral (
-    select greatest(b.changed_at, max(d.changed_at)) as at from hark.backfill_batch d where d.backfill_id = b.id and d.state = 'DONE'
+    select greatest(b.changed_at, max(d.changed_at)) as at
+      from hark.backfill_batch d
+     where d.backfill_id = b.id and (d.state = 'DONE' or b.state = 'PLANNING')
  ) last
- where b.id = %(backfill)s and b.state = 'APPLYING' and b.notify is not null and b.changed_at <= %(before)s and last.at <= %(before)s
+ where b.id = %(backfill)s and b.state in ('PLANNING', 'APPLYING') and b.notify is not null and b.changed_at <= %(before)s and last.at <= %(before)s
    and not exists (select from hark.event e where e.key = 'backfill:' || b.id || ':stalled:' || extract(epoch from last.at))
 
 -- name: mark_stall
 -- Of all workers one tells the webhook of a standstill: the row says of which one it was told.
 with standstill as (
-    select b.id, greatest(b.changed_at, max(d.changed_at) filter (where d.state = 'DONE')) as at, coalesce(sum(d.applied), 0) as applied,
+    select b.id, greatest(b.changed_at, max(d.changed_at) filter (where d.state = 'DONE' or b.state = 'PLANNING')) as at, coalesce(sum(d.applied), 0) as applied,
            coalesce(sum(d.drifted), 0) as drifted, coalesce(sum(d.quarantined), 0) as quarantined
       from hark.backfill b
       left join hark.backfill_batch d on d.backfill_id = b.id
-     where b.id = %(backfill)s and b.state = 'APPLYING' and b.changed_at <= %(before)s
+     where b.id = %(backfill)s and b.state in ('PLANNING', 'APPLYING') and b.changed_at <= %(before)s
        and (b.stalled_at is null or b.stalled_at <= %(before)s)
      group by b.id
 ),

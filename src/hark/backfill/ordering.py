@@ -15,8 +15,8 @@ from hark.backfill.cohort import (
     CohortWords,
     FileReach,
     Staged,
-    cohort_from_environment,
     cohort_of,
+    name_somebody,
     stage,
     unchanged,
     within,
@@ -29,6 +29,7 @@ from hark.backfill.request import (
     Notify,
     Order,
     Pace,
+    PaceChange,
     Reading,
     check_batch_size,
     check_rate,
@@ -52,7 +53,7 @@ _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 class PreferenceWords:
     """What somebody says who wants preferences changed.
 
-    `cohort` is in words, and all of the user types unless they say whom; or it reads a cohort that was said otherwise.
+    `cohort` is in words; or it reads a cohort that was said otherwise.
     """
 
     reasons: Sequence[str] = ()
@@ -87,6 +88,17 @@ class _Read:
     apply: bool
 
 
+def check_words(
+    catalogue: Catalogue, words: PreferenceWords, *, who: str, reach: FileReach, environment: Mapping[str, str]
+) -> None:
+    """Read the words and nothing else: what can be known to be wrong before there is a database.
+
+    Raises:
+        BadInput: all that is wrong with the words.
+    """
+    _read(catalogue, words, check_who(who), environment, reach)
+
+
 async def order_preferences(
     database: Database,
     catalogue: Catalogue,
@@ -108,7 +120,8 @@ async def order_preferences(
     Raises:
         BadInput: all that is wrong with the words; or what `cohort.stage` refuses.
     """
-    read = _read(catalogue, words, check_who(who), environment or {}, reach)
+    who = check_who(who)
+    read = _read(catalogue, words, who, environment or {}, reach)
     staged = await stage(
         database, read.cohort, user_types=read.asked.user_types, now=now, reach=reach, progress=progress
     )
@@ -127,7 +140,8 @@ async def ask_preferences(
     Raises:
         BadInput: all that is wrong with the words.
     """
-    read = _read(catalogue, words, check_who(who), {}, reach)
+    who = check_who(who)
+    read = _read(catalogue, words, who, {}, reach)
     order = _order(catalogue, read, ToStage(read.cohort, read.asked.user_types), who)
     return await create(database, order, now)
 
@@ -164,6 +178,23 @@ def read_pace(rate: float | None, *, adaptive: bool, window: str | None) -> Pace
     return Pace(rate, adaptive, hours)
 
 
+def read_change(
+    rate: float | None,
+    *,
+    adaptive: bool | None,
+    window: str | None,
+    any_rate: bool = False,
+    any_time: bool = False,
+) -> PaceChange:
+    """What is to be different of a pace.
+
+    Raises:
+        BadInput: all that is wrong with it.
+    """
+    pace = read_pace(rate, adaptive=bool(adaptive), window=window)
+    return PaceChange(pace.rate, any_rate, adaptive, pace.window, any_time)
+
+
 def _order(catalogue: Catalogue, read: _Read, cohort: int | ToStage, who: str) -> Order:
     rules = catalogue.backfills
     return Order(
@@ -192,7 +223,7 @@ def _read(
             create_rows=said.create_rows,
         )
     )
-    cohort = reading.take(lambda: within(_cohort(said.cohort, environment), reach))
+    cohort = reading.take(lambda: within(_cohort(words, environment), reach))
     pace = reading.take(lambda: read_pace(said.rate, adaptive=said.adaptive, window=said.window))
     size = reading.take(lambda: check_batch_size(_size(said.batch_size, environment)))
     apply = reading.take(lambda: said.apply or not _dry_run(environment))
@@ -210,19 +241,17 @@ def _with_variables(words: PreferenceWords, environment: Mapping[str, str]) -> P
     )
 
 
-def _cohort(words: CohortWords | Callable[[], Cohort], environment: Mapping[str, str]) -> Cohort:
-    if not isinstance(words, CohortWords):
-        return words()
-    if words != CohortWords(column=words.column, format=words.format):
-        return cohort_of(_somebody(words))
-    named = cohort_from_environment(environment)
-    return named if named is not None else cohort_of(replace(words, everyone=True))
+def _cohort(words: PreferenceWords, environment: Mapping[str, str]) -> Cohort:
+    if not isinstance(words.cohort, CohortWords):
+        return words.cohort()
+    if _is_of_the_task_before(words) and not name_somebody(environment):
+        return cohort_of(CohortWords(everyone=True))
+    return cohort_of(words.cohort, environment)
 
 
-def _somebody(words: CohortWords) -> CohortWords:
-    """Who only says whom not means all the others."""
-    named = words.everyone or words.ids or words.files or words.urls or words.segments
-    return words if named else replace(words, everyone=True)
+def _is_of_the_task_before(words: PreferenceWords) -> bool:
+    """Its variables say all that is asked for. Without those of a cohort they mean all users of the types, as ever."""
+    return words.cohort == CohortWords() and not (words.reasons or words.channels or words.user_types)
 
 
 def _size(given: int | None, environment: Mapping[str, str]) -> int:

@@ -6,18 +6,17 @@ keeps how far it reached. The plan is sealed with a hash over all that it would 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from hashlib import sha256
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from hark.backfill import notice
 from hark.backfill.enlist import ToStage
-from hark.backfill.kind import Connection, Json, Kind, Part, Span
+from hark.backfill.kind import Connection, Kind, Part, Span
 from hark.backfill.kinds import KINDS
 from hark.backfill.request import Order
 from hark.backfill.spans import Extent, extent
@@ -103,11 +102,18 @@ async def plan_chunk(
     return True
 
 
-async def give_up(database: Database, backfill: int, error: Exception, *, who: str, now: datetime) -> None:
-    """It cannot be planned: FAILED, and why: of a refusal its words, of an accident its kind. The rest is of no use."""
+async def give_up(database: Database, backfill: int, error: Exception, *, who: str, now: datetime) -> bool:
+    """It cannot be planned: FAILED, and why: of a refusal its words, of an accident its kind. The rest is of no use.
+
+    Whoever wants to know of its end is told. Returns whether it was still being planned.
+    """
     why = str(error)[:_LONGEST_WHY] if isinstance(error, HarkError) else type(error).__name__
     given = {"backfill": backfill, "who": who, "why": f"not planned: {why}", "now": now}
-    await database.execute(_SQL["unplannable"], given)
+    async with database.transaction() as connection:
+        failed = (await connection.execute(_SQL["unplannable"].text(), given)).rowcount == 1
+        if failed:
+            await notice.ended(connection, backfill, now)
+    return failed
 
 
 async def _plan_chunk(
@@ -150,6 +156,7 @@ async def _write(connection: Connection, run: Unplanned, reach: Extent, parts: I
                 for number, part in enumerate(of_batch, 1)
             ],
         )
+    await connection.execute(_SQL["digest"].text(), {"backfill": run.id, "behind": run.batches})
     await connection.execute(
         _SQL["progress"].text(),
         {
@@ -170,7 +177,6 @@ def _batch(run: Unplanned, number: int, members: int, parts: Sequence[Part], now
         "state": BatchState.WAITING if to_change else BatchState.DONE,
         "members": members,
         "to_change": to_change,
-        "digest": digest(run.kind, run.request, parts),
         "now": now,
     }
 
@@ -187,9 +193,3 @@ def _row(backfill: int, batch: int, number: int, part: Part) -> dict[str, Any]:
         "users": len(part.members),
         "members": list(part.members),
     }
-
-
-def digest(kind: str, request: Json, parts: Sequence[Part]) -> str:
-    """SHA-256 in hex over what a batch would do: the same whenever and by whomever it is planned."""
-    doing = [[part.members, part.change] for part in parts if part.change is not None]
-    return sha256(json.dumps([kind, dict(request), doing], sort_keys=True, default=list).encode()).hexdigest()

@@ -20,7 +20,13 @@ select id, kind, request, cohort_id, undoes, batch_size, reached, batches
 
 -- name: put_batch
 insert into hark.backfill_batch (backfill_id, number, state, due_at, members, to_change, digest, changed_at)
-values (%(backfill)s, %(number)s, %(state)s, %(now)s, %(members)s, %(to_change)s, %(digest)s, %(now)s)
+values (%(backfill)s, %(number)s, %(state)s, %(now)s, %(members)s, %(to_change)s, '', %(now)s)
+
+-- name: digest
+-- Of the batches behind one: over what they would do, as `fence` in run.sql looks at it again.
+update hark.backfill_batch
+   set digest = hark.backfill_digest(backfill_id, number)
+ where backfill_id = %(backfill)s and number > %(behind)s
 
 -- name: put_part
 insert into hark.backfill_part (backfill_id, batch, number, user_type, outcomes, change, promise, users, members)
@@ -29,12 +35,12 @@ values (%(backfill)s, %(batch)s, %(number)s, %(user_type)s, %(outcomes)s, %(chan
 -- name: progress
 update hark.backfill
    set reached = %(reached)s, batches = batches + %(batches)s, members = members + %(members)s,
-       to_change = to_change + %(to_change)s
+       to_change = to_change + %(to_change)s, plan_attempt = 0, plan_due_at = null, why = ''
  where id = %(backfill)s
 
 -- name: seal
 update hark.backfill b
-   set state = 'PLANNED', changed_at = %(now)s, changed_by = created_by, why = '',
+   set state = 'PLANNED', changed_at = %(now)s, changed_by = created_by, why = '', plan_attempt = 0, plan_due_at = null,
        hash = (select encode(sha256(convert_to(coalesce(string_agg(digest, '' order by number), ''), 'UTF8')), 'hex')
                  from hark.backfill_batch where backfill_id = b.id)
  where id = %(backfill)s and state = 'PLANNING'

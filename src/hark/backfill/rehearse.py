@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from psycopg.types.json import Jsonb
 
-from hark.backfill.bisect import apply_whole_or_in_halves
+from hark.backfill.bisect import apply_whole_or_in_halves, be_patient
 from hark.backfill.kind import Batch
 from hark.backfill.kinds import KINDS
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
+
+
+_IDLE = timedelta(seconds=30)
+"""How long its transaction may stand idle before the server ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +53,21 @@ async def rehearse(database: Database, backfill: int, now: datetime) -> Rehearsa
     if not found:
         return None
     async with database.connection() as connection, connection.transaction(force_rollback=True):
+        await be_patient(connection, idle=_IDLE)
         begun = time.perf_counter()
         (before,) = await fetch(connection, _SQL["wal"], _Wal)
-        tally = await apply_whole_or_in_halves(connection, KINDS[found[0].kind], Batch(backfill, found[0].number), now)
+        batch = Batch(backfill, found[0].number)
+        tally = await apply_whole_or_in_halves(connection, KINDS[found[0].kind], batch, now, last=True)
         (after,) = await fetch(connection, _SQL["wal"], _Wal)
         seen = Rehearsal(tally.users, round(time.perf_counter() - begun, 4), after.bytes - before.bytes)
-    await database.execute(_SQL["keep"], {"backfill": backfill, "rehearsal": Jsonb(asdict(seen))})
+    await _keep(database, backfill, seen)
     return seen
+
+
+async def leave_unmeasured(database: Database, backfill: int) -> None:
+    """It cannot be measured, and no longer is to be: it has no estimate."""
+    await _keep(database, backfill, Rehearsal(0, 0.0, 0))
+
+
+async def _keep(database: Database, backfill: int, seen: Rehearsal) -> None:
+    await database.execute(_SQL["keep"], {"backfill": backfill, "rehearsal": Jsonb(asdict(seen))})

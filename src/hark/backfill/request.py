@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
+from unicodedata import normalize
 
 from hark.backfill.enlist import ToStage
 from hark.backfill.kind import Json
@@ -38,6 +39,27 @@ class Pace:
     rate: float | None = None
     adaptive: bool = True
     window: Window | None = None
+
+    def __str__(self) -> str:
+        rate = "no rate" if self.rate is None else f"{self.rate:g} users/s"
+        return f"{rate}, {'adaptive' if self.adaptive else 'not adaptive'}, {self.window or 'at any time'}"
+
+
+@dataclass(frozen=True, slots=True)
+class PaceChange:
+    """What is to be different of a pace; all else stays.
+
+    Attributes:
+        rate: users a second; `any_rate`: as many as the database bears.
+        adaptive: None: as it is.
+        window: the hours; `any_time`: no hours.
+    """
+
+    rate: float | None = None
+    any_rate: bool = False
+    adaptive: bool | None = None
+    window: Window | None = None
+    any_time: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +110,23 @@ def check_rate(rate: float | None) -> float | None:
 
 
 def check_who(who: str) -> str:
-    """A name for the audit log.
+    """A name for the audit log, without blanks around it.
 
     Raises:
         BadInput: it is empty, too long or not printable.
     """
     if not who.strip() or len(who) > 200 or not who.isprintable():
         raise BadInput("who does this? write a name of up to 200 printable characters (--as NAME)")
-    return who
+    return who.strip()
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Whether two names are one, however they are written: `alice`, ` Alice`."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(name: str) -> str:
+    return " ".join(normalize("NFKC", name).casefold().split())
 
 
 @dataclass(slots=True)

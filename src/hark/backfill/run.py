@@ -9,26 +9,30 @@ shared by batches), so that nothing is written once `pause` or `cancel` has said
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
 from hark.backfill import notice
-from hark.backfill.bisect import Tally, apply_whole_or_in_halves
+from hark.backfill.beside import Beside
+from hark.backfill.bisect import LOCK_PATIENCE, Tally, apply_whole_or_in_halves, milliseconds
 from hark.backfill.cohort import FileReach
 from hark.backfill.kind import Batch, Connection
 from hark.backfill.kinds import KINDS
 from hark.backfill.plan import PlanStep
-from hark.backfill.planning import plan_on
+from hark.backfill.planning import Planner
 from hark.backfill.probes import DatabaseProbes, Probes
 from hark.backfill.states import State
-from hark.backfill.steering import Obstacle, Standing, Steering
+from hark.backfill.steering import Obstacle, Standing, Steering, Stepped
 from hark.backfill.throttle import Limits, Why
 from hark.clock import Clock
+from hark.errors import BadInput, NotAsPlanned
 from hark.postgres.database import Database, fetch, is_passing
 from hark.postgres.queries import Queries
 
@@ -38,8 +42,8 @@ _log = structlog.get_logger(__name__)
 MAX_ATTEMPTS = 5
 """Claims of a batch that may come to nothing; then it has failed, and waits for a person."""
 
-STALLED_AFTER = timedelta(minutes=10)
-"""A run that is not held up on purpose and has done nothing for so long has stalled: somebody is told."""
+MAX_LOCK_WAITS = 60
+"""Claims that may come to nothing besides, because others hold rows: about half an hour, for they grow apart."""
 
 
 class Step(StrEnum):
@@ -59,20 +63,20 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A batch that this worker holds. `attempt` fences it; `retried`: of its users just these."""
+    """A batch that this worker holds. `attempt` fences it; `retried`: of its users just these.
+
+    `lock_waits`: how many of its attempts came to nothing because others held rows; they are not counted.
+    """
 
     number: int
     attempt: int
     retried: list[str] | None
+    lock_waits: int
 
-
-@dataclass(frozen=True, slots=True)
-class Stepped:
-    """What one step came to: whether something was done; if not, what stands in the way; whether the run goes on."""
-
-    did: bool
-    obstacle: Obstacle | None = None
-    over: bool = False
+    @property
+    def is_last(self) -> bool:
+        """Whether it is given up if this comes to nothing."""
+        return self.attempt - self.lock_waits >= MAX_ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class _Open:
     batches: int
     retry_at: datetime | None
     lease_until: datetime | None
+    locked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,12 @@ class _Id:
 
 @dataclass(frozen=True, slots=True)
 class _Fenced:
-    number: int
+    as_planned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,7 @@ class _Ended:
 
 @dataclass(slots=True)
 class Runner:
-    """Takes part in runs: plans and applies, one step at a time.
+    """Takes part in runs: plans and applies, one step at a time. Several tasks of one process may share it.
 
     Attributes:
         worker: who this is, for leases and the audit log.
@@ -120,40 +130,103 @@ class Runner:
     webhook: notice.Webhook | None = None
     passed: Callable[[Step | PlanStep], None] = lambda _step: None
     _steerings: dict[int, Steering] = field(default_factory=dict)
+    _beside: Beside = field(default_factory=Beside)
 
     async def step(self, backfill: int) -> Stepped:
         """Do the next thing that there is to do for one backfill: a chunk of its plan, a batch, or its end."""
-        found = await self.database.fetch(_SQL["standing"], Standing, {"backfill": backfill})
-        if not found or found[0].state not in (State.PLANNING, State.APPLYING):
-            self._steerings.pop(backfill, None)
-            return Stepped(did=False, over=True)
-        if found[0].state == State.PLANNING:
-            return await self._plan(found[0])
-        return await self._apply(found[0])
+        with self._accounting_for_absence():
+            found = await self.database.fetch(_SQL["standing"], Standing, {"backfill": backfill})
+            if not found or not found[0].is_under_way:
+                await self._leave(backfill)
+                return Stepped(did=False, over=True)
+            return await self._step(found[0])
+
+    async def _step(self, run: Standing) -> Stepped:
+        if run.kind not in KINDS:
+            raise BadInput(f"backfill {run.id} is of kind {run.kind!r}, which this version of Hark does not know")
+        if run.state == State.APPLYING:
+            return await self._apply(run)
+        return await self._plan(run)
 
     async def step_any(self) -> Stepped:
-        """The same for whichever backfill has something to do: what workers call again and again."""
-        waits = []
-        for run in await self.database.fetch(_SQL["active"], _Id):
-            stepped = await self.step(run.id)
+        """The same for whichever backfill has something to do: what workers call again and again.
+
+        One that fails for now is logged and passed over, so that it keeps no other from going on.
+
+        Raises:
+            Exception: the first of what failed, where nothing could be done for any other.
+        """
+        waits, failed = [], None
+        active = await self._active()
+        await self._beside.keep({run.id for run in active})
+        for run in active:
+            try:
+                stepped = await self._step_beside(run.id)
+            except Exception as error:
+                _log.warning("backfill_passed_over", backfill=run.id, error=type(error).__name__, sqlstate=_code(error))
+                failed = failed or error
+                continue
             if stepped.did:
                 return stepped
             waits.append(stepped.obstacle)
-        first = min((wait for wait in waits if wait is not None), key=lambda wait: wait.until, default=None)
-        return Stepped(did=False, obstacle=first)
+        if failed is not None:
+            raise failed
+        return Stepped(did=False, obstacle=await self._first(waits))
+
+    async def _active(self) -> list[_Id]:
+        with self._accounting_for_absence():
+            return await self.database.fetch(_SQL["active"], _Id, {"kinds": list(KINDS), "now": self.clock.now()})
+
+    async def _first(self, waits: Sequence[Obstacle | None]) -> Obstacle | None:
+        """The first of what is waited for; planning that failed for now is among it."""
+        known = [wait for wait in waits if wait is not None]
+        due = await self.database.one(_SQL["due"], _At, {"now": self.clock.now()})
+        if due.at is not None:
+            known.append(Obstacle(Why.RETRY, due.at))
+        return min(known, key=lambda wait: wait.until, default=None)
+
+    async def _step_beside(self, backfill: int) -> Stepped:
+        """A step; but lists are read beside all else, for one may take hours, or hang."""
+        found = await self.database.fetch(_SQL["standing"], Standing, {"backfill": backfill})
+        if not (found and found[0].state == State.PLANNING and found[0].unlisted):
+            return await self.step(backfill)
+        did = self._beside.look(backfill, lambda: self._plan(found[0]))
+        return did or Stepped(did=False, obstacle=self._later(Why.OTHERS))
+
+    async def close(self) -> None:
+        """Stop reading lists; another worker begins anew."""
+        await self._beside.keep(set())
 
     async def _plan(self, run: Standing) -> Stepped:
         now = self.clock.now()
-        did = await plan_on(self.database, run, reach=self.reach, who=self.worker, now=now, passed=self.passed)
-        return Stepped(did, None if did else self._later(Why.OTHERS))
+        steering = self._steering(run.id)
+        if (obstacle := await steering.obstacle_to_plan(run, now)) is not None:
+            return await self._held(run, steering, obstacle)
+        planner = Planner(self.database, self.reach, self.worker, self.webhook, self.passed)
+        begun = time.perf_counter()
+        if await planner.step(run, now):
+            steering.worked(timedelta(seconds=time.perf_counter() - begun), 0, self.clock.now())
+            return Stepped(did=True)
+        return await self._held(run, steering, self._later(Why.OTHERS))
+
+    async def _held(self, run: Standing, steering: Steering, obstacle: Obstacle) -> Stepped:
+        """Nothing can be done just now: what is waited for is kept every few seconds, and told of if it lasts."""
+        now = self.clock.now()
+        steering.wait_for(obstacle, now)
+        await self._keep_long_waits(run.id, steering)
+        await notice.stalled(self.database, self.webhook, run.id, obstacle, now)
+        return Stepped(did=False, obstacle=obstacle)
 
     # One batch -------------------------------------------------------------------------------------------------------
 
     async def _apply(self, run: Standing) -> Stepped:
         steering = self._steering(run.id)
+        async with steering.turn():
+            return await self._apply_next(run, steering)
+
+    async def _apply_next(self, run: Standing, steering: Steering) -> Stepped:
         if (obstacle := await steering.obstacle(run, self.clock.now())) is not None:
-            await notice.stalled(self.database, self.webhook, run.id, obstacle, self.clock.now(), STALLED_AFTER)
-            return Stepped(did=False, obstacle=obstacle)
+            return await self._held(run, steering, obstacle)
         claimed = await self._claim(run)
         if claimed is None:
             return await self._none_to_be_had(run, steering)
@@ -161,6 +234,8 @@ class Runner:
         begun = time.perf_counter()
         try:
             tally = await self._in_one_transaction(run, claimed, steering)
+        except NotAsPlanned as refusal:
+            return await self._refuse(run, claimed, refusal)
         except Exception as error:
             if not is_passing(error):
                 raise
@@ -185,23 +260,34 @@ class Runner:
 
     async def _in_one_transaction(self, run: Standing, claimed: Claimed, steering: Steering) -> Tally | None:
         """None: it was not ours any more, or the run does not go on."""
-        async with self.database.transaction() as connection:
-            await connection.execute(_SQL["begin"].text(), {"backfill": run.id, "idle": self._idle()})
-            self.passed(Step.BEGUN)
-            begun = time.perf_counter()
-            if not await fetch(connection, _SQL["fence"], _Fenced, self._fence(run, claimed)):
-                return None
-            self.passed(Step.FENCED)
-            tally = await self._work(connection, run, claimed)
-            took = timedelta(seconds=time.perf_counter() - begun)
-            await self._settle(connection, run, claimed, tally, took, steering)
-            self.passed(Step.SETTLED)
+        with steering.to_account() as waited:
+            async with self.database.transaction() as connection:
+                await begin(connection, run.id, idle=self.lease)
+                self.passed(Step.BEGUN)
+                begun = time.perf_counter()
+                if not await self._is_ours(connection, run, claimed):
+                    return None
+                tally = await self._work(connection, run, claimed)
+                took = timedelta(seconds=time.perf_counter() - begun)
+                await self._settle(connection, run, claimed, tally, took, waited())
+                self.passed(Step.SETTLED)
         self.passed(Step.COMMITTED)
         return tally
 
+    async def _is_ours(self, connection: Connection, run: Standing, claimed: Claimed) -> bool:
+        """Whether it is still ours, and the run goes on."""
+        fenced = await fetch(connection, _SQL["fence"], _Fenced, self._fence(run, claimed))
+        if not fenced:
+            return False
+        if not fenced[0].as_planned:
+            raise NotAsPlanned(f"is not what was planned: batch {claimed.number} was changed since; plan it anew")
+        self.passed(Step.FENCED)
+        return True
+
     async def _work(self, connection: Connection, run: Standing, claimed: Claimed) -> Tally:
         batch = Batch(run.id, claimed.number, claimed.retried)
-        tally = await apply_whole_or_in_halves(connection, KINDS[run.kind], batch, self.clock.now())
+        now = self.clock.now()
+        tally = await apply_whole_or_in_halves(connection, KINDS[run.kind], batch, now, last=claimed.is_last)
         self.passed(Step.QUARANTINED if tally.quarantined else Step.APPLIED)
         return tally
 
@@ -212,7 +298,7 @@ class Runner:
         claimed: Claimed,
         tally: Tally,
         took: timedelta,
-        steering: Steering,
+        waited: Mapping[str, float],
     ) -> None:
         given = {
             **self._fence(run, claimed),
@@ -220,25 +306,39 @@ class Runner:
             "drifted": tally.drifted,
             "quarantined": tally.quarantined,
             "took": took,
-            "waited": Jsonb(dict(steering.accounted())),
+            "waited": Jsonb(dict(waited)),
             "now": self.clock.now(),
         }
         await connection.execute(_SQL["settle"].text(), given)
 
     async def _let_go(self, run: Standing, claimed: Claimed) -> None:
         """The run was held or called off meanwhile: nobody need wait for the lease. Another's claim is not touched."""
-        given = {**self._fence(run, claimed), "due_at": self.clock.now(), "why": ""}
+        given = {**self._fence(run, claimed), "due_at": self.clock.now(), "why": "", "lock_waits": 0}
         await self.database.execute(_SQL["put_back"], given)
+
+    async def _refuse(self, run: Standing, claimed: Claimed, refusal: NotAsPlanned) -> Stepped:
+        _log.error("backfill_batch_not_as_planned", backfill=run.id, batch=claimed.number)
+        given = {**self._fence(run, claimed), "now": self.clock.now(), "why": str(refusal)}
+        await self.database.execute(_SQL["refuse"], given)
+        return Stepped(did=True)
 
     async def _put_back(self, run: Standing, claimed: Claimed, error: Exception) -> Stepped:
         """The database could not do it for now: another attempt later, each time after a longer wait."""
         _log.warning("backfill_batch_waits", backfill=run.id, batch=claimed.number, error=type(error).__name__)
-        again = self.clock.now() + timedelta(seconds=min(2.0**claimed.attempt / 4, 30.0))
-        why = f"{type(error).__name__} at attempt {claimed.attempt}"
-        await self.database.execute(_SQL["put_back"], {**self._fence(run, claimed), "due_at": again, "why": why})
-        obstacle = Obstacle(Why.RETRY, again)
-        self._steering(run.id).wait_for(obstacle, self.clock.now())
-        return Stepped(did=False, obstacle=obstacle)
+        locked = isinstance(error, psycopg.errors.LockNotAvailable)
+        again = self.clock.now() + timedelta(seconds=min(2.0 ** min(claimed.attempt, 10) / 4, 30.0))
+        given = {
+            **self._fence(run, claimed),
+            "due_at": again,
+            "why": f"{type(error).__name__} at attempt {claimed.attempt}",
+            "lock_waits": int(locked and claimed.lock_waits < MAX_LOCK_WAITS),
+        }
+        await self.database.execute(_SQL["put_back"], given)
+        obstacle = Obstacle(Why.LOCK_WAITS if locked else Why.RETRY, again)
+        steering = self._steering(run.id)
+        steering.wait_for(obstacle, self.clock.now())
+        await self._keep_long_waits(run.id, steering)
+        return Stepped(did=False, obstacle=None if locked else obstacle)
 
     # The end ---------------------------------------------------------------------------------------------------------
 
@@ -248,10 +348,7 @@ class Runner:
         left = await self.database.one(_SQL["open"], _Open, {"backfill": run.id})
         if not left.batches:
             return Stepped(did=await self._finish(run))
-        obstacle = self._obstacle_of(left)
-        steering.wait_for(obstacle, self.clock.now())
-        await notice.stalled(self.database, self.webhook, run.id, obstacle, self.clock.now(), STALLED_AFTER)
-        return Stepped(did=False, obstacle=obstacle)
+        return await self._held(run, steering, self._obstacle_of(left))
 
     async def _finish(self, run: Standing) -> bool:
         """Whether it was this worker that ended the run; a cancel, or another worker, may have come first."""
@@ -271,11 +368,39 @@ class Runner:
     def _obstacle_of(self, left: _Open) -> Obstacle:
         now = self.clock.now()
         if left.retry_at is not None and left.retry_at > now:
-            return Obstacle(Why.RETRY, left.retry_at)
+            return Obstacle(Why.LOCK_WAITS if left.locked else Why.RETRY, left.retry_at)
         soon = now + timedelta(seconds=0.25)
         return Obstacle(Why.OTHERS, min(left.lease_until or soon, soon))
 
     # What it knows ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _accounting_for_absence(self) -> Iterator[None]:
+        """A database that is away is waited for from when it did not answer; that is nobody's rate or window."""
+        begun = self.clock.now()
+        try:
+            yield
+        except Exception as error:
+            if is_passing(error):
+                for steering in self._steerings.values():
+                    steering.wait_for(Obstacle(Why.DATABASE, begun), begun)
+            raise
+
+    async def _leave(self, backfill: int) -> None:
+        """It is not under way any more: what was waited for last is kept."""
+        if (steering := self._steerings.pop(backfill, None)) is not None:
+            steering.wait_for(None, self.clock.now())
+            await self._keep_waits(backfill, steering)
+
+    async def _keep_long_waits(self, backfill: int, steering: Steering) -> None:
+        if steering.is_to_keep():
+            await self._keep_waits(backfill, steering)
+
+    async def _keep_waits(self, backfill: int, steering: Steering) -> None:
+        with steering.to_account() as waited:
+            if seconds := waited():
+                given = {"backfill": backfill, "waited": Jsonb(dict(seconds))}
+                await self.database.execute(_SQL["keep_waits"], given)
 
     def _later(self, why: Why) -> Obstacle:
         return Obstacle(why, self.clock.now() + timedelta(seconds=0.25))
@@ -289,6 +414,19 @@ class Runner:
     def _fence(self, run: Standing, claimed: Claimed) -> dict[str, object]:
         return {"backfill": run.id, "number": claimed.number, "attempt": claimed.attempt, "worker": self.worker}
 
-    def _idle(self) -> str:
-        """In whole milliseconds, as Postgres wants it."""
-        return str(max(1, round(self.lease.total_seconds() * 1000)))
+
+async def begin(connection: Connection, backfill: int, *, idle: timedelta) -> None:
+    """Begin what writes rows of users: see `begin` in run.sql.
+
+    Args:
+        idle: how long the transaction may stand idle before the server ends it.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: somebody holds the backfill just now, to pause or cancel it.
+    """
+    given = {"backfill": backfill, "idle": milliseconds(idle), "patience": milliseconds(LOCK_PATIENCE)}
+    await connection.execute(_SQL["begin"].text(), given)
+
+
+def _code(error: Exception) -> str | None:
+    return error.sqlstate if isinstance(error, psycopg.Error) else None

@@ -1,11 +1,22 @@
 -- name: standing
 select b.id, b.kind, b.state::text as state, b.batch_size, b.rate, b.adaptive, b.opens, b.closes, b.zone, b.next_at, s.stopped,
-       b.cohort_id is null as unlisted
+       b.cohort_id is null as unlisted, b.rehearsal is null and b.to_change > 0 as unmeasured,
+       b.plan_attempt, b.plan_due_at
   from hark.backfill b cross join hark.backfill_switch s
  where b.id = %(backfill)s
 
 -- name: active
-select id from hark.backfill where state in ('PLANNING', 'APPLYING') order by id
+-- Those of a kind that this version does not know are left to a newer one. A plan that was not measured still is.
+select id
+  from (select id, kind, plan_due_at from hark.backfill where state in ('PLANNING', 'APPLYING')
+        union all
+        select id, kind, plan_due_at from hark.backfill where state = 'PLANNED' and rehearsal is null and to_change > 0) open
+ where kind = any(%(kinds)s) and coalesce(plan_due_at <= %(now)s, true)
+ order by id
+
+-- name: due
+-- When planning that failed for now goes on.
+select min(plan_due_at) as at from hark.backfill where state = 'PLANNING' and plan_due_at > %(now)s
 
 -- name: claim
 -- A claim that a crash of the server undoes did no harm: nothing was done under it. So its commit need not wait for the disk.
@@ -13,7 +24,7 @@ with next as (
     select b.backfill_id, b.number
       from hark.backfill_batch b
      where b.backfill_id = %(backfill)s and b.state in ('WAITING', 'CLAIMED')
-       and coalesce(b.lease_until, b.due_at) <= %(now)s and b.attempt < %(max_attempts)s
+       and coalesce(b.lease_until, b.due_at) <= %(now)s and b.attempt - b.lock_waits < %(max_attempts)s
        and exists (select from hark.backfill r where r.id = %(backfill)s and r.state = 'APPLYING')
        and not exists (select from hark.backfill_switch where stopped)
        and set_config('synchronous_commit', 'off', true) is not null
@@ -25,39 +36,48 @@ update hark.backfill_batch b
    set state = 'CLAIMED', attempt = b.attempt + 1, lease_until = %(lease_until)s, worker = %(worker)s, changed_at = %(now)s
   from next
  where b.backfill_id = next.backfill_id and b.number = next.number
-returning b.number, b.attempt, b.retried
+returning b.number, b.attempt, b.retried, b.lock_waits
 
 -- name: claim_paced
--- The same at a rate that all workers share: each claim moves on when the next may be. Time that was not used is not saved up.
-with paced as (
-    update hark.backfill r
-       set next_at = greatest(r.next_at, %(now)s) + make_interval(secs => r.batch_size / r.rate)
+-- The same at a rate that all workers share: each claim moves on when the next may be, by how many users it changes.
+-- Time that was not used is not saved up.
+with turn as materialized (
+    select r.id
+      from hark.backfill r
      where r.id = %(backfill)s and r.state = 'APPLYING' and r.rate is not null and r.next_at <= %(now)s
        and not exists (select from hark.backfill_switch where stopped)
-    returning r.id
+       for no key update
 ),
-next as (
-    select b.backfill_id, b.number
+next as materialized (
+    select b.backfill_id, b.number, coalesce(cardinality(b.retried), b.to_change) as users
       from hark.backfill_batch b
-     where b.backfill_id = (select id from paced) and b.state in ('WAITING', 'CLAIMED')
-       and coalesce(b.lease_until, b.due_at) <= %(now)s and b.attempt < %(max_attempts)s
+     where b.backfill_id = (select id from turn) and b.state in ('WAITING', 'CLAIMED')
+       and coalesce(b.lease_until, b.due_at) <= %(now)s and b.attempt - b.lock_waits < %(max_attempts)s
      order by b.number
      limit 1
        for update of b skip locked
+),
+paced as (
+    update hark.backfill r
+       set next_at = greatest(r.next_at, %(now)s) + make_interval(secs => next.users / r.rate)
+      from next
+     where r.id = next.backfill_id
 )
 update hark.backfill_batch b
    set state = 'CLAIMED', attempt = b.attempt + 1, lease_until = %(lease_until)s, worker = %(worker)s, changed_at = %(now)s
   from next
  where b.backfill_id = next.backfill_id and b.number = next.number
-returning b.number, b.attempt, b.retried
+returning b.number, b.attempt, b.retried, b.lock_waits
 
 -- name: begin
 -- A worker that stands still inside its transaction is ended by the server, and what it held is free again.
-select set_config('idle_in_transaction_session_timeout', %(idle)s, true),
+-- Nor is any row waited for for long: other users' rows are held meanwhile.
+select set_config('idle_in_transaction_session_timeout', %(idle)s, true), set_config('lock_timeout', %(patience)s, true),
        pg_advisory_xact_lock_shared(1751216747, (%(backfill)s::bigint %% 2147483647)::int)
 
 -- name: fence
-select b.number
+-- And whether what it would do is what was planned.
+select b.digest = hark.backfill_digest(b.backfill_id, b.number) as as_planned
   from hark.backfill_batch b
   join hark.backfill r on r.id = b.backfill_id
  where b.backfill_id = %(backfill)s and b.number = %(number)s
@@ -68,25 +88,44 @@ select b.number
 -- name: settle
 update hark.backfill_batch
    set state = 'DONE', lease_until = null, retried = null, applied = applied + %(applied)s, drifted = drifted + %(drifted)s,
-       quarantined = quarantined + %(quarantined)s, took = took + %(took)s, waited = waited || %(waited)s,
+       quarantined = quarantined + %(quarantined)s, took = took + %(took)s,
+       waited = (select coalesce(jsonb_object_agg(why, seconds), '{}')
+                   from (select key as why, sum(value::float8) as seconds
+                           from (select * from jsonb_each_text(waited) union all select * from jsonb_each_text(%(waited)s)) each
+                          group by key) summed),
        changed_at = %(now)s, why = ''
+ where backfill_id = %(backfill)s and number = %(number)s and state = 'CLAIMED' and attempt = %(attempt)s and worker = %(worker)s
+
+-- name: keep_waits
+-- What was waited for before any batch could be done, or after the last.
+update hark.backfill
+   set waited = (select coalesce(jsonb_object_agg(why, seconds), '{}')
+                   from (select key as why, sum(value::float8) as seconds
+                           from (select * from jsonb_each_text(waited) union all select * from jsonb_each_text(%(waited)s)) each
+                          group by key) summed)
+ where id = %(backfill)s
+
+-- name: refuse
+update hark.backfill_batch
+   set state = 'FAILED', lease_until = null, changed_at = %(now)s, why = %(why)s
  where backfill_id = %(backfill)s and number = %(number)s and state = 'CLAIMED' and attempt = %(attempt)s and worker = %(worker)s
 
 -- name: put_back
 update hark.backfill_batch
-   set state = 'WAITING', lease_until = null, due_at = %(due_at)s, why = %(why)s
+   set state = 'WAITING', lease_until = null, due_at = %(due_at)s, why = %(why)s, lock_waits = lock_waits + %(lock_waits)s
  where backfill_id = %(backfill)s and number = %(number)s and state = 'CLAIMED' and attempt = %(attempt)s and worker = %(worker)s
 
 -- name: give_up
 update hark.backfill_batch
    set state = 'FAILED', lease_until = null, changed_at = %(now)s,
-       why = 'its attempts are used up (' || attempt || ')' || case when why <> '' then ': ' || why else '' end
- where backfill_id = %(backfill)s and state in ('WAITING', 'CLAIMED') and attempt >= %(max_attempts)s
+       why = 'its attempts are used up (' || attempt - lock_waits || ')' || case when why <> '' then ': ' || why else '' end
+ where backfill_id = %(backfill)s and state in ('WAITING', 'CLAIMED') and attempt - lock_waits >= %(max_attempts)s
    and coalesce(lease_until, due_at) <= %(now)s
 
 -- name: open
 select count(*)::int as batches,
-       case when count(*) filter (where state = 'CLAIMED') = 0 then min(due_at) end as retry_at, min(lease_until) as lease_until
+       case when count(*) filter (where state = 'CLAIMED') = 0 then min(due_at) end as retry_at, min(lease_until) as lease_until,
+       coalesce(bool_and(why like 'LockNotAvailable%%'), false) as locked
   from hark.backfill_batch
  where backfill_id = %(backfill)s and state in ('WAITING', 'CLAIMED')
 

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 
 from hark.backfill.probes import Probes
-from hark.backfill.states import State
+from hark.backfill.states import UNDER_WAY, State
 from hark.backfill.throttle import Limits, Readings, Throttle, Why, next_throttle
 from hark.backfill.windows import Window
 
 READ_EVERY = timedelta(seconds=1)
 _LOOK_AGAIN = timedelta(seconds=1)
+_KEEP_AFTER_S = 5.0
 _LONGEST_PAUSE = timedelta(seconds=5)
 """Of one rest, so that a database that is quick again is noticed soon, however long its last batch took."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A run as a worker finds it; `stopped`: the stop-all switch; `unlisted`: its cohort is still to be staged."""
+    """A run as a worker finds it.
+
+    Attributes:
+        stopped: the stop-all switch.
+        unlisted: its cohort is still to be staged.
+        unmeasured: what it costs is still to be measured, once it is planned.
+        plan_attempt: how often in a row planning failed for now; `plan_due_at`: when it is tried again.
+    """
 
     id: int
     kind: str
@@ -34,6 +44,14 @@ class Standing:
     next_at: datetime
     stopped: bool
     unlisted: bool
+    unmeasured: bool
+    plan_attempt: int
+    plan_due_at: datetime | None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a worker has something to do for it."""
+        return self.state in UNDER_WAY or (self.state == State.PLANNED and self.unmeasured)
 
     @property
     def window(self) -> Window | None:
@@ -49,9 +67,18 @@ class Obstacle:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """What one step came to: whether something was done; if not, what stands in the way; whether the run goes on."""
+
+    did: bool
+    obstacle: Obstacle | None = None
+    over: bool = False
+
+
 @dataclass(slots=True)
 class Steering:
-    """One worker's sense of how fast it may go on one run. Each wait is accounted to what it was for."""
+    """One process's sense of how fast it may go on one run. Each wait is accounted to what it was for."""
 
     probes: Probes
     limits: Limits = field(default_factory=Limits)
@@ -61,10 +88,25 @@ class Steering:
     _statement: timedelta | None = None
     _waiting: tuple[Why, datetime] | None = None
     _waited: defaultdict[Why, float] = field(default_factory=lambda: defaultdict(float))
+    _turns: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Held from before a batch is begun until it is done: where batches are rested after, one goes at a time.
+
+        Two at once would take from live work what the rest after each is there to leave it. So do the first, before
+        anything is known.
+        """
+        return self._turns if self.throttle.rest or self._read_at is None else nullcontext()
 
     async def obstacle(self, run: Standing, now: datetime) -> Obstacle | None:
         """What stands in the way of a batch; None: begin."""
         found = _closed(run, now) or await self._throttled(run, now) or self._ahead_of_rate(run, now)
+        self.wait_for(found, now)
+        return found
+
+    async def obstacle_to_plan(self, run: Standing, now: datetime) -> Obstacle | None:
+        """What stands in the way of planning; not the hours or the rate, which are those of applying."""
+        found = _stopped(run, now) or _planned_later(run, now) or await self._throttled(run, now)
         self.wait_for(found, now)
         return found
 
@@ -82,11 +124,26 @@ class Steering:
         if self.throttle.rest:
             self._rest_until = now + min(took * self.throttle.rest, _LONGEST_PAUSE)
 
-    def accounted(self) -> Mapping[str, float]:
-        """The seconds waited since this was asked last, by what for."""
-        waited = {str(why): round(seconds, 3) for why, seconds in self._waited.items() if seconds >= 0.001}
-        self._waited.clear()
-        return waited
+    def is_to_keep(self) -> bool:
+        """Whether so much was waited that it should be seen, though no batch is done that it could be kept with."""
+        return sum(self._waited.values()) >= _KEEP_AFTER_S
+
+    @contextmanager
+    def to_account(self) -> Iterator[Callable[[], Mapping[str, float]]]:
+        """Around what keeps the waits: gives what takes them, by what for; if it fails, they are still to be kept."""
+        taken: dict[Why, float] = {}
+
+        def take() -> Mapping[str, float]:
+            taken.update(self._waited)
+            self._waited.clear()
+            return {str(why): round(seconds, 3) for why, seconds in taken.items() if seconds >= 0.001}
+
+        try:
+            yield take
+        except BaseException:
+            for why, seconds in taken.items():
+                self._waited[why] += seconds
+            raise
 
     async def _throttled(self, run: Standing, now: datetime) -> Obstacle | None:
         if not run.adaptive:
@@ -109,9 +166,19 @@ class Steering:
         return Obstacle(Why.RATE, run.next_at) if run.rate is not None and run.next_at > now else None
 
 
+def _stopped(run: Standing, now: datetime) -> Obstacle | None:
+    return Obstacle(Why.STOPPED, now + _LOOK_AGAIN) if run.stopped else None
+
+
+def _planned_later(run: Standing, now: datetime) -> Obstacle | None:
+    if run.plan_due_at is None or run.plan_due_at <= now:
+        return None
+    return Obstacle(Why.RETRY, run.plan_due_at)
+
+
 def _closed(run: Standing, now: datetime) -> Obstacle | None:
-    if run.stopped:
-        return Obstacle(Why.STOPPED, now + _LOOK_AGAIN)
+    if (stopped := _stopped(run, now)) is not None:
+        return stopped
     if run.window is not None and not run.window.is_open(now):
         return Obstacle(Why.WINDOW, run.window.next_open(now))
     return None

@@ -35,7 +35,9 @@ class Why(StrEnum):
     OTHERS = "others"
     """The last batches are with other workers."""
     RETRY = "retry"
-    """A batch failed for now, and waits for its next attempt."""
+    """A batch, or planning, failed for now, and waits for its next attempt."""
+    DATABASE = "database"
+    """Postgres did not answer, or could not do it for now."""
 
 
 @dataclass(frozen=True, slots=True)

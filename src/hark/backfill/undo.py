@@ -48,7 +48,7 @@ async def undo(
     Raises:
         BadInput: it goes on, or it changed nothing.
     """
-    found = await control.stand(database, backfill)
+    found = await control.remembered(database, backfill)
     if found.state not in UNDOABLE:
         raise BadInput(f"backfill {backfill} is {found.state}; pause or cancel it first, or let it end")
     done = await database.one(_SQL["done"], _Done, {"backfill": backfill})

@@ -60,6 +60,8 @@ class _Kind:
 
 @dataclass(slots=True)
 class _Tally:
+    shown: int
+    told: Callable[[Astray], None]
     compared: int = 0
     holding: int = 0
     whys: Counter[str] = field(default_factory=Counter)
@@ -67,11 +69,12 @@ class _Tally:
     explained: list[Astray] = field(default_factory=list)
     counted: Counter[bool] = field(default_factory=Counter)
 
-    def note(self, astray: Astray, shown: int) -> None:
+    def note(self, astray: Astray) -> None:
+        self.told(astray)
         self.counted[astray.explained] += 1
         self.whys[astray.why] += 1
         kept = self.explained if astray.explained else self.unexplained
-        if len(kept) < shown:
+        if len(kept) < self.shown:
             kept.append(astray)
 
 
@@ -83,6 +86,7 @@ async def verify(
     now: datetime,
     shown: int = SHOWN,
     progress: Callable[[int], None] = lambda _done: None,
+    told: Callable[[Astray], None] = lambda _astray: None,
 ) -> Verified:
     """Read the users of a backfill again, batch by batch, and keep what was found with it.
 
@@ -91,14 +95,15 @@ async def verify(
     Args:
         shown: how many of those that do not hold are named.
         progress: told how many users were compared so far.
+        told: told of each that does not hold, however many there are.
 
     Raises:
         BadInput: it was not applied, or goes on.
     """
-    found = await control.stand(database, backfill)
+    found = await control.remembered(database, backfill)
     if found.state not in VERIFIABLE:
         raise BadInput(f"backfill {backfill} is {found.state}; it can be verified when it was applied")
-    tally = await _read_again(database, backfill, shown, progress)
+    tally = await _read_again(database, backfill, _Tally(shown, told), progress)
     astray = [*tally.unexplained, *tally.explained][:shown]
     seen = Verified(
         backfill, tally.compared, tally.holding, tally.counted[True], tally.counted[False], dict(tally.whys), astray
@@ -107,8 +112,8 @@ async def verify(
     return seen
 
 
-async def _read_again(database: Database, backfill: int, shown: int, progress: Callable[[int], None]) -> _Tally:
-    tally, after = _Tally(), 0
+async def _read_again(database: Database, backfill: int, tally: _Tally, progress: Callable[[int], None]) -> _Tally:
+    after = 0
     kind = KINDS[(await database.one(_SQL["kind"], _Kind, {"backfill": backfill})).kind]
     while numbers := await database.fetch(_SQL["batches"], _Batch, {"backfill": backfill, "after": after}):
         async with database.connection() as connection:
@@ -117,7 +122,7 @@ async def _read_again(database: Database, backfill: int, shown: int, progress: C
                 tally.compared += seen.compared
                 tally.holding += seen.holding
                 for astray in seen.astray:
-                    tally.note(astray, shown)
+                    tally.note(astray)
                 progress(tally.compared)
         after = numbers[-1].number
     return tally

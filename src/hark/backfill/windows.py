@@ -32,16 +32,38 @@ class Window:
         return at >= self.opens or at < self.closes
 
     def next_open(self, now: datetime) -> datetime:
-        """When one may work: now, or the next time that it opens."""
+        """When one may work: now, or the next time that it opens, were it by a change of clocks."""
         if self.is_open(now):
             return now
         today = now.astimezone(ZoneInfo(self.zone)).date()
-        return next(at for at in (self._opening(today + timedelta(days=ahead)) for ahead in range(4)) if at > now)
+        days = (today + timedelta(days=ahead) for ahead in range(_AHEAD))
+        return next(at for day in days for at in self._openings(day) if at > now and self.is_open(at))
 
-    def _opening(self, day: date) -> datetime:
-        """In local time; a time that a change of clocks skips is the first that there is after it."""
-        at = datetime.combine(day, self.opens, ZoneInfo(self.zone)).astimezone(UTC)
-        return at if self.is_open(at) else at + timedelta(hours=1)
+    def _openings(self, day: date) -> list[datetime]:
+        """When it may open on a day: at its hour, once or twice, or when clocks are changed; the first first."""
+        zone = ZoneInfo(self.zone)
+        at_hour = {datetime.combine(day, self.opens, zone).replace(fold=fold).astimezone(UTC) for fold in (0, 1)}
+        midnight = datetime.combine(day, time(), zone).astimezone(UTC)
+        return sorted({*at_hour, *_changes(midnight, midnight + timedelta(hours=26), zone)})
+
+
+_AHEAD = 5
+"""Days to look at: of some, a change of clocks skips the whole window."""
+
+
+def _changes(since: datetime, until: datetime, zone: ZoneInfo) -> list[datetime]:
+    """When the clocks of a zone are changed within a day, to the second; once at most."""
+
+    def offset(at: datetime) -> timedelta | None:
+        return at.astimezone(zone).utcoffset()
+
+    before = offset(since)
+    if before == offset(until):
+        return []
+    while until - since > timedelta(seconds=1):
+        middle = since + timedelta(seconds=(until - since) // timedelta(seconds=2))
+        since, until = (middle, until) if offset(middle) == before else (since, middle)
+    return [until]
 
 
 def parse_window(text: str, zone: str = "UTC") -> Window:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from hark.catalogue import Catalogue, Category, Channel
 from hark.delivery.recheck import Rechecked
-from hark.delivery.settle import arrays, left_out_notes
+from hark.delivery.settle import arrays, notes
 from hark.durations import Rate, rate_in_words
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
@@ -65,7 +65,7 @@ async def mark_within(
         {
             **arrays(deliveries),
             "whys": [delivery.sentence() for delivery in deliveries],
-            "left_out": left_out_notes(deliveries),
+            **notes(deliveries),
             "counts": [cap.counts(delivery.counts) for delivery in deliveries],
             "cap": cap.rate.count,
             "per_us": cap.rate.per // _MICROSECOND,

@@ -3,10 +3,11 @@
 -- the cap lets it. The upsert locks a recipient's row and sees what others wrote meanwhile, so that neither two of one
 -- chunk nor two workers slip through together; its granting is in the row, for a statement cannot return what was.
 with held as materialized (
-    select d.recipient_id, d.id, d.channel, d.due_at, given.attempt, given.why, given.left_out, given.counts
+    select d.recipient_id, d.id, d.channel, d.due_at, given.attempt, given.why, given.left_out, given.silent,
+           given.counts
       from unnest(%(recipients)s::text[], %(ids)s::bigint[], %(attempts)s::int[], %(whys)s::text[],
-                  %(left_out)s::jsonb[], %(counts)s::boolean[])
-           as given(recipient_id, id, attempt, why, left_out, counts)
+                  %(left_out)s::jsonb[], %(silent)s::jsonb[], %(counts)s::boolean[])
+           as given(recipient_id, id, attempt, why, left_out, silent, counts)
       join hark.delivery d on d.recipient_id = given.recipient_id and d.id = given.id
        and d.lease_until is not null and d.attempt = given.attempt
      order by d.recipient_id, d.id
@@ -33,7 +34,7 @@ placed as (
 ),
 judged as materialized (
     -- The first over the cap may go when the oldest that counts no longer does, the second with the second, and so on.
-    select h.recipient_id, h.id, h.attempt, h.why, h.left_out,
+    select h.recipient_id, h.id, h.attempt, h.why, h.left_out, h.silent,
            case when p.place > c.granted
                 then c.recent[cardinality(c.recent) - %(cap)s::int + 1 + (p.place - c.granted - 1) %% %(cap)s::int]
                      + (1 + (p.place - c.granted - 1) / %(cap)s::int) * %(per_us)s::bigint * interval '1 microsecond'
@@ -46,7 +47,8 @@ update hark.delivery d
    set state = case when may_at is null then 'SENT' else 'PENDING' end::hark.delivery_state,
        outcome = case when may_at is null then 'unknown' else 'none' end::hark.outcome,
        lease_until = null, due_at = coalesce(may_at, d.due_at), held_back = d.held_back + (may_at is not null)::int,
-       why = case when may_at is null then judged.why else %(over)s end, left_out = judged.left_out, changed_at = %(now)s
+       why = case when may_at is null then judged.why else %(over)s end, left_out = judged.left_out,
+       silent = judged.silent, changed_at = %(now)s
   from judged
  where d.recipient_id = judged.recipient_id and d.id = judged.id
    and d.lease_until is not null and d.attempt = judged.attempt

@@ -20,8 +20,8 @@ MUTED = "muted"
 
 @dataclass(frozen=True, slots=True)
 class Digested:
-    """One reason's digest in a delivery: its listed items as JSON, how many there are in all, why none is said, and
-    which of the entities that they are about the recipient muted."""
+    """One reason's digest in a delivery: as JSON the items that it may list, how many of them (`cap`), how many there
+    are in all, why none is said, and which of the entities that they are about the recipient muted."""
 
     recipient_id: str
     delivery_id: int
@@ -29,6 +29,7 @@ class Digested:
     items: str
     total: int
     not_said: str | None
+    cap: int
     muted: Sequence[str] = ()
 
     def why_not(self, item: Item) -> str | None:

@@ -40,7 +40,11 @@ _IN_WORDS = {
     "edited": "edited away since",
     "gone": "not there any more",
     "unasked": "beyond what is asked about",
+    "uncounted": "behind them, not counted any more",
 }
+
+ITEMS = "items"
+"""Why nothing is said of a digest: each of its items was left out by itself."""
 
 _WORDS_FOR = 10
 """For how many different whys a sentence has words; what products say may be of many kinds."""
@@ -54,7 +58,9 @@ class Rechecked:
     others. `tries` are the attempts that count: those that ended at the recipient's cap do not. `dropped` counts what
     is not said any more by why, `left_out` says it of each (by the event's id, or by `reason/key` for an item of a
     feed), the newest thousand. `listed` stands for `items` once feeds were added and rechecks asked
-    (`hark.delivery.ask`); `unchecked` says why that could not be done, and then nothing may be sent.
+    (`hark.delivery.ask`); `unchecked` says why that could not be done, and then nothing may be sent. `silent` names the
+    reasons of whose digests nothing is said, and why (`ITEMS`: each was left out by itself): such a one covers nothing.
+    `uncounted`: there are others, and how many of them may still be said, nobody knows.
     """
 
     recipient_id: str
@@ -73,6 +79,8 @@ class Rechecked:
     frequency: str = ""
     listed: Sequence[Item] | None = None
     unchecked: str = ""
+    silent: Mapping[str, str] | None = None
+    uncounted: bool = False
 
     def batch(self) -> Batch:
         """The delivery as rendering takes it.
@@ -89,6 +97,7 @@ class Rechecked:
             items=self.events() if self.listed is None else self.listed,
             total=self.total,
             counts=self.counts,
+            uncounted=self.uncounted,
         )
 
     def events(self) -> list[Item]:

@@ -7,7 +7,8 @@ select d.recipient_id, d.id, d.attempt, d.attempt - d.held_back as tries, d.at_l
        coalesce(r.address, '') as address, coalesce(r.zone, 'UTC') as zone, coalesce(r.locale, 'en') as locale,
        said.total, coalesce(said.items::text, '[]') as items, coalesce(said.counts, '{}') as counts,
        coalesce(said.dropped, '{}') as dropped, said.left_out,
-       d.frequency::text as frequency, null as listed, '' as unchecked
+       d.frequency::text as frequency, null as listed, '' as unchecked,
+       null as silent, false as uncounted
   from unnest(%(recipients)s::text[], %(ids)s::bigint[], %(attempts)s::int[]) as held(recipient_id, id, attempt)
   join hark.delivery d on d.recipient_id = held.recipient_id and d.id = held.id
    and d.attempt = held.attempt and d.lease_until is not null

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -77,7 +77,7 @@ async def withdraw(database: Database, withdrawals: Sequence[Withdrawal], now: d
             "states": [given.state for given in withdrawals],
             "due_ats": [given.due_at for given in withdrawals],
             "whys": [given.why for given in withdrawals],
-            "left_out": left_out_notes([given.delivery for given in withdrawals]),
+            **notes([given.delivery for given in withdrawals]),
             "now": now,
         },
     )
@@ -92,7 +92,7 @@ async def mark(database: Database, deliveries: Sequence[Rechecked], now: datetim
         {
             **arrays(deliveries),
             "whys": [delivery.sentence() for delivery in deliveries],
-            "left_out": left_out_notes(deliveries),
+            **notes(deliveries),
             "now": now,
         },
     )
@@ -137,6 +137,13 @@ def arrays(deliveries: Sequence[Rechecked]) -> dict[str, Sequence[object]]:
     }
 
 
-def left_out_notes(deliveries: Sequence[Rechecked]) -> list[Jsonb | None]:
-    """What each delivery notes of what the recheck left out."""
-    return [Jsonb(dict(delivery.left_out)) if delivery.left_out else None for delivery in deliveries]
+def notes(deliveries: Sequence[Rechecked]) -> dict[str, list[Jsonb | None]]:
+    """What each delivery notes of what the recheck left out, and of which digests nothing was left."""
+    return {
+        "left_out": [_note(delivery.left_out) for delivery in deliveries],
+        "silent": [_note(delivery.silent) for delivery in deliveries],
+    }
+
+
+def _note(said: Mapping[str, str] | None) -> Jsonb | None:
+    return Jsonb(dict(said)) if said else None

@@ -3,10 +3,11 @@
 -- (What has a lease is SENDING, by the table's check; said so, no plan reads through all that is being sent.)
 update hark.delivery d
    set state = given.state, lease_until = null, due_at = coalesce(given.due_at, d.due_at), why = given.why,
-       left_out = given.left_out, changed_at = %(now)s
+       left_out = given.left_out, silent = given.silent, changed_at = %(now)s
   from unnest(%(recipients)s::text[], %(ids)s::bigint[], %(attempts)s::int[], %(states)s::hark.delivery_state[],
-              %(due_ats)s::timestamptz[], %(whys)s::text[], %(left_out)s::jsonb[])
-       as given(recipient_id, id, attempt, state, due_at, why, left_out)
+              %(due_ats)s::timestamptz[], %(whys)s::text[], %(left_out)s::jsonb[],
+              %(silent)s::jsonb[])
+       as given(recipient_id, id, attempt, state, due_at, why, left_out, silent)
  where d.recipient_id = given.recipient_id and d.id = given.id
    and d.lease_until is not null and d.attempt = given.attempt
 returning d.id
@@ -15,9 +16,10 @@ returning d.id
 -- SENDING → SENT (unknown): from here on never again by itself. (By its lease, as above.)
 update hark.delivery d
    set state = 'SENT', outcome = 'unknown', lease_until = null, why = given.why, left_out = given.left_out,
-       changed_at = %(now)s
-  from unnest(%(recipients)s::text[], %(ids)s::bigint[], %(attempts)s::int[], %(whys)s::text[], %(left_out)s::jsonb[])
-       as given(recipient_id, id, attempt, why, left_out)
+       silent = given.silent, changed_at = %(now)s
+  from unnest(%(recipients)s::text[], %(ids)s::bigint[], %(attempts)s::int[], %(whys)s::text[], %(left_out)s::jsonb[],
+              %(silent)s::jsonb[])
+       as given(recipient_id, id, attempt, why, left_out, silent)
  where d.recipient_id = given.recipient_id and d.id = given.id
    and d.lease_until is not null and d.attempt = given.attempt
 returning d.id

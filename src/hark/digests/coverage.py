@@ -33,6 +33,7 @@ class Wrong(StrEnum):
     GAP = "gap"
     OVERLAP = "overlap"
     TOLD_TWICE = "told_twice"
+    UNSAID = "unsaid"
     NO_DELIVERY = "no_delivery"
     STILL_OPEN = "still_open"
 
@@ -43,6 +44,7 @@ class Wrong(StrEnum):
             Wrong.GAP: "begins after the end of the sent one before it: what was committed between is in none",
             Wrong.OVERLAP: "begins before the end of the sent one before it",
             Wrong.TOLD_TWICE: f"has item {about}, which another sent one had too",
+            Wrong.UNSAID: f"counts as sent though all that it lists was left out: {about} behind them are in no digest",
             Wrong.NO_DELIVERY: f"belongs to delivery {about}, which is not there",
             Wrong.STILL_OPEN: f"waits in delivery {about} for more than a day, and keeps the next from being planned",
         }[self]
@@ -65,7 +67,8 @@ class CoverageFault:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """How many digests were looked at: of them `sent`, with so many `keys`, and `canceled`, which cover nothing."""
+    """How many digests were looked at: of them `sent`, with so many `keys`, and `canceled`, which cover nothing:
+    their message was canceled, or says nothing of them."""
 
     digests: int
     sent: int

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -23,7 +24,7 @@ from hark.batching import GATHERED
 from hark.catalogue import Catalogue, Feed, Reason, SqlSource
 from hark.clock import Clock
 from hark.digests.mornings import declare, look, open_slots
-from hark.digests.walks import Chunk, Passing, Walk, around, may_be_ones_own
+from hark.digests.walks import Broken, Chunk, Passing, Walk, around, is_of_some, may_be_ones_own
 from hark.errors import HarkError, SourceFailed
 from hark.feeds import Asking, Due, FeedItem, ask_feed
 from hark.postgres.database import Database, fetch
@@ -42,12 +43,21 @@ ANSWER_WAIT = timedelta(minutes=15)
 KEYS_KEPT = 1000
 """How many keys a digest of a feed with an overlap remembers: more than it lists, so that few come again."""
 
+RESERVE = 2
+"""How many times the cap a digest keeps where there is a recheck: the others stand in for what that refuses."""
+
+TRIED_ONCE, TRIED_TWICE = 1_000, 10_000
+"""How many it keeps if all of the last one were left out, and if all of the last two were: so nothing waits for ever
+behind what may not be said."""
+
 MEMORY = "64MB"
 """What a chunk may sort in, so that it does not sort on disk."""
 
 FIRST_COVERS = timedelta(days=7)
 """How far a first digest goes back, daily or weekly: nothing is missed by who wanted it weekly, and then daily before
 the first weekly one came, nor by who was to get a first one while nobody planned."""
+BUSY_WAIT = timedelta(seconds=1)
+"""When a planner comes again that found nothing but what others are planning."""
 _FIRST_WAIT = timedelta(seconds=30)
 _LONGEST_WAIT = timedelta(minutes=30)
 _ITS_OWN = ("08", "40", "53", "55P03", "57P", "58")
@@ -57,16 +67,20 @@ FEW = 500
 """So many recipients, or fewer, are planned by a plan that is kept: making it takes longer than they do. The same
 number stands in planning.sql (`nobody_of_few`)."""
 
+_QUOTES_NO_VALUE = ("22012", "42", "57")
+"""SQLSTATEs whose words tell of the query or the server, never of a row."""
+
 WILLING = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "nobody", "watermarks"))
 """From who was walked to their watermarks."""
 _WILLING_OF_FEW = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "nobody_of_few", "watermarks"))
 _WHO = (_SQL["guard"], _SQL["walked"], *WILLING, _SQL["due"])
 _WHO_OF_FEW = (_SQL["guard"], _SQL["walked"], *_WILLING_OF_FEW, _SQL["due"])
+_OFFERED = (_SQL["muted"], _SQL["offered"])
 _OUT = (_SQL["news"], _SQL["wanted"], GATHERED, _SQL["written"], _SQL["moved"])
 
 ASK = chain(*_WHO, end=_SQL["ask"])
 PLAN_ASKED = chain(
-    *_WHO, _SQL["answered_before"], _SQL["known"], _SQL["offered"], _SQL["paired_as_asked"], *_OUT, end=_SQL["plan"]
+    *_WHO, _SQL["answered_before"], _SQL["known"], *_OFFERED, _SQL["paired_as_asked"], *_OUT, end=_SQL["plan"]
 )
 
 
@@ -76,14 +90,14 @@ def plan_by_sql(feed: Feed, *, few: bool = False) -> Query:
     answered = Query("feed.answered", f"answered as ({as_part(feed.source)})", part=True)
     known = _SQL["known"] if feed.overlap else _SQL["known_nothing"]
     who = _WHO_OF_FEW if few else _WHO
-    return chain(*who, answered, known, _SQL["offered"], _SQL["paired"], *_OUT, end=_SQL["plan"])
+    return chain(*who, answered, known, *_OFFERED, _SQL["paired"], *_OUT, end=_SQL["plan"])
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What one step came to: `slots` opened, `asked` recipients for what is new, `planned` digests.
 
-    `more`: there is more to do at once; else `next_at` says when.
+    `more`: there is more to do at once; else `next_at` says when. `busy`: others are planning all that there is.
     """
 
     slots: int = 0
@@ -92,6 +106,7 @@ class Planned:
     failed: int = 0
     more: bool = False
     next_at: datetime | None = None
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +135,24 @@ class _Statements:
     of_many: Query
     of_few: Query | None = None
 
+    @classmethod
+    def of(cls, feed: Feed) -> _Statements:
+        return cls(plan_by_sql(feed), plan_by_sql(feed, few=True))
+
     @property
     def most_of_few(self) -> int:
         return FEW if self.of_few else -1
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    ours: bool
+    patience: str
+    memory: str
+
+
+class _Busy(Exception):
+    """Another planner is at this reason just now."""
 
 
 Answers = Callable[[Feed, str, Sequence[Due], Asking], Awaitable[list[FeedItem]]]
@@ -161,6 +191,8 @@ class Planner:
             return Planned(next_at=ahead.at)
         slots = await self._open(reasons, now) if ahead.slot_at is not None and ahead.slot_at <= now else 0
         done = await self._walk_on(reasons)
+        if done.busy:
+            return Planned(slots, next_at=now + BUSY_WAIT, busy=True)
         return Planned(slots, done.asked, done.planned, done.failed, more=True)
 
     async def next_at(self) -> datetime | None:
@@ -183,12 +215,23 @@ class Planner:
         return opened.slots
 
     async def _walk_on(self, reasons: list[str]) -> Planned:
+        """One chunk of one walk: of the first reason that no other planner is at."""
+        free = list(reasons)
+        while (walk := await self._taken(free)) is not None:
+            try:
+                return await self._walk(walk)
+            except _Busy:
+                await self.database.execute(_SQL["given_back"], {**self._place(walk), "lent_until": walk.lent_until})
+                free.remove(walk.reason)
+        return Planned(busy=len(free) < len(reasons))
+
+    async def _taken(self, reasons: list[str]) -> Walk | None:
         now = self.clock.now()
         given = {"reasons": reasons, "now": now, "lent_until": now + 2 * self.asking.timeout}
         taken = await self.database.fetch(_SQL["taken"], Walk, given)
-        if not taken:
-            return Planned()
-        (walk,) = taken
+        return taken[0] if taken else None
+
+    async def _walk(self, walk: Walk) -> Planned:
         try:
             chunk = await self._plan(walk, self.catalogue.reasons[walk.reason])
         except (SourceFailed, psycopg.Error) as error:
@@ -201,43 +244,58 @@ class Planner:
 
     async def _plan(self, walk: Walk, reason: Reason) -> Chunk:
         assert reason.feed is not None
-        if not isinstance(reason.feed.source, SqlSource):
-            return await self._ask_and_plan(walk, reason, reason.feed)
-        statements = _Statements(plan_by_sql(reason.feed), plan_by_sql(reason.feed, few=True))
-        plan = partial(self._plan_by_sql, statements, reason)
-        size = smaller(self.chunk, walk.failures)
+        plan = (
+            partial(self._plan_by_sql, _Statements.of(reason.feed), reason)
+            if isinstance(reason.feed.source, SqlSource)
+            else partial(self._ask_and_plan, reason, reason.feed)
+        )
+        size, until = smaller(self.chunk, walk.failures), monotonic() + self.asking.timeout.total_seconds()
         try:
             return await plan(walk, size, None)
-        except psycopg.Error as error:
+        except (SourceFailed, psycopg.Error) as error:
             if not may_be_ones_own(walk, error):
                 raise
-        return await around(walk, size, plan)
+        given = {**self._given(walk, reason), "chunk": size, "few": -1}
+        ahead = await self.database.one(_SQL["expected"], _Expected, given)
+        return await around(walk, ahead.recipients, plan, lambda: monotonic() > until)
 
     async def _plan_by_sql(
         self, statements: _Statements, reason: Reason, walk: Walk, size: int, passing: Passing | None
     ) -> Chunk:
         given = {**self._given(walk, reason), "chunk": size, "expected": size}
-        return await self._write(statements, walk, given, passing)
+        return await self._write(statements, "one_at_a_time", walk, given, passing)
 
-    async def _ask_and_plan(self, walk: Walk, reason: Reason, feed: Feed) -> Chunk:
-        given = self._given(walk, reason)
-        due = await self.database.fetch(ASK, _Asked, given, prepare=False)
+    async def _ask_and_plan(self, reason: Reason, feed: Feed, walk: Walk, size: int, passing: Passing | None) -> Chunk:
+        given = {**self._given(walk, reason), "chunk": size, "expected": size}
+        due = await self._due(walk, given, passing)
         asked = [Due(each.recipient_id, each.since, each.since_at) for each in due]
         items = await self.answers(feed, reason.name, asked, self.asking) if asked else []
         until = due[0].until if due else None
-        return await self._write(_Statements(PLAN_ASKED), walk, {**given, **_answered(due, items), "until": until})
+        given = {**given, **_answered(due, items), "until": until}
+        return await self._write(_Statements(PLAN_ASKED), "in_turn", walk, given, passing)
+
+    async def _due(self, walk: Walk, given: Mapping[str, object], passing: Passing | None) -> list[_Asked]:
+        """For whom a feed is asked; nothing is passed over before it has answered."""
+        async with self.database.connection() as connection, connection.transaction(force_rollback=True):
+            if passing is not None:
+                given = await self._passed_over(connection, walk, given, passing)
+            return await fetch(connection, ASK, _Asked, given, schema=self.database.schema, prepare=False)
 
     async def _write(
-        self, statements: _Statements, walk: Walk, given: Mapping[str, object], passing: Passing | None = None
+        self, statements: _Statements, turn: str, walk: Walk, given: Mapping[str, object], passing: Passing | None
     ) -> Chunk:
         async with self.database.transaction() as connection:
-            await connection.execute(_SQL["one_at_a_time"].text(self.database.schema), self._patience(walk))
+            (turned,) = await fetch(connection, _SQL[turn], _Turn, self._patience(walk), schema=self.database.schema)
+            if not turned.ours:
+                raise _Busy
             if passing is not None:
                 given = await self._passed_over(connection, walk, given, passing)
             chunk = await self._write_chunk(connection, statements, given)
-            if passing is not None and not chunk.walked and not walk.asked:
+            if passing is not None and passing.trial:
+                raise psycopg.Rollback
+            if passing is not None and not chunk.walked and not walk.asked and not passing.sure:
                 raise passing.fault
-        if passing is not None:
+        if passing is not None and not passing.trial:
             _log.error("passed_over", reason=walk.reason, slot=walk.slot, error=_kind(passing.fault))
         return chunk
 
@@ -286,28 +344,30 @@ class Planner:
             "ago": walk.due_at - FIRST_COVERS - self.lead,
             "answered_by": now - ANSWER_WAIT,
             "overlap": reason.feed.overlap,
-            "cap": reason.feed.cap,
-            "keys_kept": max(reason.feed.cap, KEYS_KEPT) if reason.feed.overlap else reason.feed.cap,
+            "reserve": reason.feed.cap * (RESERVE if reason.recheck else 1),
+            "tried_once": TRIED_ONCE,
+            "tried_twice": TRIED_TWICE,
+            "keys_kept": KEYS_KEPT if reason.feed.overlap else 0,
             "at_least_once": reason.at_least_once,
             "until": None,
             "until_at": now,
             "now": now,
         }
 
-    async def _note(self, walk: Walk, error: Exception) -> None:
+    def _place(self, walk: Walk) -> dict[str, object]:
+        return {
+            "slot": walk.slot,
+            "reason": walk.reason,
+            "due_at": walk.due_at,
+            "reached": walk.reached,
+            "now": self.clock.now(),
+        }
+
+    async def _note(self, walk: Walk, error: Broken) -> None:
         now = self.clock.now()
         wait = min(_FIRST_WAIT * (1 << min(walk.failures, 16)), _LONGEST_WAIT)
-        await self.database.execute(
-            _SQL["failed"],
-            {
-                "slot": walk.slot,
-                "reason": walk.reason,
-                "due_at": walk.due_at,
-                "reached": walk.reached,
-                "fault": _in_words(error),
-                "retry_at": now + wait,
-            },
-        )
+        told = {"fault": _in_words(error), "retry_at": now + wait, "all": not is_of_some(error)}
+        await self.database.execute(_SQL["failed"], {**self._place(walk), **told})
         _log.error("feed_failed", reason=walk.reason, slot=walk.slot, failures=walk.failures + 1, error=_kind(error))
 
 
@@ -338,8 +398,11 @@ def _answered(due: Sequence[_Asked], items: Sequence[FeedItem]) -> dict[str, obj
 
 
 def _in_words(error: Exception) -> str:
+    """What a feed broke on, for people; of what Postgres says nothing that may quote a value."""
     if isinstance(error, psycopg.Error):
-        return f"{_kind(error)}: {error.diag.message_primary}"
+        said = error.diag.message_primary or ""
+        quotes_none = (error.sqlstate or "").startswith(_QUOTES_NO_VALUE) or said.startswith("hark: ")
+        return f"{_kind(error)}: {said}" if quotes_none else _kind(error)
     return str(error)
 
 

@@ -1,10 +1,11 @@
 -- name: taken
--- The next open walk, lent to this planner: should it die, the walk is free again at `lent_until`.
+-- The next open walk, lent to this planner: should it die, the walk is free again at `lent_until`. Those of a reason whose
+-- feed fails come after all others.
 with next as (
     select w.slot_id, w.reason
       from hark.walk w
      where w.done_at is null and w.retry_at <= %(now)s and w.reason = any(%(reasons)s::text[])
-     order by w.retry_at
+     order by w.failures, w.retry_at
      limit 1
        for update skip locked
 )
@@ -14,13 +15,27 @@ update hark.walk w
  where w.slot_id = next.slot_id and w.reason = next.reason and s.id = next.slot_id
 returning w.slot_id as slot, w.reason, w.due_at, w.period, w.missed, w.reached,
           s.frequency::text as frequency, s.zone, s.digest_at, s.digest_weekday, w.failures, w.asked,
-          w.passed_over
+          w.passed_over, w.retry_at as lent_until
+
+-- name: given_back
+-- As it was, to whoever plans its reason just now.
+update hark.walk
+   set retry_at = %(now)s
+ where slot_id = %(slot)s and reason = %(reason)s and due_at = %(due_at)s and reached = %(reached)s and done_at is null
+   and retry_at = %(lent_until)s
 
 -- name: one_at_a_time
--- The chunks of one reason are planned one after the other: each sees what the one before it has committed. Each has so
--- long, and may sort in memory.
-select pg_advisory_xact_lock(hashtext('hark.digests'), hashtext(%(reason)s)),
-       set_config('statement_timeout', %(milliseconds)s::text, true), set_config('work_mem', %(memory)s, true)
+-- The chunks of one reason are planned one after the other: each sees what the one before it has committed. Where another
+-- planner is at it, for as long as its feed takes, nobody waits: there are other reasons. Each has so long, and may sort
+-- in memory.
+select pg_try_advisory_xact_lock(hashtext('hark.digests'), hashtext(%(reason)s)) as ours,
+       set_config('statement_timeout', %(milliseconds)s::text, true) as patience, set_config('work_mem', %(memory)s, true) as memory
+
+-- name: in_turn
+-- The same for what a feed has answered already: only writing it down is left, which takes no longer than a statement.
+select true as ours, patience, memory
+  from (select pg_advisory_xact_lock(hashtext('hark.digests'), hashtext(%(reason)s)),
+               set_config('statement_timeout', %(milliseconds)s::text, true) as patience, set_config('work_mem', %(memory)s, true) as memory) waited
 
 -- name: expected
 -- How many recipients the next chunk has, so that its statement is planned for as many: read from the index alone. That of
@@ -101,13 +116,15 @@ grounds as materialized (
 standing as (
     select w.recipient_id, (w.back ->> 'at')::timestamptz as back_at, (w.back ->> 'snapshot')::pg_snapshot as back_since,
            newest.until_at, newest.base,
-           case newest.state when 'CANCELED' then newest.since else newest.until end as since,
-           case newest.state when 'CANCELED' then newest.since_at else newest.until_at end as since_at,
-           newest.state <> 'CANCELED' as sent
+           case when newest.covers then newest.until else newest.since end as since,
+           case when newest.covers then newest.until_at else newest.since_at end as since_at, newest.covers,
+           case when newest.covers then 0
+                else coalesce(newest.tried, 0) + (newest.silent is not distinct from 'items')::int end as tried
       from willing w
       left join lateral (
-            select g.period, g.since, g.since_at, g.until, g.until_at, g.base, d.state, d.outcome, d.changed_at,
-                   d.frequency
+            select g.period, g.since, g.since_at, g.until, g.until_at, g.base, g.tried, d.state, d.outcome, d.changed_at,
+                   d.frequency, d.silent ->> g.reason as silent,
+                   d.state = 'SENT' and not coalesce(d.silent ? g.reason, false) as covers
               from hark.digest g
               join hark.delivery d on d.recipient_id = g.recipient_id and d.id = g.delivery_id
              where g.recipient_id = w.recipient_id and g.reason = %(reason)s
@@ -118,7 +135,7 @@ standing as (
         or newest.period < %(period)s
            and newest.state not in ('PENDING', 'SENDING')
            and not (newest.outcome = 'unknown' and newest.changed_at > %(answered_by)s)
-           and not (newest.frequency = 'weekly' and %(frequency)s::hark.frequency = 'weekly' and newest.state <> 'CANCELED'
+           and not (newest.frequency = 'weekly' and %(frequency)s::hark.frequency = 'weekly' and newest.covers
                     and date_trunc('week', newest.period::timestamp) >= date_trunc('week', %(period)s::date::timestamp))
 )
 
@@ -131,15 +148,15 @@ nobody as not materialized (select from generate_series(1, %(expected)s) where (
 nobody as not materialized (select from generate_series(1, 500) where (select false))
 
 -- part: watermarks
--- From where on things are new to each: where their last sent digest ended; a canceled one covered nothing, so where it
--- began. Without one, or since they came back, a stated base.
+-- From where on things are new to each: where their last sent digest ended; one that was canceled, or of which nothing
+-- was said, covered nothing, so where it began. Without one, or since they came back, a stated base.
 watermarks as materialized (
     select recipient_id, back_at,
            case begins when 'returned' then back_since when 'first' then first_since when 'rebased' then base_since
                        else since end as since,
            case begins when 'returned' then back_at when 'first' then first_at when 'rebased' then base_at
                        else since_at end as since_at,
-           case when begins is not null then begins when not sent then base end as base
+           case when begins is not null then begins when not covers then base end as base, tried
       from (
         select s.*, g.*,
                case when s.back_at >= g.base_at and (s.until_at is null or s.back_at > s.until_at) then 'returned'
@@ -149,7 +166,7 @@ watermarks as materialized (
           from standing s cross join grounds g
       ) each
     union all
-    select null, null, null, null, null from nobody
+    select null, null, null, null, null, null from nobody
 )
 
 -- part: due
@@ -178,6 +195,7 @@ known as (
        and g.period >= (w.since_at - %(overlap)s::interval)::date - 9
        and g.until_at >= w.since_at - %(overlap)s::interval
       join hark.delivery d on d.recipient_id = g.recipient_id and d.id = g.delivery_id and d.state <> 'CANCELED'
+       and not coalesce(d.silent ? g.reason, false)
      cross join lateral unnest(g.keys) as told(key)
 )
 
@@ -187,16 +205,32 @@ known as (
     select null::text collate "C" as recipient_id, null::text collate "C" as key where false
 )
 
+-- part: muted
+-- What is about an entity that they muted is no news to them.
+muted as (
+    select w.recipient_id, s.entity
+      from watermarks w
+      join hark.subscription s on s.recipient_id = w.recipient_id and s.muted
+)
+
 -- part: offered
--- Each key once, none that is known or of the recipient's own doing, the best first; at most `cap` are listed, all are counted.
--- (Sorted together, not joined: no plan compares each with each.)
+-- Each key once, none that is known, muted or of the recipient's own doing, the best first; all are counted. The first are
+-- kept to be listed, and others in reserve for those that the recheck may leave out; more of them for whom all that were
+-- kept the last time were left out, so that what stands behind those has its turn, too.
+-- (Sorted together or looked up by hash, not joined: no plan compares each with each.)
 offered as (
     select recipient_id, count(*) as total,
            jsonb_agg(case when key <> '' and at between '1900-01-01' and '9999-01-01' and jsonb_typeof(payload) = 'object'
                           then jsonb_build_array(key, at, actor, about, payload) else hark.refuse_item() end
                      order by rank desc nulls last, at desc, key)
-               filter (where place <= %(cap)s) as items,
-           array_agg(key order by rank desc nulls last, at desc, key) filter (where place <= %(keys_kept)s) as keys
+               filter (where kept) as items,
+           array_agg(key order by rank desc nulls last, at desc, key) filter (where kept or place <= %(keys_kept)s) as keys
+      from (
+        select ranked.*,
+               place <= %(reserve)s
+               or place <= %(tried_once)s and recipient_id in (select w.recipient_id from watermarks w where w.tried > 0)
+               or place <= %(tried_twice)s and recipient_id in (select w.recipient_id from watermarks w where w.tried > 1)
+               as kept
       from (
         select recipient_id, key, rank, at, actor, about, payload,
                row_number() over (partition by recipient_id order by rank desc nulls last, at desc, key) as place
@@ -213,14 +247,15 @@ offered as (
              order by recipient_id, key, known desc, rank desc nulls last, at desc
           ) once
          where not known and actor is distinct from recipient_id
-      ) ranked
+           and (recipient_id, coalesce(about, '')) not in (select m.recipient_id, m.entity from muted m)
+      ) ranked) placed
      group by recipient_id
 )
 
 -- part: paired
 -- (A full join, planned by hash or merge only; see `told` in batching.sql.)
 paired as materialized (
-    select w.recipient_id, w.since, w.since_at, w.base, o.total, o.items, o.keys, true as as_asked
+    select w.recipient_id, w.since, w.since_at, w.base, w.tried, o.total, o.items, o.keys, true as as_asked
       from watermarks w
       full join offered o on o.recipient_id = w.recipient_id
 )
@@ -228,7 +263,7 @@ paired as materialized (
 -- part: paired_as_asked
 -- Whose digest was sent or canceled while the feed was asked is asked again another time.
 paired as materialized (
-    select w.recipient_id, w.since, w.since_at, w.base, o.total, o.items, o.keys, asked.since = w.since::text as as_asked
+    select w.recipient_id, w.since, w.since_at, w.base, w.tried, o.total, o.items, o.keys, asked.since = w.since::text as as_asked
       from watermarks w
       full join offered o on o.recipient_id = w.recipient_id
       full join unnest(%(asked)s::text[], %(asked_since)s::text[]) as asked(recipient_id, since)
@@ -255,10 +290,10 @@ wanted as (
 -- part: written
 written as (
     insert into hark.digest (recipient_id, reason, period, delivery_id, since, since_at, until, until_at, base, missed,
-                             items, keys, total, planned_at)
+                             items, keys, total, planned_at, tried)
     select n.recipient_id, %(reason)s, %(period)s, g.id, n.since, n.since_at,
            coalesce(%(until)s::pg_snapshot, pg_current_snapshot()), %(until_at)s, n.base, %(missed)s,
-           n.items, n.keys, n.total, %(now)s
+           n.items, n.keys, n.total, %(now)s, n.tried
       from news n
       full join gathered g on g.recipient_id = n.recipient_id
      order by n.recipient_id
@@ -290,9 +325,18 @@ select (select count(*) from walked) as walked,
 select recipient_id, since::text as since, since_at, pg_current_snapshot()::text as until from due
 
 -- name: failed
-update hark.walk
-   set failures = failures + 1, fault = %(fault)s, retry_at = %(retry_at)s
- where slot_id = %(slot)s and reason = %(reason)s and due_at = %(due_at)s and reached = %(reached)s and done_at is null
+-- What is not one recipient's fault would be met again in each of the reason's walks, and takes a planner's time each time:
+-- so all of them wait (`all`).
+with this as (
+    select failures + 1 as failures
+      from hark.walk
+     where slot_id = %(slot)s and reason = %(reason)s and due_at = %(due_at)s and reached = %(reached)s and done_at is null
+)
+update hark.walk w
+   set failures = greatest(w.failures, this.failures), fault = %(fault)s,
+       retry_at = case when w.slot_id = %(slot)s then %(retry_at)s else greatest(w.retry_at, %(retry_at)s) end
+  from this
+ where w.reason = %(reason)s and w.done_at is null and (%(all)s or w.slot_id = %(slot)s)
 
 -- name: passed_over
 -- The next ones ahead get no digest of this morning, and the walk goes on behind them.

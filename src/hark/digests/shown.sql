@@ -2,7 +2,7 @@
 -- From the newest back, by its index or by the recipient's key; a delivery for each, since the planner, who thinks that
 -- few have one, would read both tables whole. Of what a delivery left out, the digest's own: `reason/key`.
 select g.recipient_id, g.reason, g.period, g.delivery_id, d.state::text as state, d.outcome::text as outcome, g.total,
-       jsonb_array_length(g.items) as listed, g.base::text as base, g.missed, g.since_at, g.until_at, g.planned_at,
+       least(jsonb_array_length(g.items), (select f.cap from hark.feed f where f.reason = g.reason)) as listed, g.base::text as base, g.missed, g.since_at, g.until_at, g.planned_at,
        d.due_at, d.why,
        (select jsonb_object_agg(substr(noted.name, length(g.reason) + 2), noted.why)
           from jsonb_each_text(d.left_out) as noted(name, why)

@@ -2,7 +2,7 @@
 
 A chunk that breaks is planned by halves, until one recipient is left that it breaks on. They are passed over, counted
 and named in the walk's `fault`; their items are offered again the next time. Where it breaks on everybody, the feed is
-at fault, and the walk waits.
+at fault, and the walk waits. So it is whether the feed is a query, a callable or an endpoint.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from datetime import date, datetime, time
 import psycopg
 
 from hark.catalogue import Frequency
+from hark.errors import SourceFailed
 from hark.postgres.database import is_of_the_data
 
 MOST_PASSED_OVER = 100
 """How many one walk passes over; where there are more, the feed is at fault."""
 
 MOST_IN_A_ROW = 3
-"""How many in a row the feed may break on before it has answered for anybody."""
+"""So many after the first are tried one by one where the feed has not answered for anybody yet."""
+
+FURTHER_ON = (6, 12, 24, 48, MOST_PASSED_OVER)
+"""How far on it is then asked about somebody else, to tell a feed that is broken from people who stand together."""
 
 _OF_ONES_DATA = ("21", "P0")
 """SQLSTATEs, beside those of `is_of_the_data`, that speak of somebody's rows: more of them than a subquery may give,
@@ -44,6 +48,7 @@ class Walk:
     failures: int
     asked: int
     passed_over: int
+    lent_until: datetime
 
     def behind(self, chunk: Chunk) -> Walk:
         """The walk after that chunk of it."""
@@ -69,30 +74,51 @@ class Chunk:
         )
 
 
+Broken = psycopg.Error | SourceFailed
+"""What a feed says, in whatever way it is asked, when it breaks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Passing:
-    """How many of those ahead are passed over first, and what the feed breaks on."""
+    """How many of those ahead are passed over first, and what the feed breaks on.
+
+    `trial`: nothing of it is kept, neither who is passed over nor what is planned; it tells only whether the feed
+    answers for who is next. `sure`: that it does for others is known, and that it breaks on these.
+    """
 
     recipients: int
-    fault: psycopg.Error
+    fault: Broken
+    trial: bool = False
+    sure: bool = False
 
 
 Plan = Callable[[Walk, int, Passing | None], Awaitable[Chunk]]
 """Plans so many of a walk's recipients (behind those that are passed over), all or none of it."""
 
 
-def may_be_ones_own(walk: Walk, error: BaseException) -> bool:
-    """Whether a single recipient's data may be at fault, and this walk may pass over another one."""
-    if not isinstance(error, psycopg.Error) or walk.passed_over >= MOST_PASSED_OVER:
-        return False
+def is_of_some(error: Broken) -> bool:
+    """Whether somebody's data may be at fault, so that the feed answers for others."""
+    if isinstance(error, SourceFailed):
+        return error.of_the_data
     return is_of_the_data(error) or (error.sqlstate or "").startswith(_OF_ONES_DATA)
 
 
-async def around(walk: Walk, size: int, plan: Plan) -> Chunk:
+def may_be_ones_own(walk: Walk, error: Broken) -> bool:
+    """Whether a single recipient's data may be at fault, and this walk may pass over another one."""
+    return walk.passed_over < MOST_PASSED_OVER and is_of_some(error)
+
+
+async def around(walk: Walk, size: int, plan: Plan, enough: Callable[[], bool]) -> Chunk:
     """Plan a chunk of so many that broke as a whole, up to the first one who is at fault and is passed over.
 
+    Args:
+        walk: as it was taken.
+        size: of how many the chunk was.
+        plan: plans a part of it.
+        enough: whether it took long enough; what is done by then is kept, and the walk goes on another time.
+
     Raises:
-        psycopg.Error: nobody is passed over, for it breaks on all that were tried.
+        psycopg.Error, SourceFailed: nobody is passed over, for it breaks on all that were tried.
     """
     done = Chunk(0, 0, 0, done=False, reached=walk.reached)
     while size:
@@ -102,30 +128,41 @@ async def around(walk: Walk, size: int, plan: Plan) -> Chunk:
             done, walk, size = done + chunk, walk.behind(chunk), size - half
             if chunk.done:
                 return done
+        elif enough():
+            if not done.asked:
+                raise chunk
+            return done
         elif half == 1:
-            return done + await _passing(walk, plan, chunk)
+            return done + await _passing(walk, plan, chunk, answered=_answers(walk, done, chunk))
         else:
             size = half
     return done
 
 
-async def _passing(walk: Walk, plan: Plan, fault: psycopg.Error) -> Chunk:
-    """Where the feed has answered for others, only this one is at fault; else it must answer for one of the next."""
-    if walk.asked:
-        return await plan(walk, 0, Passing(1, fault))
+def _answers(walk: Walk, done: Chunk, fault: Broken) -> bool:
+    """Whether the feed is known to answer for others. A query does so now as before; a product may be down by now."""
+    return (done.asked if isinstance(fault, SourceFailed) else walk.asked) > 0
+
+
+async def _passing(walk: Walk, plan: Plan, fault: Broken, *, answered: bool) -> Chunk:
+    """Where the feed has answered for others, only this one is at fault; else it must answer for one further on."""
+    if answered:
+        return await plan(walk, 0, Passing(1, fault, sure=True))
     for recipients in range(1, MOST_IN_A_ROW + 1):
-        try:
-            return await plan(walk, 1, Passing(recipients, fault))
-        except psycopg.Error as error:
-            if not may_be_ones_own(walk, error):
-                raise
+        chunk = await _tried(walk, 1, plan, Passing(recipients, fault))
+        if isinstance(chunk, Chunk):
+            return chunk
+    for recipients in FURTHER_ON:
+        chunk = await _tried(walk, 1, plan, Passing(recipients, fault, trial=True))
+        if isinstance(chunk, Chunk) and chunk.asked:
+            return await plan(walk, 0, Passing(MOST_IN_A_ROW + 1, fault, sure=True))
     raise fault
 
 
-async def _tried(walk: Walk, size: int, plan: Plan) -> Chunk | psycopg.Error:
+async def _tried(walk: Walk, size: int, plan: Plan, passing: Passing | None = None) -> Chunk | Broken:
     try:
-        return await plan(walk, size, None)
-    except psycopg.Error as error:
+        return await plan(walk, size, passing)
+    except (psycopg.Error, SourceFailed) as error:
         if not may_be_ones_own(walk, error):
             raise
         return error

@@ -91,13 +91,15 @@ create table hark.subscription (
 );
 create index subscription_entity on hark.subscription (entity, recipient_id) where not muted;
 create index subscription_muted on hark.subscription (entity, recipient_id) where muted;
+create index subscription_muted_by on hark.subscription (recipient_id, entity) where muted;
 
 create table hark.preference (
     recipient_id text collate "C" primary key,
     channels     jsonb not null default '{}' check (jsonb_typeof(channels) = 'object'),
     frequencies  jsonb not null default '{}' check (jsonb_typeof(frequencies) = 'object'),
     updated_at   timestamptz not null,
-    since        jsonb not null default '{}' check (jsonb_typeof(since) = 'object')
+    since        jsonb not null default '{}' check (jsonb_typeof(since) = 'object'),
+    chose        jsonb not null default '{}' check (jsonb_typeof(chose) = 'object')
 );
 
 -- -1: no choice of their own; -2: a choice that cannot be read; else 1 email + 2 in_app + 4 push.
@@ -188,6 +190,7 @@ create table hark.delivery (
     created_at   timestamptz not null,
     changed_at   timestamptz not null,
     held_back    integer not null default 0 check (held_back between 0 and attempt),
+    silent       jsonb check (jsonb_typeof(silent) = 'object'),
     primary key (recipient_id, id),
     constraint gathers_only_untouched check (not gathering or (state = 'PENDING' and attempt = 0)),
     constraint lease_while_sending check ((state = 'SENDING') = (lease_until is not null)),
@@ -567,6 +570,7 @@ create table hark.digest (
     keys         text[] collate "C" not null check (cardinality(keys) > 0 and array_position(keys, null) is null),
     total        bigint not null check (total > 0),
     planned_at   timestamptz not null,
+    tried        integer not null default 0 check (tried >= 0),
     primary key (recipient_id, reason, period)
 );
 create index digest_delivery on hark.digest (recipient_id, delivery_id);
@@ -703,6 +707,10 @@ create table hark.backfill (
     holding      bigint,
     to_stage     jsonb,
     stalled_at   timestamptz,
+    plan_attempt integer not null default 0 check (plan_attempt >= 0),
+    plan_due_at  timestamptz,
+    waited       jsonb not null default '{}',
+    forgotten_at timestamptz,
     constraint window_has_two_ends check (opens is null and closes is null or coalesce(opens <> closes, false)),
     constraint planned_has_hash check (state in ('PLANNING', 'CANCELED', 'FAILED') or hash is not null),
     constraint approved_by_another check (approved_by <> created_by),
@@ -710,6 +718,7 @@ create table hark.backfill (
     constraint planned_has_cohort check (cohort_id is not null or to_stage is not null and state in ('PLANNING', 'CANCELED', 'FAILED'))
 ) with (fillfactor = 50);
 create index backfill_active on hark.backfill (id) where state in ('PLANNING', 'APPLYING');
+create index backfill_unmeasured on hark.backfill (id) where state = 'PLANNED' and rehearsal is null and to_change > 0;
 
 create table hark.backfill_transition (
     from_state hark.backfill_state not null,
@@ -759,6 +768,7 @@ create table hark.backfill_batch (
     waited      jsonb not null default '{}',
     changed_at  timestamptz not null,
     why         text not null default '',
+    lock_waits  integer not null default 0 check (lock_waits between 0 and attempt),
     primary key (backfill_id, number),
     constraint lease_while_claimed check ((state = 'CLAIMED') = (lease_until is not null)),
     constraint done_adds_up check (state <> 'DONE' or applied + drifted + quarantined = to_change)
@@ -790,6 +800,7 @@ create table hark.backfill_item (
     after        jsonb,
     why          text,
     at           timestamptz not null,
+    since        jsonb,
     primary key (recipient_id, backfill_id)
 );
 create index backfill_item_failed on hark.backfill_item (backfill_id, recipient_id) where outcome <> 'applied';
@@ -847,4 +858,25 @@ begin
     raise exception 'hark: a feed gave an item that no digest can hold: its key is null or empty, its time is not between the years 1900 and 9999, or its payload is no JSON object'
         using errcode = '22023';
 end
+$$;
+
+-- SHA-256 in hex over what a batch would do: the same whenever and by whomever it is planned.
+create function hark.backfill_digest(backfill bigint, batch integer)
+returns text language sql stable parallel safe as $$
+    select encode(sha256(convert_to(f.kind || f.request || coalesce(string_agg(p.members::text || p.change, '' order by p.number), ''), 'UTF8')), 'hex')
+      from hark.backfill f
+      left join hark.backfill_part p
+        on p.backfill_id = f.id and p.batch = backfill_digest.batch and p.change is not null
+     where f.id = backfill_digest.backfill
+     group by f.id
+$$;
+
+-- Since when feeds are told, once a backfill is taken back that said so at `at`: for `reasons` what was there before, if
+-- nothing has been said since.
+create function hark.since_taken_back(since jsonb, was jsonb, reasons jsonb, at timestamptz)
+returns jsonb language sql stable parallel safe as $$
+    select coalesce(jsonb_object_agg(each.key, each.value) filter (where each.value is not null), '{}')
+      from (select key, case when was is not null and reasons ? key and not value ? 'left' and (value ->> 'at')::timestamptz = since_taken_back.at
+                             then was -> key else value end as value
+              from jsonb_each(since_taken_back.since)) each
 $$;

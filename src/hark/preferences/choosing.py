@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from hark.catalogue import Channel, Frequency
-from hark.errors import BadInput
+from hark.errors import BadInput, UnknownReason
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 from hark.switching import Switch, move_waiting
@@ -40,8 +40,8 @@ async def choose(
     With another frequency, what waits for the reason moves to the message of that one, in the same transaction.
 
     Raises:
-        BadInput: the database knows no such reason, neither half is given, or the reason has a feed and the frequency
-            is one that no digest comes in.
+        UnknownReason: the database knows no such reason.
+        BadInput: neither half is given, or the reason has a feed and the frequency is one that no digest comes in.
     """
     if channels is None and frequency is None:
         raise BadInput(f"no choice given for {reason}: name channels, a frequency, or both")
@@ -67,7 +67,7 @@ async def unchoose(database: Database, recipient: str, reason: str, now: datetim
     """Forget a recipient's own choice for a reason: the catalogue's defaults hold again, for what waits, too.
 
     Raises:
-        BadInput: the database knows no such reason.
+        UnknownReason: the database knows no such reason.
     """
     default = Frequency((await _known_reason(database, reason)).frequency)
     async with database.transaction() as connection:
@@ -97,5 +97,5 @@ async def _note_return(
 async def _known_reason(database: Database, reason: str) -> _Reason:
     known = {row.name: row for row in await database.fetch(_SQL["known_reasons"], _Reason)}
     if reason not in known:
-        raise BadInput(f"no reason {reason!r}; the catalogue has {', '.join(sorted(known)) or 'none'}")
+        raise UnknownReason(f"no reason {reason!r}; the catalogue has {', '.join(sorted(known)) or 'none'}")
     return known[reason]

@@ -4,19 +4,21 @@ select name, frequency::text as frequency, exists (select from hark.feed f where
 
 -- name: choose
 -- One recipient's choice for one reason. A null leaves that half as it is; the other reasons' choices are not touched.
-insert into hark.preference as p (recipient_id, channels, frequencies, updated_at)
+-- When it was made is noted by reason: it tells what somebody chose from what was lost.
+insert into hark.preference as p (recipient_id, channels, frequencies, updated_at, chose)
 values (%(recipient)s,
         case when %(channels)s::jsonb is null then '{}' else jsonb_build_object(%(reason)s::text, %(channels)s::jsonb) end,
         case when %(frequency)s::text is null then '{}' else jsonb_build_object(%(reason)s::text, %(frequency)s::text) end,
-        %(now)s)
+        %(now)s, jsonb_build_object(%(reason)s::text, %(now)s::timestamptz))
     on conflict (recipient_id) do update
        set channels = p.channels || excluded.channels,
            frequencies = p.frequencies || excluded.frequencies,
-           updated_at = excluded.updated_at
+           updated_at = excluded.updated_at, chose = p.chose || excluded.chose
 
 -- name: unchoose
 update hark.preference
-   set channels = channels - %(reason)s::text, frequencies = frequencies - %(reason)s::text, updated_at = %(now)s
+   set channels = channels - %(reason)s::text, frequencies = frequencies - %(reason)s::text, updated_at = %(now)s,
+       chose = chose || jsonb_build_object(%(reason)s::text, %(now)s::timestamptz)
  where recipient_id = %(recipient)s
 
 -- name: note_return

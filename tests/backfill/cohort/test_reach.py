@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hark.backfill.cohort import FileReach
-from hark.backfill.cohort.reach import InStore, OnDisk, locate
 from hark.config import SettingFaults, load_settings
 from hark.errors import BadInput
+from hark.lists.reach import InStore, OnDisk, locate
 
 CLOUDS = FileReach(("s3://cohorts", "gs://other/a/b", "az://box"))
 

@@ -13,12 +13,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hark.backfill.cohort import parquet
-from hark.backfill.cohort.lines import LONGEST_LINE
-from hark.backfill.cohort.rows import Chunk, chunks
-from hark.backfill.cohort.spec import File, Format
-from hark.backfill.cohort.text import texts
 from hark.errors import FileFaults
+from hark.lists import File, Format, parquet
+from hark.lists.lines import LONGEST_LINE
+from hark.lists.rows import Chunk, chunks
+from hark.lists.text import texts
 
 
 def cut(data: bytes, size: int) -> Iterator[bytes]:

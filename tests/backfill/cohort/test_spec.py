@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,6 @@ from hark.backfill.cohort import (
     Ids,
     Segment,
     Union,
-    cohort_from_environment,
     cohort_from_json,
     cohort_of,
 )
@@ -61,8 +61,16 @@ def words_refused(**words: object) -> list[str]:
 
 def variables_refused(**variables: str) -> list[str]:
     with pytest.raises(BadInput) as caught:
-        cohort_from_environment(variables)
+        cohort_of(CohortWords(), variables)
     return str(caught.value).splitlines()
+
+
+def of(variables: dict[str, str], **words: object) -> Cohort:
+    return cohort_of(CohortWords(**words), variables)  # type: ignore[arg-type]
+
+
+def here(name: str) -> str:
+    return str(Path.cwd() / name)
 
 
 class TestJson:
@@ -113,7 +121,7 @@ class TestWords:
         assert cohort_of(CohortWords(everyone=True)) == Cohort(Everyone())
         assert cohort_of(CohortWords(ids=["a, b", "c"])) == Cohort(Ids(("a", "b", "c")))
         assert cohort_of(CohortWords(files=["p.csv"], column="user", format="csv")) == Cohort(
-            File("p.csv", Format.CSV, "user")
+            File(here("p.csv"), Format.CSV, "user")
         )
 
     def test_several_are_their_union_without_what_is_excepted(self) -> None:
@@ -121,9 +129,11 @@ class TestWords:
             CohortWords(ids=["a"], urls=["s3://b/k"], segments=["beta"], except_files=["no.txt"], except_ids=["z"])
         )
         assert given == Cohort(
-            Difference(Union((Ids(("a",)), File("s3://b/k"), Segment("beta"))), Union((Ids(("z",)), File("no.txt"))))
+            Difference(
+                Union((Ids(("a",)), File("s3://b/k"), Segment("beta"))), Union((Ids(("z",)), File(here("no.txt"))))
+            )
         )
-        assert str(given) == "1 named user and s3://b/k and segment beta, except 1 named user and no.txt"
+        assert str(given) == "1 named user and s3://b/k and segment beta, except 1 named user and " + here("no.txt")
 
     def test_nobody_named_is_not_everybody(self) -> None:
         told = ["say whose: --ids a,b, --file people.csv, --from s3://bucket/key, --segment NAME, or --all"]
@@ -142,6 +152,15 @@ class TestWords:
             '--from: "people.csv" is not a URL; write s3://bucket/key, or --file for a path of this machine',
         ]
 
+    @pytest.mark.parametrize("option", ["column", "format"])
+    def test_how_a_file_is_read_says_that_one_was_forgotten(self, option: str) -> None:
+        told = f"--{option}: no file is read; name one with --file or --from, or leave --{option} out"
+        for words in ({"everyone": True}, {"ids": ["bob"]}, {"segments": ["beta"], "except_ids": ["bob"]}):
+            assert words_refused(**words, **{option: "csv"}) == [told]
+        assert words_refused(**{option: "csv"})[1:] == [told]
+        with pytest.raises(BadInput, match="no file is read"):
+            of({"USER_IDS": "bob"}, **{option: "csv"})
+
     def test_lines_have_no_columns(self) -> None:
         assert words_refused(files=["x"], format="lines", column="id") == [
             "--column: lines have no columns; leave it out, or write --format csv"
@@ -150,18 +169,31 @@ class TestWords:
 
 class TestVariables:
     def test_of_the_old_task(self) -> None:
-        assert cohort_from_environment({"HOME": "/"}) is None
-        assert cohort_from_environment({"USE_BUCKET_CSV": "false"}) is None
-        assert cohort_from_environment({"USER_IDS": "1,2"}) == Cohort(Ids(("1", "2")))
-        assert cohort_from_environment({"CSV_PATH": "p.csv", "USE_BUCKET_CSV": ""}) == Cohort(File("p.csv"))
-        assert cohort_from_environment({"CSV_PATH": "p.csv", "USER_IDS": "1"}) == Cohort(
-            Union((Ids(("1",)), File("p.csv")))
-        )
+        assert variables_refused(HOME="/") == words_refused()
+        assert variables_refused(USE_BUCKET_CSV="false") == words_refused()
+        assert of({"USER_IDS": "1,2"}) == Cohort(Ids(("1", "2")))
+        assert of({"CSV_PATH": "p.csv", "USE_BUCKET_CSV": ""}) == Cohort(File(here("p.csv")))
+        both = Union((Ids(("1",)), File(here("p.csv"))))
+        assert of({"CSV_PATH": "p.csv", "USER_IDS": "1"}) == Cohort(both)
 
     def test_of_its_bucket(self) -> None:
-        bucket = {"GOOGLE_CLOUD_STORAGE_BUCKET": "b", "GOOGLE_CLOUD_STORAGE_PATH": "/x/p.csv", "CSV_PATH": "local.csv"}
-        assert cohort_from_environment({**bucket, "USE_BUCKET_CSV": "TRUE"}) == Cohort(File("gs://b/x/p.csv"))
-        assert cohort_from_environment(bucket) == Cohort(File("local.csv"))
+        bucket = {"GOOGLE_CLOUD_STORAGE_BUCKET": "b", "GOOGLE_CLOUD_STORAGE_PATH": "/x/p.csv", "CSV_PATH": "/l.csv"}
+        assert of({**bucket, "USE_BUCKET_CSV": "TRUE"}) == Cohort(File("gs://b/x/p.csv"))
+        assert of(bucket) == Cohort(File("/l.csv"))
+
+    def test_are_read_as_the_options_say_and_leave_out_whom_they_say(self) -> None:
+        assert of({"CSV_PATH": "/p.csv"}, column="user", format="csv") == Cohort(File("/p.csv", Format.CSV, "user"))
+        assert of({"USER_IDS": "a,b"}, except_ids=["a"]) == Cohort(Difference(Ids(("a", "b")), Ids(("a",))))
+        assert of({"USER_IDS": "a"}, segments=["beta"]) == Cohort(Union((Ids(("a",)), Segment("beta"))))
+
+    def test_give_way_to_the_options_of_the_same(self) -> None:
+        given = {"USER_IDS": "a", "CSV_PATH": "/p.csv", "USE_BUCKET_CSV": "maybe"}
+        assert of(given, ids=["b"], files=["/q.csv"]) == Cohort(Union((Ids(("b",)), File("/q.csv"))))
+        assert of(given, urls=["s3://b/k"]) == Cohort(Union((Ids(("a",)), File("s3://b/k"))))
+
+    def test_and_everybody_contradict_each_other(self) -> None:
+        with pytest.raises(BadInput, match=r"--all is everybody already; .*unset USER_IDS, CSV_PATH"):
+            of({"USER_IDS": "a"}, everyone=True)
 
     def test_set_to_nothing_is_not_everybody(self) -> None:
         assert variables_refused(USER_IDS="", CSV_PATH=" ", USE_BUCKET_CSV="maybe") == [

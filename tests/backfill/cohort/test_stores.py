@@ -12,8 +12,8 @@ import boto3
 import pytest
 
 from hark.backfill.cohort import CohortWords, FileReach, Staged, cohort_of, stage, unchanged
-from hark.backfill.cohort.sources import open_source
 from hark.errors import BadInput, HarkError, Unreachable
+from hark.lists.sources import open_source
 from tests.backfill.cohort.object_servers import (
     CuttingProxy,
     environment_of,

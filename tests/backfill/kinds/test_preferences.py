@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -209,13 +210,36 @@ async def test_who_is_told_of_a_feed_from_now_on_came_back_to_it(campus: Campus)
     assert await since(campus) == {"ann": ["page"], "bob": ["page"], "cat": ["page"], "dan": [], "eve": ["page"]}
 
 
-async def test_undo_empties_a_row_that_says_since_when(campus: Campus) -> None:
-    await campus.people({"cat": None, "dan": None})
+TABLE = "select recipient_id, channels, frequencies, since, chose from hark.preference order by 1"
+
+
+async def test_undo_leaves_the_table_as_it_was_of_feeds_too(campus: Campus) -> None:
+    await campus.people({"ann": {"page": []}, "bob": {"page": ["push"]}, "cat": None, "dan": None, "eve": {"page": []}})
+    await campus.run(
+        "update hark.preference set since = %s::jsonb where recipient_id = 'eve'",
+        '{"page": {"at": "2026-01-01T00:00:00+00:00", "snapshot": "1:1:", "left": "2026-01-02T00:00:00+00:00"}}',
+    )
+    before = await campus.rows(TABLE)
     backfill = await campus.plan(["page"], ["email"], create_rows=True)
     await campus.apply(backfill)
+    assert set(await since(campus)) == {"ann", "bob", "cat", "dan", "eve"}
+    campus.clock.advance(timedelta(hours=1))
     back = await campus.undone(backfill)
-    assert await campus.channels() == {"cat": {}, "dan": {}}
-    assert await since(campus) == {"cat": ["page"], "dan": ["page"]}
+    assert await campus.rows(TABLE) == before
+    assert (await campus.verified(back)).good
+    await campus.undone(back)
+    assert set(await since(campus)) == {"ann", "bob", "cat", "dan", "eve"}
+
+
+async def test_undo_leaves_since_when_alone_where_it_was_said_anew(campus: Campus) -> None:
+    await campus.people({"ann": {"page": []}, "cat": None})
+    backfill = await campus.plan(["page"], ["email"], create_rows=True)
+    await campus.apply(backfill)
+    later = """{"page": {"at": "2027-01-01T00:00:00+00:00", "snapshot": "1:1:"}}"""
+    await campus.run("update hark.preference set since = %s::jsonb", later)
+    back = await campus.undone(backfill)
+    assert await campus.channels() == {"ann": {"page": []}, "cat": {}}
+    assert await since(campus) == {"ann": ["page"], "cat": ["page"]}
     assert (await campus.verified(back)).good
 
 
@@ -236,6 +260,29 @@ async def test_verifying_tells_a_later_choice_from_a_loss(campus: Campus) -> Non
     first = seen.astray[0]
     assert (first.recipient_id, first.why) == ("cat", "does not hold, and nothing has changed it since")
     assert await campus.state(backfill) == "APPLIED"
+
+
+async def test_a_choice_of_another_reason_explains_nothing(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": []}, "bob": {"reply": []}})
+    backfill = await campus.plan()
+    await campus.apply(backfill)
+    await campus.run("update hark.preference set channels = channels || '{\"reply\": []}'")
+    for name in ("ann", "bob"):
+        await campus.choose(name, "like", ["in_app"])
+    seen = await campus.verified(backfill)
+    assert (seen.unexplained, seen.good) == (2, False)
+    assert set(seen.whys) == {"does not hold; the row was written since, but nothing says that they chose this"}
+
+
+async def test_what_another_backfill_changed_since_is_explained_by_its_journal(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": []}, "bob": None})
+    backfill = await campus.plan(create_rows=True)
+    await campus.apply(backfill)
+    campus.clock.advance(timedelta(hours=1))
+    await campus.undone(backfill)
+    seen = await campus.verified(backfill)
+    assert seen.whys == {"another backfill changed it since": 2}
+    assert seen.good
 
 
 async def test_comparing_nobody_is_no_success(campus: Campus) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hark.doors.api.backfills import Astray, Failure, Head, Line, PaceAsked, PreferencesAsked, Shown, Totals, Verified
+from hark.backfill.failures import Failure
+from hark.backfill.listing import Line
+from hark.doors.api.backfills import Astray, Head, PaceAsked, PreferencesAsked, Shown, SpeedAsked, Totals, Verified
 from hark.errors import BadInput
 from tests.world import MONDAY_NOON
 
@@ -71,10 +73,16 @@ class Engine:
     async def retry(self, number: int, who: str) -> Shown:
         return self._move(number, "retry", who)
 
-    async def speed(self, number: int, pace: PaceAsked, who: str) -> Shown:
-        if pace.window == "never":
+    async def speed(self, number: int, speed: SpeedAsked, who: str) -> Shown:
+        if speed.window == "never":
             raise BadInput("'never' is not a window; write 20:00-06:00")
-        return self._change(number, rate=pace.rate, adaptive=pace.adaptive, window=pace.window)
+        was = self.kept[number].head
+        return self._change(
+            number,
+            rate=None if speed.any_rate else speed.rate or was.rate,
+            adaptive=was.adaptive if speed.adaptive is None else speed.adaptive,
+            window=None if speed.any_time else speed.window or was.window,
+        )
 
     async def verify(self, number: int, who: str) -> Verified:
         return Verified(number, True, 2, 1, 1, 0, {"chose otherwise": 1}, [Astray("bob", True, "chose otherwise")])

@@ -54,11 +54,14 @@ async def test_what_cannot_be_done_now_is_a_conflict(office: Office) -> None:
     assert (refused.status, refused.body["detail"]) == (409, f"backfill {number} is PLANNED")
 
 
-async def test_its_speed_is_changed_as_a_whole(office: Office) -> None:
+async def test_of_its_speed_what_is_left_out_stays_and_null_clears(office: Office) -> None:
     number = await planned(office.all, rate=500, window="20:00-06:00")
     done = await office.all.post(f"/admin/backfill/{number}/speed", {"rate": 50.5})
     head = done.body["head"]
-    assert (head["rate"], head["adaptive"], head["window"]) == (50.5, True, None)
+    assert (head["rate"], head["adaptive"], head["window"]) == (50.5, True, "20:00-06:00")
+    done = await office.all.post(f"/admin/backfill/{number}/speed", {"window": None, "rate": None, "adaptive": False})
+    head = done.body["head"]
+    assert (head["rate"], head["adaptive"], head["window"]) == (None, False, None)
     refused = await office.all.post(f"/admin/backfill/{number}/speed", {"window": "never"})
     assert (refused.status, refused.body["detail"]) == (422, "'never' is not a window; write 20:00-06:00")
 
@@ -111,10 +114,29 @@ async def test_who_did_what_is_audited_also_what_was_refused(office: Office) -> 
     await ann.post(f"/admin/backfill/{number}/approve", None)
     await ann.post(f"/admin/backfill/{number}/apply", None)
     assert await office.audited() == [
-        ("ann", "backfill.create", "a new backfill"),
+        ("ann", "backfill.create", f"backfill:{number}"),
         ("ann", "backfill.approve", f"backfill:{number}"),
         ("ann", "backfill.apply", f"backfill:{number}"),
     ]
+
+
+async def test_the_audit_log_tells_what_was_done_from_what_was_refused(office: Office) -> None:
+    ann = await office.caller("ann", Scope.BACKFILL)
+    number = await planned(ann, cohort={"ids": ["bob", "carol"], "segments": ["beta"]})
+    await ann.post("/admin/backfill", {**ASKED, "reasons": ["nope"]})
+    await ann.post(f"/admin/backfill/{number}/approve", None)
+    await ann.post(f"/admin/backfill/{number}/resume", None)
+    await ann.post(f"/admin/backfill/{number}/apply", None)
+    log = (await office.all.get("/v1/audit?who=ann")).body["items"][::-1]
+    assert log[0]["detail"]["cohort"] == {"ids": 2, "segments": ["beta"]}
+    assert [(each["what"], "refused" in each["detail"]) for each in log] == [
+        ("backfill.create", False),
+        ("backfill.create", True),
+        ("backfill.approve", True),
+        ("backfill.resume", True),
+        ("backfill.apply", False),
+    ]
+    assert log[3]["detail"] == {"refused": f"backfill {number} is PLANNED"}
 
 
 async def test_all_are_held_and_who_did_so_is_audited(office: Office) -> None:

@@ -109,7 +109,7 @@ async def test_a_morning_that_is_none_is_refused(office: Office) -> None:
 async def test_subscribers_are_told_unless_muted(office: Office) -> None:
     await introduced(office, "bob", "carol")
     pairs = [{"recipient": "bob", "entity": "post:7"}, {"recipient": "carol", "entity": "post:7", "muted": True}]
-    assert (await office.all.put("/v1/subscriptions", {"subscriptions": pairs})).body == {"changed": 3}
+    assert (await office.all.put("/v1/subscriptions", {"subscriptions": pairs})).body == {"changed": 2}
     assert (await office.all.put("/v1/subscriptions", {"subscriptions": pairs})).body == {"changed": 0}
     await office.all.post("/v1/events", {"reason": "mention", "entities": ["post:7"]})
     await office.world.fan_out()
@@ -137,6 +137,22 @@ async def test_a_muted_subscription_speaks_again_only_when_told_to(office: Offic
         return bool((await office.all.get("/v1/subscriptions?recipient=bob")).body["items"][0]["muted"])
 
     assert [await put(muted=True), await put(), await put(muted=False)] == [True, True, False]
+
+
+async def test_a_mute_that_is_taken_back_leaves_nothing_behind(office: Office) -> None:
+    for muted in (True, False):
+        pair = {"recipient": "bob", "entity": "post:77", "muted": muted}
+        assert (await office.all.put("/v1/subscriptions", {"subscriptions": [pair]})).body == {"changed": 1}
+    assert (await office.all.get("/v1/subscriptions?recipient=bob")).body["items"] == []
+
+
+async def test_a_frequency_that_a_feed_cannot_have_is_bad_input_and_no_missing_reason(office: Office) -> None:
+    await introduced(office, "bob")
+    await office.world.execute("insert into hark.feed values ('round_up', 10, '0')")
+    refused = await office.all.put("/v1/recipients/bob/preferences/round_up", {"frequency": "immediate"})
+    assert refused.status == 422
+    assert "round_up comes as a digest: daily, weekly or never, not immediate" in str(refused.body)
+    assert (await office.all.put("/v1/recipients/bob/preferences/gone", {"frequency": "daily"})).status == 404
 
 
 async def test_choices_are_stored_and_forgotten(office: Office) -> None:

@@ -2,12 +2,11 @@
 
 words.py      from the command line's words, or a task's variables, to a spec
 spec.py       the spec: everyone, ids, a file, a segment, and their union and difference; parsing.py: from JSON
-reach.py      from where files may be read
-sources.py    their bytes, with ETag and SHA-256; stores.py: those of S3, Google and Azure
-text.py       bytes to text; lines.py: to lines; rows.py: to ids; parquet.py: Parquet to ids
+reach.py      whether its files lie within what may be read
 staging.py    ids through COPY to members, once each; members.py: the statement
 kept.py       a staged cohort: its counts, its faults, whether its sources are unchanged
-segments.py   saved, named sets of users
+
+How files are read is in hark.lists; segments are in hark.flags.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from hark.backfill.cohort.kept import (
     unchanged,
 )
 from hark.backfill.cohort.parsing import cohort_from_json
-from hark.backfill.cohort.reach import FileReach, within
-from hark.backfill.cohort.segments import put_segment
-from hark.backfill.cohort.sources import ObjectSeen
-from hark.backfill.cohort.spec import Cohort, Difference, Everyone, File, Format, Ids, Segment, Union
-from hark.backfill.cohort.staging import stage
-from hark.backfill.cohort.words import VARIABLES, CohortWords, cohort_from_environment, cohort_of
+from hark.backfill.cohort.reach import within
+from hark.backfill.cohort.spec import Cohort, Difference, Everyone, Ids, Segment, Union
+from hark.backfill.cohort.staging import check_segments, stage
+from hark.backfill.cohort.words import VARIABLES, CohortWords, cohort_of, name_somebody
+from hark.flags.segments import put_segment
+from hark.lists import File, FileReach, Format, ObjectSeen
 
 __all__ = [
     "VARIABLES",
@@ -46,13 +45,14 @@ __all__ = [
     "Segment",
     "Staged",
     "Union",
-    "cohort_from_environment",
+    "check_segments",
     "cohort_from_json",
     "cohort_of",
     "export_faults",
     "faults_of",
     "forget",
     "load",
+    "name_somebody",
     "put_segment",
     "stage",
     "unchanged",

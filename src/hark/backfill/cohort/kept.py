@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import csv
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hark.backfill.cohort.parsing import cohort_from_json
-from hark.backfill.cohort.reach import FileReach
-from hark.backfill.cohort.sources import ObjectSeen, etag_now, open_source
 from hark.backfill.cohort.spec import Cohort, lists_of
-from hark.errors import FAULTS_SHOWN, BadInput, Fault, HarkError, Unreachable
+from hark.errors import FAULTS_SHOWN, BadInput, Fault
+from hark.lists import FileReach
+from hark.lists.reading import Beat, watched
+from hark.lists.sources import ObjectSeen, etag_now, open_source
+from hark.lists.writing import written
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
@@ -167,7 +167,7 @@ async def unchanged(database: Database, cohort_id: int, *, reach: FileReach) -> 
         raise BadInput(f"cohort {cohort_id} was forgotten; plan again")
     faults = await _changed_segments(database, staged.objects)
     for each in staged.objects:
-        if not each.url.startswith(SEGMENT) and (fault := await asyncio.to_thread(_change, each, reach)):
+        if not each.url.startswith(SEGMENT) and (fault := await watched(each.url, partial(_change, each, reach))):
             faults.append(fault)
     if faults:
         raise BadInput("\n".join(faults))
@@ -184,19 +184,20 @@ async def _changed_segments(database: Database, objects: Sequence[ObjectSeen]) -
     ]
 
 
-def _change(seen: ObjectSeen, reach: FileReach) -> str:
+def _change(seen: ObjectSeen, reach: FileReach, beat: Beat) -> str:
     """What has become of one file or object; empty: it is what it was."""
     try:
-        if etag_now(seen.url, reach) == seen.etag or _hash_of(seen.url, reach) == seen.sha256:
+        if etag_now(seen.url, reach) == seen.etag or _hash_of(seen.url, reach, beat) == seen.sha256:
             return ""
     except BadInput as refusal:
         return f"{refusal} (it was read for the plan); plan again"
     return f"{seen.url} was changed since the plan (its SHA-256 is another one); plan again"
 
 
-def _hash_of(url: str, reach: FileReach) -> str:
+def _hash_of(url: str, reach: FileReach, beat: Beat) -> str:
     whole = hashlib.sha256()
     with open_source(url, reach) as source:
+        source.beat = beat
         for block in source.blocks():
             whole.update(block)
     return whole.hexdigest()
@@ -224,34 +225,11 @@ async def export_faults(database: Database, cohort_id: int, path: Path) -> int:
         Unreachable: the disk is full.
     """
     count = 0
-    with _written(path) as write:
-        write([["list", "line", "what", "text"]])
+    with written(path, ("list", "line", "what", "text")) as write:
         async for page in faults_of(database, cohort_id):
             write([[each.list, each.line, each.what, each.text] for each in page])
             count += len(page)
     return count
-
-
-Write = Callable[[Sequence[Sequence[object]]], None]
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[Write]:
-    """Rows go to a file beside it, which takes its place at the end; what is left half is removed."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("w", encoding="utf-8", newline="") as file:
-            yield csv.writer(file).writerows
-        beside.replace(path)
-    except OSError as error:
-        raise _refused(path, error) from None
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _refused(path: Path, error: OSError) -> HarkError:
-    kind = Unreachable if isinstance(error, OSError) and error.errno in (28, 122) else BadInput
-    return kind(f"{path} cannot be written: {error.strerror}; nothing of it is left; give another path")
 
 
 async def _faults(database: Database, cohort_id: int, after: tuple[int, int], limit: int) -> list[_FaultRow]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hark.backfill.cohort.spec import Difference, Everyone, File, Ids, Listed, Segment, Union, Who
+from hark.backfill.cohort.spec import Difference, Everyone, Ids, Listed, Segment, Union, Who
+from hark.lists import File
 from hark.postgres.queries import Queries, Query
 
 _SQL = Queries(Path(__file__).with_name("staging.sql"))

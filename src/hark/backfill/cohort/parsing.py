@@ -12,17 +12,15 @@ from hark.backfill.cohort.spec import (
     Cohort,
     Difference,
     Everyone,
-    File,
-    Format,
     Ids,
     Segment,
     Union,
     Who,
-    id_fault,
     leaves,
 )
 from hark.catalogue.wording import no_such, quoted, shown
 from hark.errors import FAULTS_SHOWN, BadInput
+from hark.lists import File, Format, id_fault
 
 T = TypeVar("T")
 

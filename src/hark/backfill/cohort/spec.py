@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-DEFAULT_COLUMN = "id"
-LONGEST_ID = 255
+from hark.lists import File
+
 MOST_PARTS = 32
 """How many lists and segments one cohort may be made of."""
 MOST_IDS = 100_000
 """How many ids may be written out; more are a file."""
-
-
-class Format(StrEnum):
-    """What is in a file: a CSV table, one id a line, or Parquet."""
-
-    CSV = "csv"
-    LINES = "lines"
-    PARQUET = "parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +24,6 @@ class Ids:
     """Users named one by one."""
 
     ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file of users.
-
-    `url` is a path of this machine or a URL (`s3://`, `gs://`, `az://`, `file://`). With no `format`, what the file
-    looks like decides; with no `column`, it is `id`.
-    """
-
-    url: str
-    format: Format | None = None
-    column: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +93,6 @@ def lists_of(who: Who) -> list[List]:
     found = [(leaf, adds) for leaf, adds in leaves(who) if isinstance(leaf, Ids | File)]
     ordered = sorted(found, key=lambda each: not each[1])
     return [List(number, leaf, adds) for number, (leaf, adds) in enumerate(ordered)]
-
-
-def id_fault(text: str) -> str:
-    """What keeps a text from being a user's id; empty: nothing."""
-    if not text:
-        return "has no id"
-    if "\x00" in text:
-        return "has a NUL character"
-    if any("\ud800" <= each <= "\udfff" or each == "\ufffd" for each in text):
-        return "has bytes that are no text; save the file as UTF-8"
-    if any(each < " " or "\x7f" <= each < "\xa0" for each in text):
-        return "has a control character"
-    return f"is longer than {LONGEST_ID} characters" if len(text) > LONGEST_ID else ""
 
 
 def union_of(parts: Sequence[Who]) -> Who:

@@ -6,8 +6,7 @@ No transaction is open while a source is read, and of a list no more than a few 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,16 +16,14 @@ from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
-from hark.backfill.cohort import parquet, rows
 from hark.backfill.cohort.kept import SEGMENT, Staged, load
 from hark.backfill.cohort.members import members_query
-from hark.backfill.cohort.reach import FileReach
-from hark.backfill.cohort.rows import Bad, Chunk
-from hark.backfill.cohort.sources import ObjectSeen, Source, open_source
-from hark.backfill.cohort.spec import Cohort, File, Format, Ids, List, Segment, Who, leaves, lists_of
-from hark.backfill.cohort.text import PARQUET, peeked, texts
+from hark.backfill.cohort.spec import Cohort, Ids, List, Segment, Who, leaves, lists_of
 from hark.catalogue.wording import no_such, quoted
 from hark.errors import FAULTS_SHOWN, BadInput, Fault, FileFaults
+from hark.lists import File, FileReach, ObjectSeen
+from hark.lists.reading import Reading
+from hark.lists.rows import Bad, Chunk
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries, Query
 
@@ -127,6 +124,16 @@ async def _tables(connection: Connection) -> AsyncIterator[None]:
             await connection.close()  # canceled in the middle of a COPY: the tables go with it
 
 
+async def check_segments(database: Database, cohort: Cohort) -> None:
+    """Make sure that the segments of a cohort are there by now, for one that is staged later.
+
+    Raises:
+        BadInput: all that are not, one a line.
+    """
+    async with database.connection() as connection:
+        await _segments(connection, cohort.who, database.schema)
+
+
 async def _segments(connection: Connection, who: Who, schema: str) -> list[ObjectSeen]:
     """The segments that a cohort names, at their versions."""
     names = sorted({leaf.name for leaf, _ in leaves(who) if isinstance(leaf, Segment)})
@@ -160,20 +167,17 @@ async def _read_file(
 ) -> None:
     refused: list[Fault] = []
     bad = 0
-    opening = open_source(file.url, reach)
-    source = await asyncio.to_thread(opening.__enter__)
-    try:
-        async with aclosing(_ahead(_chunks(file, source))) as coming:
-            async for chunk in coming:
-                await _keep(connection, each, chunk, tally)
-                refused += [Fault(one.line, one.text, one.what) for one in chunk.bad][: FAULTS_SHOWN - len(refused)]
-                bad += len(chunk.bad)
-                progress(tally.read)
-    finally:
-        opening.__exit__(None, None, None)
+    reading = Reading(file, reach)
+    async with aclosing(reading.chunks()) as coming:
+        async for chunk in coming:
+            await _keep(connection, each, chunk, tally)
+            refused += [Fault(one.line, one.text, one.what) for one in chunk.bad][: FAULTS_SHOWN - len(refused)]
+            bad += len(chunk.bad)
+            progress(tally.read)
     if refused and not each.adds:
         raise FileFaults(file.url, _of_an_exclusion(refused, bad))
-    tally.objects.append(source.seen())
+    assert reading.seen is not None, "it was read to its end"
+    tally.objects.append(reading.seen)
 
 
 def _of_an_exclusion(first: Sequence[Fault], count: int) -> list[Fault]:
@@ -181,26 +185,6 @@ def _of_an_exclusion(first: Sequence[Fault], count: int) -> list[Fault]:
     more = [Fault(0, "", f"and {count - len(first):,} more")] if count > len(first) else []
     why = Fault(0, "", "names whom to leave out, so each of its lines must be good; nothing was staged")
     return [*first, *more, why]
-
-
-def _chunks(file: File, source: Source) -> Iterator[Chunk]:
-    head, blocks = peeked(source.blocks(), len(PARQUET))
-    if file.format is Format.PARQUET or (file.format is None and head == PARQUET):
-        yield from parquet.chunks(file, file.url, blocks)
-    else:
-        yield from rows.chunks(file, file.url, texts(file.url, blocks))
-
-
-async def _ahead(chunks: Iterator[Chunk]) -> AsyncGenerator[Chunk, None]:
-    """Chunks, each read by a thread while the one before it is on its way to the database."""
-    coming = asyncio.ensure_future(asyncio.to_thread(next, chunks, None))
-    try:
-        while (chunk := await asyncio.shield(coming)) is not None:
-            coming = asyncio.ensure_future(asyncio.to_thread(next, chunks, None))
-            yield chunk
-    finally:
-        await asyncio.wait([coming])  # a thread cannot be stopped, and reads what is about to be closed
-        coming.exception()
 
 
 async def _keep(connection: Connection, each: List, chunk: Chunk, tally: _Tally) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from hark.backfill.cohort.spec import (
     MOST_IDS,
@@ -11,19 +12,17 @@ from hark.backfill.cohort.spec import (
     Cohort,
     Difference,
     Everyone,
-    File,
-    Format,
     Ids,
     Segment,
     Who,
-    id_fault,
     union_of,
 )
 from hark.catalogue.wording import no_such, quoted
 from hark.errors import BadInput
+from hark.lists import File, Format, id_fault
 
 VARIABLES = ("USER_IDS", "CSV_PATH", "USE_BUCKET_CSV", "GOOGLE_CLOUD_STORAGE_BUCKET", "GOOGLE_CLOUD_STORAGE_PATH")
-"""The variables that `cohort_from_environment` reads."""
+"""The variables that `cohort_of` reads."""
 
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
 
@@ -47,41 +46,58 @@ class CohortWords:
     format: str | None = None
 
 
-def cohort_of(words: CohortWords) -> Cohort:
+def cohort_of(words: CohortWords, environment: Mapping[str, str] | None = None) -> Cohort:
     """Whom the words mean: the union of all that is named, without all that is excepted.
 
+    USER_IDS stands for `ids` that are not given; CSV_PATH or the bucket's object for `files` and `urls`. With
+    USE_BUCKET_CSV=true it is the object GOOGLE_CLOUD_STORAGE_PATH of GOOGLE_CLOUD_STORAGE_BUCKET, in place of CSV_PATH.
+    That nobody was named never means everybody: only `everyone` does.
+
+    Args:
+        environment: where the variables are looked for; None: nowhere.
+
     Raises:
-        BadInput: all that is wrong with the words, one a line.
+        BadInput: all that is wrong with the words and the variables, one a line.
     """
-    faults = list(_faults(words))
+    given = _variables(words, environment or {})
+    faults = list(_variable_faults(given))
+    whole = words if faults else _with_variables(words, given)
+    faults += _faults(whole, said=_names_somebody(given))
     if faults:
         raise BadInput("\n".join(faults))
-    kind = Format(words.format) if words.format else None
-    added = _parts(words.ids, (*words.files, *words.urls), words.segments, kind, words.column)
-    taken = _parts(words.except_ids, words.except_files, words.except_segments, kind, words.column)
-    who: Who = Everyone() if words.everyone else union_of(added)
+    kind = Format(whole.format) if whole.format else None
+    added = _parts(whole.ids, (*whole.files, *whole.urls), whole.segments, kind, whole.column)
+    taken = _parts(whole.except_ids, whole.except_files, whole.except_segments, kind, whole.column)
+    who: Who = Everyone() if whole.everyone else union_of(added)
     return Cohort(Difference(who, union_of(taken)) if taken else who)
 
 
-def cohort_from_environment(environment: Mapping[str, str]) -> Cohort | None:
-    """Whom USER_IDS, CSV_PATH or the bucket's variables mean; None: none of them is set.
+def name_somebody(environment: Mapping[str, str]) -> bool:
+    """Whether the variables say whose, be it nobody: one that is set to nothing is refused by `cohort_of`."""
+    return _names_somebody(_variables(CohortWords(), environment))
 
-    USE_BUCKET_CSV=true takes the object GOOGLE_CLOUD_STORAGE_PATH of GOOGLE_CLOUD_STORAGE_BUCKET in place of CSV_PATH.
-    A variable that is set to nothing is refused: that nobody was named must never mean everybody.
 
-    Raises:
-        BadInput: all that is wrong with the variables, one a line.
-    """
+def _variables(words: CohortWords, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are looked at, as no word takes their place."""
     given = {name: environment[name].strip() for name in VARIABLES if name in environment}
-    faults = list(_variable_faults(given))
-    if faults:
-        raise BadInput("\n".join(faults))
-    ids = [given["USER_IDS"]] if "USER_IDS" in given else []
+    if words.ids:
+        given.pop("USER_IDS", None)
+    if words.files or words.urls:
+        given = {name: value for name, value in given.items() if name == "USER_IDS"}
+    return given
+
+
+def _names_somebody(given: Mapping[str, str]) -> bool:
+    """What stands in place of neither true nor false may have meant true."""
+    return "USER_IDS" in given or "CSV_PATH" in given or given.get("USE_BUCKET_CSV", "").lower() not in _NO
+
+
+def _with_variables(words: CohortWords, given: Mapping[str, str]) -> CohortWords:
+    ids = [given["USER_IDS"]] if "USER_IDS" in given else words.ids
     if _truth(given):
         bucket = given["GOOGLE_CLOUD_STORAGE_BUCKET"].removeprefix("gs://").rstrip("/")
-        return cohort_of(CohortWords(ids=ids, urls=[f"gs://{bucket}/{given['GOOGLE_CLOUD_STORAGE_PATH'].lstrip('/')}"]))
-    files = [given["CSV_PATH"]] if "CSV_PATH" in given else []
-    return cohort_of(CohortWords(ids=ids, files=files)) if ids or files else None
+        return replace(words, ids=ids, urls=[f"gs://{bucket}/{given['GOOGLE_CLOUD_STORAGE_PATH'].lstrip('/')}"])
+    return replace(words, ids=ids, files=[given["CSV_PATH"]] if "CSV_PATH" in given else words.files)
 
 
 def _parts(
@@ -90,27 +106,24 @@ def _parts(
     named = _split(ids)
     return [
         *([Ids(tuple(named))] if named else []),
-        *(File(url, kind, column) for url in files),
+        *(File(_placed(url), kind, column) for url in files),
         *(Segment(name) for name in segments),
     ]
+
+
+def _placed(url: str) -> str:
+    """A path in full: who goes on with the plan may stand in another directory."""
+    return url if "://" in url else str(Path(url).absolute())
 
 
 def _split(ids: Sequence[str]) -> list[str]:
     return [each for text in ids for each in (part.strip() for part in text.split(",")) if each]
 
 
-def _faults(words: CohortWords) -> Iterator[str]:
-    named = bool(words.ids or words.files or words.urls or words.segments)
-    if not words.everyone and not named:
-        yield "say whose: --ids a,b, --file people.csv, --from s3://bucket/key, --segment NAME, or --all"
-    if words.everyone and named:
-        yield "--all is everybody already; leave it out, or leave out --ids, --file, --from and --segment"
-    if words.format is not None and words.format not in list(Format):
-        yield f"--format: {quoted(words.format)}: {no_such('format', words.format, list(Format))}"
-    if words.column is not None and not (words.column and words.column.isprintable()):
-        yield f"--column: {quoted(words.column)} is not the name of a column"
-    if words.column is not None and words.format == Format.LINES:
-        yield "--column: lines have no columns; leave it out, or write --format csv"
+def _faults(words: CohortWords, *, said: bool) -> Iterator[str]:
+    """`said`: variables say whose, too."""
+    yield from _whose_faults(words, said=said)
+    yield from _file_faults(words)
     yield from _id_faults("--ids", words.ids)
     yield from _id_faults("--except-ids", words.except_ids)
     yield from _name_faults("--file", words.files, "the path of a file")
@@ -123,6 +136,27 @@ def _faults(words: CohortWords) -> Iterator[str]:
     parts = [*words.files, *words.urls, *words.segments, *words.except_files, *words.except_segments]
     if len(parts) > MOST_PARTS - 2:
         yield f"more than {MOST_PARTS - 2} files and segments; put several into one file"
+
+
+def _whose_faults(words: CohortWords, *, said: bool) -> Iterator[str]:
+    named = bool(words.ids or words.files or words.urls or words.segments)
+    if not words.everyone and not named and not said:
+        yield "say whose: --ids a,b, --file people.csv, --from s3://bucket/key, --segment NAME, or --all"
+    if words.everyone and (named or said):
+        variables = "; unset USER_IDS, CSV_PATH and USE_BUCKET_CSV" if said else ""
+        yield f"--all is everybody already; leave it out, or leave out --ids, --file, --from and --segment{variables}"
+
+
+def _file_faults(words: CohortWords) -> Iterator[str]:
+    if not (words.files or words.urls or words.except_files):
+        for option in (name for name in ("column", "format") if getattr(words, name) is not None):
+            yield f"--{option}: no file is read; name one with --file or --from, or leave --{option} out"
+    if words.format is not None and words.format not in list(Format):
+        yield f"--format: {quoted(words.format)}: {no_such('format', words.format, list(Format))}"
+    if words.column is not None and not (words.column and words.column.isprintable()):
+        yield f"--column: {quoted(words.column)} is not the name of a column"
+    if words.column is not None and words.format == Format.LINES:
+        yield "--column: lines have no columns; leave it out, or write --format csv"
 
 
 def _id_faults(flag: str, ids: Sequence[str]) -> Iterator[str]:

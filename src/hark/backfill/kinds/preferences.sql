@@ -38,7 +38,9 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
 
 -- name: apply
 -- One statement: under the row's lock, who still holds what the plan saw gets what it said; all of it is journaled.
--- Who is told of a feed from now on came back to it now. A row that says since when is emptied, not removed.
+-- Who is told of a feed from now on came back to it now; since when they were told before is journaled, and comes back when
+-- it is undone, if nobody said otherwise meanwhile. A row that still says since when is emptied, not removed. Only for
+-- reasons with feeds are rows looked up for that.
 -- A change that commits meanwhile makes Postgres look at the row again, and the guard with it: it is never overwritten.
 with part as materialized (
     select number, members, change ->> 'user_type' as user_type,
@@ -49,22 +51,36 @@ with part as materialized (
 terms as materialized (
     select part.*,
            array(select key from jsonb_object_keys(after) key where not coalesce(before, '{}') ? key) as absent,
-           array(select key from jsonb_object_keys(before) key where not coalesce(after, '{}') ? key) as dropped
+           array(select key from jsonb_object_keys(before) key where not coalesce(after, '{}') ? key) as dropped,
+           exists (select from hark.feed f where coalesce(before, '{}') || coalesce(after, '{}') ? f.reason) as of_feeds
       from part
+),
+undoing as materialized (
+    select undoes from hark.backfill where id = %(backfill)s
 ),
 member as materialized (
     select m.id, t.before, t.after, t.absent, t.dropped, t.user_type, r.user_type as type_now,
-           r.reach, t.user_type is null or t.user_type is not distinct from r.user_type as same_type
+           r.reach, t.user_type is null or t.user_type is not distinct from r.user_type as same_type,
+           case when t.of_feeds then coalesce(had.since, '{}') end as since, undone.since as since_was, undone.at as undone_at
       from terms t
+     cross join undoing u
      cross join lateral unnest(t.members) as m(id)
       left join hark.recipient r on r.id = m.id
+      left join lateral (
+        select (select jsonb_object_agg(key, value) from jsonb_each(p.since) where coalesce(t.after, '{}') ? key) as since
+          from hark.preference p where p.recipient_id = m.id and t.of_feeds offset 0
+      ) had on true
+      left join lateral (
+        select i.since, i.at from hark.backfill_item i where i.recipient_id = m.id and i.backfill_id = u.undoes and t.of_feeds offset 0
+      ) undone on true
      where %(only)s::text[] is null or m.id = any (%(only)s::text[])
      order by m.id
 ),
 changed as (
     update hark.preference p
        set channels = (p.channels - m.dropped) || m.after, updated_at = %(now)s,
-           since = p.since || hark.returned(m.type_now, m.reach, p.channels, m.after, p.frequencies, %(now)s)
+           since = case when m.since_was is null then p.since else hark.since_taken_back(p.since, m.since_was, m.before, m.undone_at) end
+                   || hark.returned(m.type_now, m.reach, p.channels, m.after, p.frequencies, %(now)s)
       from member m
      where p.recipient_id = m.id and m.same_type and m.before is not null and m.after is not null
        and p.channels || m.before = p.channels and not p.channels ?| m.absent
@@ -81,15 +97,15 @@ removed as (
     delete from hark.preference p
      using member m
      where p.recipient_id = m.id and m.after is null and p.channels = m.before and p.frequencies = '{}'
-       and p.since = '{}'
+       and (p.since = '{}' or hark.since_taken_back(p.since, m.since_was, m.before, m.undone_at) = '{}')
     returning p.recipient_id
 ),
 emptied as (
     update hark.preference p
-       set channels = '{}', updated_at = %(now)s
+       set channels = '{}', updated_at = %(now)s, since = hark.since_taken_back(p.since, m.since_was, m.before, m.undone_at)
       from member m
      where p.recipient_id = m.id and m.after is null and p.channels = m.before and p.frequencies = '{}'
-       and p.since <> '{}'
+       and p.since <> '{}' and hark.since_taken_back(p.since, m.since_was, m.before, m.undone_at) <> '{}'
     returning p.recipient_id
 ),
 done as (
@@ -97,14 +113,14 @@ done as (
     union all select recipient_id from emptied
 ),
 journal as (
-    insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, before, after, why, at)
+    insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, before, after, why, at, since)
     select id, %(backfill)s, %(batch)s, case when done then 'applied' else 'drifted' end::hark.backfill_outcome, before, after,
            case when done then null
                 when not same_type then 'is of type ' || coalesce(type_now, 'none (unknown)') || ' now, was of ' || user_type
                 when before is null then 'has preferences of their own now'
                 when not exists (select from hark.preference p where p.recipient_id = id) then 'has no preferences any more'
                 else 'chose otherwise since the plan' end,
-           %(now)s
+           %(now)s, case when done then since end
       from (select m.*, m.id in (select recipient_id from done) as done from member m) judged
     returning outcome
 )
@@ -112,7 +128,9 @@ select count(*) filter (where outcome = 'applied')::int as applied, count(*) fil
   from journal
 
 -- name: verify
--- Each user of a batch to whom something was promised: does it hold, and if not, does the journal or a later change say why?
+-- Each user of a batch to whom something was promised: does it hold, and if not, what says why? The journal; or, for each
+-- reason for which it does not, that they chose it since, or that another backfill changed it since. That something else
+-- in their row was written says nothing.
 with member as materialized (
     select m.id, part.change is not null as to_change, part.promise,
            nullif(part.promise -> 'exactly', 'null') as exactly, part.promise -> 'at_least' as at_least,
@@ -122,26 +140,50 @@ with member as materialized (
      where part.backfill_id = %(backfill)s and part.batch = %(batch)s and part.promise is not null
 ),
 looked as (
-    select m.id, m.to_change, i.outcome, i.why, i.at, p.updated_at, p.recipient_id is not null as has_row, p.channels,
+    select m.*, i.outcome, i.why, coalesce(i.at, b.created_at) as at, p.updated_at, p.recipient_id is not null as has_row,
+           p.channels, p.chose,
            case when m.promise ? 'at_least' then coalesce(p.channels @> m.at_least, false)
                 when m.exactly is null then p.recipient_id is null or p.channels = '{}' and p.frequencies = '{}'
                 else coalesce(p.channels || m.exactly = p.channels and not p.channels ?| m.without, false) end as holds
       from member m
+     cross join (select created_at from hark.backfill where id = %(backfill)s) b
       left join hark.preference p on p.recipient_id = m.id
       left join hark.backfill_item i on i.recipient_id = m.id and i.backfill_id = %(backfill)s
 ),
+judged as (
+    select looked.*, said.chosen, said.changed
+      from looked
+      left join lateral (
+        select bool_and(chosen) as chosen, bool_and(chosen or changed) as changed
+          from (select coalesce((looked.chose ->> broken.reason)::timestamptz > looked.at, false) as chosen,
+                       exists (select from hark.backfill_item other
+                                where other.recipient_id = looked.id and other.backfill_id <> %(backfill)s and other.at >= looked.at
+                                  and other.outcome = 'applied'
+                                  and (coalesce(other.before, '{}') ? broken.reason or coalesce(other.after, '{}') ? broken.reason)) as changed
+                  from (select key as reason
+                          from jsonb_each(coalesce(looked.at_least, looked.exactly)) promised
+                         where not coalesce(case when looked.at_least is null then looked.channels -> key = value
+                                                 else looked.channels -> key @> value end, false)
+                        union all
+                        select reason
+                          from unnest(case when looked.at_least is not null then '{}'
+                                           when looked.exactly is null then array(select jsonb_object_keys(looked.channels))
+                                           else looked.without end) as reason
+                         where looked.channels ? reason) broken) by_reason
+      ) said on not looked.holds
+),
 said as (
-    select looked.*, b.created_at,
+    select judged.*,
            case when outcome = 'drifted' then 'drifted: ' || why
                 when outcome = 'quarantined' then 'quarantined: ' || why
                 when to_change and outcome is null then 'was not applied'
-                when not has_row then 'has no preferences any more'
-                when updated_at > coalesce(at, b.created_at) then 'chose otherwise since'
+                when chosen then 'chose otherwise since'
+                when changed then 'another backfill changed it since'
+                when not has_row then 'has no preferences any more, and nothing says why'
+                when updated_at > at then 'does not hold; the row was written since, but nothing says that they chose this'
                 else 'does not hold, and nothing has changed it since' end as reason,
-           coalesce(outcome = 'drifted'
-                    or (outcome = 'applied' or not to_change) and (not has_row or updated_at > coalesce(at, b.created_at)), false) as explained
-      from looked
-     cross join (select created_at from hark.backfill where id = %(backfill)s) b
+           coalesce(outcome = 'drifted' or (outcome = 'applied' or not to_change) and changed, false) as explained
+      from judged
 )
 select count(*)::int as compared, (count(*) filter (where holds))::int as holding,
        coalesce(array_agg(id order by id) filter (where not holds), '{}') as recipients,

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from hark.backfill.failures import Failure
+from hark.backfill.listing import Count, Estimate, Happened, Line, Sample, Waited
+
 
 @dataclass(frozen=True, slots=True)
 class CohortAsked:
@@ -36,6 +39,17 @@ class PaceAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeedAsked:
+    """What is to be different of a pace; all else stays. `any_rate`, `any_time`: no rate, no hours any more."""
+
+    rate: float | None = None
+    any_rate: bool = False
+    adaptive: bool | None = None
+    window: str | None = None
+    any_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PreferencesAsked:
     """A backfill of preferences: channels to append, for these reasons and user types."""
 
@@ -46,22 +60,6 @@ class PreferencesAsked:
     cohort: CohortAsked
     batch_size: int
     pace: PaceAsked
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One backfill as lists show it."""
-
-    id: int
-    kind: str
-    state: str
-    undoes: int | None
-    members: int
-    to_change: int
-    created_by: str
-    created_at: datetime
-    changed_at: datetime
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,58 +132,6 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """How many users of a type get which outcome, for one subject (for preferences: a reason)."""
-
-    subject: str
-    user_type: str | None
-    outcome: str
-    users: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One user as an example of many alike: what they hold, and what they will hold."""
-
-    recipient_id: str
-    user_type: str | None
-    outcomes: dict[str, str]
-    before: Any
-    after: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a plan will cost: seconds from `low` to `high`, bytes, rows locked at once, for how many seconds."""
-
-    low: float
-    high: float
-    wal_bytes: int
-    rows_locked: int
-    locked_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Waited:
-    """Seconds waited, all workers together, for one thing."""
-
-    why: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """One line of the backfill's own log."""
-
-    at: datetime
-    who: str
-    what: str
-    from_state: str | None
-    to_state: str | None
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class Shown:
     """All that there is to see of one backfill."""
 
@@ -198,17 +144,6 @@ class Shown:
     waited: list[Waited]
     events: list[Happened]
     needs_approval: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One user whom the plan meant to change and who was not: `drifted` or `quarantined`, and why."""
-
-    recipient_id: str
-    batch: int
-    outcome: str
-    why: str | None
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +204,8 @@ class Backfills(Protocol):
         """Call it off; what was applied stays, and can be undone."""
         ...
 
-    async def speed(self, number: int, pace: PaceAsked, who: str) -> Shown:
-        """Change how fast and when, also while it runs."""
+    async def speed(self, number: int, speed: SpeedAsked, who: str) -> Shown:
+        """Change how fast and when, also while it runs; what is not named stays."""
         ...
 
     async def retry(self, number: int, who: str) -> Shown:

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from hark.backfill import control, listing
 from hark.backfill import failures as failing
 from hark.backfill import verify as verifying
-from hark.backfill.cohort import Cohort, FileReach, cohort_from_json, load
-from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, read_pace
+from hark.backfill.cohort import Cohort, FileReach, Staged, cohort_from_json
+from hark.backfill.notice import Webhook
+from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, read_change
 from hark.backfill.undo import undo
 from hark.catalogue import Catalogue
 from hark.clock import Clock
@@ -32,11 +33,18 @@ class Engine:
     catalogue: Catalogue
     clock: Clock
     reach: FileReach
+    webhook: Webhook | None = None
 
     @classmethod
-    def of(cls, database: Database, catalogue: Catalogue, settings: Settings, clock: Clock) -> Engine:
-        """As the settings want it: files of this machine are nobody's who calls, but where `object_stores` says so."""
-        return cls(database, catalogue, clock, FileReach.of(settings, local=False))
+    def of(
+        cls, database: Database, catalogue: Catalogue, settings: Settings, clock: Clock, webhook: Webhook | None = None
+    ) -> Engine:
+        """As the settings want it: files of this machine are nobody's who calls, but where `object_stores` says so.
+
+        Args:
+            webhook: is told of what is called off here.
+        """
+        return cls(database, catalogue, clock, FileReach.of(settings, local=False), webhook)
 
     async def create(self, asked: told.PreferencesAsked, who: str) -> told.Shown:
         """See `Backfills.create`."""
@@ -62,9 +70,9 @@ class Engine:
             return None
         return await self._shown(number)
 
-    async def list(self, *, before: int, limit: int) -> Sequence[told.Line]:
+    async def list(self, *, before: int, limit: int) -> Sequence[listing.Line]:
         """See `Backfills.list`."""
-        return _each(told.Line, await listing.backfills(self.database, before=before, limit=limit))
+        return await listing.backfills(self.database, before=before, limit=limit)
 
     async def approve(self, number: int, who: str) -> told.Shown:
         """See `Backfills.approve`."""
@@ -88,12 +96,18 @@ class Engine:
 
     async def cancel(self, number: int, who: str) -> told.Shown:
         """See `Backfills.cancel`."""
-        await control.cancel(self.database, number, who=who, now=self._now())
+        await control.cancel(self.database, number, who=who, now=self._now(), webhook=self.webhook)
         return await self._shown(number)
 
-    async def speed(self, number: int, pace: told.PaceAsked, who: str) -> told.Shown:
+    async def speed(self, number: int, speed: told.SpeedAsked, who: str) -> told.Shown:
         """See `Backfills.speed`."""
-        read = read_pace(pace.rate, adaptive=pace.adaptive, window=pace.window)
+        read = read_change(
+            speed.rate,
+            adaptive=speed.adaptive,
+            window=speed.window,
+            any_rate=speed.any_rate,
+            any_time=speed.any_time,
+        )
         await control.speed(self.database, number, read, who=who, now=self._now())
         return await self._shown(number)
 
@@ -112,9 +126,9 @@ class Engine:
         over = self.catalogue.backfills.approval_over
         return await self._shown(await undo(self.database, number, who=who, now=self._now(), approval_over=over))
 
-    async def failures(self, number: int, *, after: str, limit: int) -> Sequence[told.Failure]:
+    async def failures(self, number: int, *, after: str, limit: int) -> Sequence[failing.Failure]:
         """See `Backfills.failures`."""
-        return _each(told.Failure, await failing.failures(self.database, number, after=after, limit=limit))
+        return await failing.failures(self.database, number, after=after, limit=limit)
 
     async def stop_all(self, who: str, *, stopped: bool) -> bool:
         """See `Backfills.stop_all`."""
@@ -127,28 +141,22 @@ class Engine:
         seen = await listing.show(self.database, number)
         return told.Shown(
             head=_as(told.Head, seen.head),
-            cohort=await self._staged(seen.head.cohort_id),
+            cohort=_staged(seen.cohort),
             totals=_as(told.Totals, seen.totals),
-            counts=_each(told.Count, seen.counts),
-            samples=_each(told.Sample, seen.samples),
-            estimate=_as(told.Estimate, seen.estimate) if seen.estimate else None,
-            waited=_each(told.Waited, seen.waited),
-            events=_each(told.Happened, seen.events),
+            counts=seen.counts,
+            samples=seen.samples,
+            estimate=seen.estimate,
+            waited=seen.waited,
+            events=seen.events,
             needs_approval=seen.needs_approval,
         )
-
-    async def _staged(self, cohort: int | None) -> told.Staged | None:
-        if cohort is None:
-            return None
-        staged = await load(self.database, cohort)
-        return _as(told.Staged, staged, faults=_each(told.ListFault, staged.faults))
 
 
 def cohort_asked(asked: told.CohortAsked) -> Cohort:
     """Whom a caller means.
 
     Raises:
-        BadInput: nobody is named, or everyone and some.
+        BadInput: nobody is named, or everyone and some; or how files are read, and there is none.
     """
     named = _parts(asked, asked.ids, asked.urls, asked.segments)
     excepted = _parts(asked, asked.except_ids, asked.except_urls, asked.except_segments)
@@ -156,6 +164,8 @@ def cohort_asked(asked: told.CohortAsked) -> Cohort:
         raise BadInput("cohort: everyone is everybody already; leave it out, or leave out ids, urls and segments")
     if not asked.everyone and not named:
         raise BadInput("cohort: say whose: ids, urls, segments, or everyone: true")
+    if (asked.column or asked.format) and not (asked.urls or asked.except_urls):
+        raise BadInput("cohort: column and format are of objects, and there is none; add urls, or leave them out")
     who = {"all": True} if asked.everyone else {"union": named}
     return cohort_from_json({"difference": [who, {"union": excepted}]} if excepted else who)
 
@@ -169,6 +179,10 @@ def _parts(
         *({"file": url, **of_files} for url in urls),
         *({"segment": name} for name in segments),
     ]
+
+
+def _staged(staged: Staged | None) -> told.Staged | None:
+    return None if staged is None else _as(told.Staged, staged, faults=_each(told.ListFault, staged.faults))
 
 
 def _each(kind: type[T], rows: Iterable[object]) -> list[T]:

@@ -15,6 +15,10 @@ import sys
 
 def main() -> None:
     """The entry point of `hark`."""
-    from hark.doors.cli.app import run
+    try:
+        from hark.doors.cli.app import run
 
-    sys.exit(run(sys.argv[1:]))
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # while it is starting, or ending: what runs sees to it itself
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)

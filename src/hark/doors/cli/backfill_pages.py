@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from hark.backfill.cohort import Staged
-from hark.backfill.listing import Estimate, Sample, Shown
+from hark.backfill.listing import Count, Estimate, Sample, Shown
 from hark.backfill.states import State
 from hark.backfill.verify import Verified
-from hark.doors.cli.output import local
+from hark.catalogue.wording import no_such
+from hark.doors.cli.output import local, printable
+from hark.errors import BadInput
 
 _FAULTS = 10
 
@@ -43,6 +45,8 @@ def plan(seen: Shown, staged: Staged | None) -> Iterator[str]:
 
 def shown(seen: Shown) -> Iterator[str]:
     """All there is to see of one."""
+    if seen.cohort is not None:
+        yield from _cohort(seen.cohort)
     yield from _head(seen)
     yield from _counts(seen)
     yield from _samples(seen.samples)
@@ -91,6 +95,8 @@ def _head(seen: Shown) -> Iterator[str]:
     yield f"backfill {head.id} ({head.kind}{undoes}{undone}) is {head.state}{f': {head.why}' if head.why else ''}"
     if head.hash:
         yield f"  plan {head.hash}"
+    if asked := _asked(head.request):
+        yield f"  asked for: {asked}"
     pace = [
         f"{head.rate:g} users/s" if head.rate else "as fast as the database bears" if head.adaptive else "full speed",
         *([head.window] if head.window else []),
@@ -98,6 +104,31 @@ def _head(seen: Shown) -> Iterator[str]:
     far = seen.totals
     yield f"  {far.members:,} users in {far.batches:,} batches of {head.batch_size:,}; {', '.join(pace)}"
     yield f"  {far.to_change:,} to change"
+
+
+def _asked(request: Mapping[str, object]) -> str:
+    """What a kind keeps of what was asked for, as far as it is names, or yes."""
+    said = []
+    for name, value in request.items():
+        if isinstance(value, list) and value:
+            said.append(f"{name.replace('_', ' ')} {', '.join(map(str, value))}")
+        elif value is True:
+            said.append(name.replace("_", " "))
+    return "; ".join(said)
+
+
+def check_outcome(seen: Iterable[Count], outcome: str) -> None:
+    """Whether users may have this outcome.
+
+    Args:
+        seen: the counts of the plan; whatever is in it is one.
+
+    Raises:
+        BadInput: it is none.
+    """
+    known = {*_SAID, *(each.outcome for each in seen)}
+    if outcome not in known:
+        raise BadInput(f'--outcome: "{printable(outcome)}": {no_such("outcome", outcome, sorted(known))}')
 
 
 def _counts(seen: Shown) -> Iterator[str]:

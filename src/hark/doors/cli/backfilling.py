@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,8 +16,9 @@ from hark.backfill import control, ordering
 from hark.backfill.cohort import FileReach, Staged
 from hark.backfill.listing import Shown, Totals, show, totals
 from hark.backfill.rehearse import rehearse
-from hark.backfill.run import Runner, Stepped
+from hark.backfill.run import Runner
 from hark.backfill.states import State
+from hark.backfill.steering import Stepped
 from hark.backfill.webhook import Hook
 from hark.catalogue import load_catalogue
 from hark.clock import DatabaseClock
@@ -26,7 +28,7 @@ from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.output import printable
 from hark.doors.cli.session import Session
 from hark.doors.cli.working import Stop
-from hark.errors import CatalogueFaults
+from hark.errors import CatalogueFaults, Unreachable
 from hark.guarded.client import Guarded
 from hark.postgres.database import Database, is_passing
 from hark.worker import worker_name
@@ -36,6 +38,9 @@ _HANDS = 2
 
 _LOOK_S = 0.5
 
+_PATIENCE_S, _OWN_PATIENCE_S = 600.0, 30.0
+"""How long a database that is away is waited for; and Hark's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -43,6 +48,13 @@ class Planned:
 
     plan: Shown
     cohort: Staged | None
+
+
+@dataclass(slots=True)
+class Absence:
+    """Since when the database is away, by this process's clock; None: it is there."""
+
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +129,10 @@ def is_good(plan: Shown) -> bool:
 
 async def start(at: Bench, backfill: int, who: str, plan_hash: str | None, *, detach: bool) -> ExitCode:
     """Let a plan be applied, and take part in it unless that is left to workers."""
-    await ordering.apply_plan(at.database, backfill, who=who, now=at.clock.now(), reach=at.reach, plan_hash=plan_hash)
+    work = ordering.apply_plan(at.database, backfill, who=who, now=at.clock.now(), reach=at.reach, plan_hash=plan_hash)
+    if await at.stop.unless_told(work) is None:
+        at.call.go_on = f"hark backfill apply {backfill} looks again whether its lists are as they were"
+        return at.stop.end(at.call)
     return await take_part(at, backfill, detach=detach)
 
 
@@ -143,29 +158,20 @@ def _code(at: Bench, stand: control.Stand, seen: Totals) -> ExitCode:
 
 async def _work(at: Bench, backfill: int, doing: str, state: State) -> None:
     hands = _HANDS if state is State.APPLYING else 1
-    runners = [
-        Runner(
-            at.database,
-            at.clock,
-            f"{worker_name()}/{number}",
-            lease=at.call.settings.lease,
-            reach=at.reach,
-            webhook=at.hook,
-        )
-        for number in range(1, hands + 1)
-    ]
+    runner = Runner(at.database, at.clock, worker_name(), lease=at.call.settings.lease, reach=at.reach, webhook=at.hook)
     over = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_tell(at, backfill, doing, over))
         async with asyncio.TaskGroup() as work:
-            for runner in runners:
+            for _ in range(hands):
                 work.create_task(_hand(at, runner, backfill, state))
         over.set()
 
 
 async def _hand(at: Bench, runner: Runner, backfill: int, state: State) -> None:
+    absence = Absence()
     while not at.stop.event.is_set():
-        stepped = await _step(at, runner, backfill)
+        stepped = await _step(at, runner, backfill, absence)
         if stepped.over or (state is State.PLANNING and stepped.did and await _is_planned(at, backfill)):
             return
         if stepped.obstacle is not None:
@@ -173,16 +179,29 @@ async def _hand(at: Bench, runner: Runner, backfill: int, state: State) -> None:
             await _pause(at.stop.event, min(max(wait, 0.01), 1.0))
 
 
-async def _step(at: Bench, runner: Runner, backfill: int) -> Stepped:
+async def _step(at: Bench, runner: Runner, backfill: int, absence: Absence) -> Stepped:
     """A database that is away for a while is waited for, as workers do."""
     try:
-        return await runner.step(backfill)
+        stepped = await runner.step(backfill)
     except Exception as error:
         if not is_passing(error):
             raise
-        at.call.output.note("Postgres is away; waiting for it")
+        _check_absence(at, backfill, absence)
         await _pause(at.stop.event, 1.0)
         return Stepped(did=False)
+    absence.since = None
+    return stepped
+
+
+def _check_absence(at: Bench, backfill: int, absence: Absence) -> None:
+    """Said once; and not waited for without end: nobody starts Hark's own Postgres again, if it was killed."""
+    now = time.monotonic()
+    if absence.since is None:
+        absence.since = now
+        at.call.output.note("Postgres is away; waiting for it")
+    patience = _PATIENCE_S if at.call.settings.database_url is not None else _OWN_PATIENCE_S
+    if (away := now - absence.since) > patience:
+        raise Unreachable(f"Postgres has been away for {away:.0f} s; hark backfill apply {backfill} goes on")
 
 
 async def _is_planned(at: Bench, backfill: int) -> bool:

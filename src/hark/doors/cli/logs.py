@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
-import traceback
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
-_FRAMES = 4
+from hark.errors import without_words
 
 
 def log_to_stderr(level: str) -> None:
     """Send structlog's lines to stderr: as JSON for programs, aligned on a terminal."""
+    # Whoever works says that Postgres is away, once; the pool would say so for each attempt to connect.
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     on_terminal = sys.stderr.isatty()
     shape: Any = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
     structlog.configure(
@@ -35,8 +36,4 @@ def without_data(_logger: object, _method: str, event: MutableMapping[str, Any])
     error = event.pop("exc_info", None)
     if not isinstance(error, BaseException):
         return event
-    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    event["error"] = type(error).__name__
-    event["sqlstate"] = getattr(error, "sqlstate", None)
-    event["where"] = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
-    return {name: value for name, value in event.items() if value is not None}
+    return {**{name: value for name, value in event.items() if value is not None}, **without_words(error)}

@@ -104,6 +104,8 @@ def local(at: datetime | None) -> str:
 
 
 def _plain(value: object) -> Any:
+    if callable(said := getattr(value, "as_json", None)):
+        return _plain(said())
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):

@@ -30,10 +30,11 @@ async def run_serve(call: Call, work: Work) -> ExitCode:
             open_outbound(settings, session.need_catalogue(), work) as outbound,
         ):
             clock = await DatabaseClock.start(session.database)
-            backfills = Engine.of(session.database, session.need_catalogue(), settings, clock)
-            app = build_api(session.database, session.need_catalogue(), settings, clock, backfills)
             with Stop(call.output) as stop:
                 async with open_worker(session, settings, outbound, tally, stop.event, clock) as worker:
+                    hook = worker.backfills.webhook if worker.backfills else None
+                    backfills = Engine.of(session.database, session.need_catalogue(), settings, clock, hook)
+                    app = build_api(session.database, session.need_catalogue(), settings, clock, backfills)
                     call.output.note(f"listening on {url_of(listening)}; GET /openapi.json describes it")
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(serve(app, listening, stop.event))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import structlog
 
@@ -40,10 +42,12 @@ from hark.rendering import Renderer
 from hark.sources import Asking
 from hark.worker import Pace, Watch, Worker, worker_name
 
+T = TypeVar("T")
+
 _log = structlog.get_logger(__name__)
 
-SPARE_CONNECTIONS = 5
-"""For whatever a worker does beside its attempts."""
+SPARE_CONNECTIONS = 9
+"""For whatever a worker does beside its attempts; reading the lists of backfills is four of it."""
 
 _LOOK_S = 0.1
 
@@ -96,11 +100,12 @@ class Tally:
 
 
 class Stop:
-    """Told by a signal to end: what is under way is finished first; told twice, at once."""
+    """Told by a signal to end: what is under way is finished first; told twice, at once; once more, as if killed."""
 
     def __init__(self, output: Output) -> None:
         self.event = asyncio.Event()
         self.interrupted = False
+        self._hurried = False
         self._output = output
         self._task = asyncio.current_task()
 
@@ -115,11 +120,25 @@ class Stop:
 
     def _told(self, sign: signal.Signals) -> None:
         self.interrupted = sign is signal.SIGINT
+        if self._hurried:
+            os._exit(ExitCode.INTERRUPTED)
         if self.event.is_set() and self._task is not None:
+            self._hurried = True
             self._task.cancel()
             return
         self._output.note("stopping: what is under way is finished first; again: at once")
         self.event.set()
+
+    async def unless_told(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What a work comes to that can be left half done; None: told to end before, and it was left."""
+        task, told = asyncio.ensure_future(work), asyncio.ensure_future(self.event.wait())
+        try:
+            await asyncio.wait((task, told), return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            for each in (task, told):
+                each.cancel()
+            await asyncio.wait((task, told))
 
     def end(self, call: Call) -> ExitCode:
         """How the command ends, once all is finished."""

@@ -13,21 +13,15 @@ from pydantic import BaseModel, Field
 
 from hark.access.audit import Act
 from hark.access.keys import Scope
-from hark.doors.api.backfills import (
-    Backfills,
-    CohortAsked,
-    Failure,
-    Line,
-    PaceAsked,
-    PreferencesAsked,
-    Shown,
-    Verified,
-)
+from hark.backfill.failures import Failure
+from hark.backfill.listing import Line
+from hark.catalogue.wording import quoted
+from hark.doors.api.backfills import Backfills, CohortAsked, PaceAsked, PreferencesAsked, Shown, SpeedAsked, Verified
 from hark.doors.api.door import Visit, Visiting, guarded
 from hark.doors.api.fields import AT_ONCE, LARGEST, After, Before, Body, Flag, Limit, Name, Number, Text, Word
 from hark.doors.api.pages import Page
-from hark.doors.api.problems import ApiFault, Kind, bad_input, not_found, refusal, responses
-from hark.errors import BadInput
+from hark.doors.api.problems import ApiFault, Kind, Refusal, bad_input, not_found, refusal, responses
+from hark.errors import BadInput, HarkError
 
 _STEERED = responses(
     HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, s409="Not as it stands now: `detail` says what to do instead."
@@ -50,12 +44,16 @@ _OF_A_LIST = {
     "batch_size": 500,
 }
 
+_BRIEF = 500
+"""Characters of a refusal that the audit log keeps."""
+
 _FIELDS = {
     "--reason": "body.reasons",
     "--channels": "body.channels",
     "--user-types": "body.user_types",
     "--batch-size": "body.batch_size",
     "--rate": "body.rate",
+    "--window": "body.window",
     "cohort": "body.cohort",
 }
 
@@ -84,6 +82,16 @@ class Pace(Body):
     )
     adaptive: Flag = Field(default=True, description="Give way to live work, and to a database that grows slow.")
     window: Word | None = Field(default=None, description="The hours to work in, 20:00-06:00 Europe/Berlin; null: any.")
+
+
+class Speed(Body):
+    """What is to be different of how fast and when. What is left out stays as it is."""
+
+    rate: Rate = Field(default=None, description="Users a second; null: no rate any more, as the database bears.")
+    adaptive: Flag = Field(default=True, description="Give way to live work, and to a database that grows slow.")
+    window: Word | None = Field(
+        default=None, description="The hours to work in, 20:00-06:00 Europe/Berlin; null: no hours any more."
+    )
 
 
 class Asked(Pace):
@@ -140,21 +148,23 @@ router = guarded(Scope.BACKFILL, "backfills")
 @router.post("/admin/backfill", status_code=HTTPStatus.ACCEPTED)
 async def create(visit: Visiting, asked: Annotated[Asked, Sent(examples=[_EXAMPLE, _OF_A_LIST])]) -> Shown:
     """Ask for a backfill of preferences. Workers plan it: look at it until it is PLANNED. Nothing is changed so far."""
-    told = {"reasons": asked.reasons, "channels": asked.channels, "user_types": asked.user_types}
-    await visit.note(visit.database, Act.BACKFILL_CREATE, "a new backfill", told)
     wanted = PreferencesAsked(
         tuple(asked.reasons),
         tuple(asked.channels),
         tuple(asked.user_types),
         asked.create_rows,
-        _cohort(asked.cohort),
+        cohort_of_body(asked.cohort),
         asked.batch_size,
         _pace(asked),
     )
+    told = {**asked.model_dump(include={"reasons", "channels", "user_types"}), "cohort": _in_short(asked.cohort)}
     try:
-        return await _backfills(visit).create(wanted, visit.caller.name)
+        made = await _backfills(visit).create(wanted, visit.caller.name)
     except BadInput as error:
-        raise bad_input([_of_body(line) for line in str(error).splitlines()]) from None
+        await visit.note(visit.database, Act.BACKFILL_CREATE, "no backfill", {**told, "refused": str(error)[:_BRIEF]})
+        raise bad_input([_of_body(line, asked.cohort) for line in str(error).splitlines()]) from None
+    await _note(visit, made.head.id, Act.BACKFILL_CREATE, told)
+    return made
 
 
 @router.post("/admin/backfill/stop-all")
@@ -226,12 +236,18 @@ async def cancel(visit: Visiting, number: Number) -> Shown:
 
 @router.post("/admin/backfill/{number:segment}/speed", responses=_STEERED)
 async def speed(
-    visit: Visiting, number: Number, pace: Annotated[Pace, Sent(examples=[{"rate": 500, "adaptive": True}])]
+    visit: Visiting, number: Number, speed: Annotated[Speed, Sent(examples=[{"rate": 500, "adaptive": True}])]
 ) -> Shown:
-    """Change how fast and when, also while it runs; what is left out gets its default."""
+    """Change how fast and when, also while it runs; what is left out stays as it is."""
     await _found(visit, number)
-    await _note(visit, number, Act.BACKFILL_SPEED, pace.model_dump())
-    return await _backfills(visit).speed(number, _pace(pace), visit.caller.name)
+    told = speed.model_dump(exclude_unset=True)
+    try:
+        done = await _backfills(visit).speed(number, _speed(speed), visit.caller.name)
+    except BadInput as error:
+        await _note(visit, number, Act.BACKFILL_SPEED, {**told, "refused": str(error)[:_BRIEF]})
+        raise bad_input([_of_body(line, Cohort()) for line in str(error).splitlines()]) from None
+    await _note(visit, number, Act.BACKFILL_SPEED, told)
+    return done
 
 
 @router.post("/admin/backfill/{number:segment}/retry", responses=_STEERED, status_code=HTTPStatus.ACCEPTED)
@@ -259,22 +275,39 @@ async def undo(visit: Visiting, number: Number) -> Shown:
 async def _steering(visit: Visit, number: int, what: Act) -> AsyncIterator[Backfills]:
     """Steer a backfill that is there; what cannot be done to it as it stands is a conflict."""
     await _found(visit, number)
-    await _note(visit, number, what)
+    refused: dict[str, object] = {}
     try:
         yield _backfills(visit)
     except BadInput as error:
+        refused = {"refused": str(error)[:_BRIEF]}
         raise refusal(Kind.NOT_NOW, HTTPStatus.CONFLICT, str(error)) from None
+    except Exception as error:
+        refused = {"refused": str(error)[:_BRIEF] if isinstance(error, Refusal | HarkError) else type(error).__name__}
+        raise
+    finally:
+        await _note(visit, number, what, refused)
 
 
-def _of_body(line: str) -> ApiFault:
-    """A fault of the engine's, which speaks of options, by the field that it is of."""
+def _of_body(line: str, cohort: Cohort) -> ApiFault:
+    """A fault of the engine's, which speaks of options and URLs, by the field that it is of."""
     option, _, what = line.partition(": ")
-    where = _FIELDS.get(option.partition(".")[0])
-    return ApiFault(where, what) if where else ApiFault("", line)
+    if where := _FIELDS.get(option.partition(".")[0]):
+        return ApiFault(where, what)
+    for name in ("urls", "except_urls", "segments", "except_segments"):
+        for place, each in enumerate(getattr(cohort, name)):
+            if line.startswith(quoted(each)):
+                return ApiFault(f"body.cohort.{name}.{place}", line)
+    return ApiFault("", line)
+
+
+def _in_short(cohort: Cohort) -> dict[str, object]:
+    """Whom somebody asked for, for the audit log: of users that are named one by one, how many."""
+    named = cohort.model_dump(exclude_defaults=True)
+    return {name: len(value) if name in ("ids", "except_ids") else value for name, value in named.items()}
 
 
 async def _note(visit: Visit, number: int, what: Act, detail: Mapping[str, object] | None = None) -> None:
-    """Before it is done, and by itself: that somebody tried is worth knowing, and the engine keeps what came of it."""
+    """When it is done, or was refused: that somebody tried is worth knowing, too."""
     await visit.note(visit.database, what, f"backfill:{number}", detail)
 
 
@@ -294,7 +327,19 @@ def _pace(pace: Pace) -> PaceAsked:
     return PaceAsked(pace.rate, pace.adaptive, pace.window)
 
 
-def _cohort(cohort: Cohort) -> CohortAsked:
+def _speed(speed: Speed) -> SpeedAsked:
+    named = speed.model_fields_set
+    return SpeedAsked(
+        speed.rate,
+        any_rate="rate" in named and speed.rate is None,
+        adaptive=speed.adaptive if "adaptive" in named else None,
+        window=speed.window,
+        any_time="window" in named and speed.window is None,
+    )
+
+
+def cohort_of_body(cohort: Cohort) -> CohortAsked:
+    """What the engine is asked for by this part of a body."""
     return CohortAsked(
         cohort.everyone,
         tuple(cohort.ids),

@@ -18,7 +18,7 @@ from hark.doors.api.door import Visit, Visiting, guarded
 from hark.doors.api.fields import Body, Name, fault
 from hark.doors.api.problems import not_found, responses
 from hark.doors.profiles import Choice
-from hark.errors import BadInput
+from hark.errors import UnknownReason
 
 router = guarded(Scope.SUBSCRIBE, "who and what")
 reading = guarded(Scope.READ, "who and what")
@@ -75,7 +75,7 @@ async def choose(
             await preferences.choose(
                 one, recipient, reason, visit.now(), channels=wish.channels, frequency=wish.frequency
             )
-        except BadInput as error:
+        except UnknownReason as error:
             raise not_found(str(error)) from None
         detail = {"reason": reason, **wish.model_dump(exclude_none=True)}
         await visit.note(one, Act.PREFERENCE_SET, f"recipient:{recipient}", detail)

@@ -32,15 +32,19 @@ class Pair(Body):
 
 
 class Wish(Pair):
-    """A pair, and whether it is muted; left out: as it is."""
+    """A pair to follow; or, where `muted` is given, one to mute or unmute, whether it is followed or not."""
 
-    muted: Flag | None = Field(default=None, description="true: keep it, and be silent about it; false: let it speak.")
+    muted: Flag | None = Field(
+        default=None,
+        description="true: be silent about it, and follow it no more or less than before; false: let it speak again. "
+        "Left out: follow it; what is muted stays so.",
+    )
 
 
 class Wishes(Body):
-    """Pairs to subscribe."""
+    """Pairs to subscribe, mute or unmute."""
 
-    subscriptions: list[Wish] = Field(min_length=1, max_length=AT_ONCE, description="Pairs, muted or not.")
+    subscriptions: list[Wish] = Field(min_length=1, max_length=AT_ONCE, description="Pairs: to follow, mute, unmute.")
 
 
 class Pairs(Body):
@@ -59,14 +63,17 @@ class Whose(Body):
 
 @router.put("/v1/subscriptions")
 async def subscribe(
-    visit: Visiting, wishes: Annotated[Wishes, Sent(examples=[{"subscriptions": [{**_PAIR, "muted": False}]}])]
+    visit: Visiting, wishes: Annotated[Wishes, Sent(examples=[{"subscriptions": [_PAIR, {**_PAIR, "muted": True}]}])]
 ) -> Changed:
-    """Subscribe pairs, mute or unmute them: up to 1,000, all or none. Muted ones stay muted if nothing else is said."""
+    """Subscribe pairs, mute or unmute them: up to 1,000, all or none.
+
+    Each wish does one thing: without `muted` it subscribes, with it it mutes or unmutes. To follow and mute at once,
+    send the pair twice.
+    """
     async with visit.database.as_one() as one:
-        changed = await audience.subscribe(one, _pairs(wishes.subscriptions), visit.now())
+        changed = await audience.subscribe(one, _of(wishes, None), visit.now())
         for muted in (True, False):
-            if speak := [wish for wish in wishes.subscriptions if wish.muted is muted]:
-                changed += await audience.mute(one, _pairs(speak), visit.now(), muted=muted)
+            changed += await audience.mute(one, _of(wishes, muted), visit.now(), muted=muted)
         await _note(visit, one, Act.SUBSCRIBE, wishes.subscriptions, changed)
     return Changed(changed=changed)
 
@@ -85,6 +92,10 @@ async def subscriptions(visit: Visiting, whose: Annotated[Whose, Query()]) -> Pa
     """List what a recipient follows or muted: `followed` says whether it will speak again once it is unmuted."""
     page = await audience.subscriptions_of(visit.database, whose.recipient, whose.after, limit=whose.limit)
     return Page(items=page, next=page[-1].entity if len(page) == whose.limit else None)
+
+
+def _of(wishes: Wishes, muted: bool | None) -> list[Subscription]:
+    return _pairs([wish for wish in wishes.subscriptions if wish.muted is muted])
 
 
 def _pairs(wishes: Sequence[Pair]) -> list[Subscription]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,20 +19,27 @@ from hark.doors.cli.verbs.backfill_words import (
     LARGEST,
     Detach,
     Id,
+    OutFile,
     Who,
     say,
+    say_written,
     who_does_it,
 )
+from hark.errors import BadInput
 
 if TYPE_CHECKING:
+    from hark.backfill.cohort import ListFault
     from hark.backfill.failures import FailedBatch, Failure
+    from hark.backfill.forgetting import Forgettable
+    from hark.backfill.kind import Astray
     from hark.backfill.listing import Line, Member
+    from hark.postgres.database import Database
 
 
 def add_to(app: typer.Typer) -> None:
     """Hang the verbs into the command."""
     group = typer.Typer(help="Change much for many: plan, apply, verify, undo.", rich_markup_mode=None)
-    first = "hark backfill preferences --reason app_shared --channels push --user-types Students --create-rows"
+    first = "hark backfill preferences --reason app_shared --channels push --user-types Students --all --create-rows"
     examples = {
         "preferences": (preferences, first),
         "list": (show_all, "hark backfill list"),
@@ -42,6 +53,7 @@ def add_to(app: typer.Typer) -> None:
         "verify": (verify, "hark backfill verify 1"),
         "undo": (undo, "hark backfill undo 1"),
         "failures": (failures, "hark backfill failures 1"),
+        "forget": (forget, "hark backfill forget 1"),
         "stop-all": (steering.stop_all, "hark backfill stop-all"),
     }
     for name, (function, example) in examples.items():
@@ -64,6 +76,63 @@ async def show_all(
     call.output.table(page, _line_columns(), empty="there are no backfills")
 
 
+async def forget(
+    call: Call,
+    backfill: Annotated[
+        int | None, typer.Argument(metavar="[BACKFILL]", min=1, max=LARGEST, help="Its number; else what is nobody's.")
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Do so; else say what would be forgotten.")] = False,
+    who: Who = None,
+) -> None:
+    """Forget who the users of an ended backfill were, and what they had; the counts stay.
+
+    It cannot be verified, undone or applied again then. Without a number: cohorts that were staged a day ago or more
+    for a backfill that was never asked for, because what staged them was killed.
+    """
+    from hark.backfill import forgetting
+
+    async with call.session(size=1) as session:
+        now = await session.database.now()
+        if backfill is None:
+            cohorts = await forgetting.ownerless(session.database, now=now)
+            if apply:
+                await forgetting.forget_ownerless(session.database, now=now)
+            call.output.show(_Ownerless(apply, cohorts), [_of_nobody(len(cohorts), apply)])
+            return
+        found = await forgetting.forgettable(session.database, backfill)
+        if apply:
+            await forgetting.forget(session.database, backfill, who=who_does_it(who), now=now)
+    call.output.show(_Forgotten(apply, found), [_of_one(found, apply)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Ownerless:
+    applied: bool
+    cohorts: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Forgotten:
+    applied: bool
+    forgotten: Forgettable
+
+
+def _of_nobody(cohorts: int, applied: bool) -> str:
+    return f"{cohorts:,} cohorts that no backfill is of {'are' if applied else 'would be'} forgotten{_how(applied)}"
+
+
+def _of_one(found: Forgettable, applied: bool) -> str:
+    kept = "; its cohort stays, for another backfill is of it" if found.shared else ""
+    return (
+        f"of backfill {found.backfill}, {found.members:,} users of its plan, {found.journaled:,} of its journal and"
+        f" {found.faults:,} bad rows {'are' if applied else 'would be'} forgotten{kept}{_how(applied)}"
+    )
+
+
+def _how(applied: bool) -> str:
+    return "" if applied else "; nothing was changed, --apply does so"
+
+
 async def show(
     call: Call,
     backfill: Id,
@@ -71,18 +140,64 @@ async def show(
         str | None,
         typer.Option("--outcome", metavar="OUTCOME", help="List the users with this outcome instead: malformed."),
     ] = None,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="List the bad lines of its lists, and whom Hark does not know, instead.")
+    ] = False,
     after: Annotated[str, typer.Option("--after", metavar="ID", help="Only users behind this id.")] = "",
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
+    output: OutFile = None,
 ) -> None:
-    """Show a plan, how far it is applied, what held it up, and who did what."""
-    from hark.backfill.listing import members
-
+    """Show what was asked for and for whom, the plan, how far it is applied, what held it up, and who did what."""
+    if output is not None and outcome is None and not faults:
+        raise BadInput("-o: say what to write: --outcome OUTCOME, or --faults")
     async with call.session(size=1) as session:
-        if outcome is None:
+        if faults:
+            await _faults(call, session.database, backfill, limit, output)
+        elif outcome is not None:
+            await _members(call, session.database, backfill, outcome, _Page(after, limit, output))
+        else:
             await say(call, session.database, backfill)
-            return
-        page = await members(session.database, backfill, outcome, after=after, limit=limit)
-    call.output.table(page, _member_columns(), empty="no such users")
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Which users of many, or all of them in a file."""
+
+    after: str
+    limit: int
+    output: Path | None
+
+
+async def _faults(call: Call, database: Database, backfill: int, limit: int, output: Path | None) -> None:
+    from hark.backfill import control
+    from hark.backfill.cohort import export_faults, faults_of
+
+    cohort = (await control.stand(database, backfill)).cohort_id
+    if cohort is None:
+        raise BadInput(f"the lists of backfill {backfill} are not read yet; look again when it is planned")
+    if output is not None:
+        say_written(call, output, await export_faults(database, cohort, output))
+        return
+    first: list[ListFault] = []
+    async for page in faults_of(database, cohort):
+        first += page
+        if len(first) >= limit:
+            break
+    call.output.table(first[:limit], _fault_columns(), empty="nothing is wrong with its lists")
+
+
+async def _members(call: Call, database: Database, backfill: int, outcome: str, page: _Page) -> None:
+    from hark.backfill.control import stand
+    from hark.backfill.listing import counts, export_members, members
+    from hark.doors.cli import backfill_pages as pages
+
+    await stand(database, backfill)
+    pages.check_outcome(await counts(database, backfill), outcome)
+    if page.output is not None:
+        say_written(call, page.output, await export_members(database, backfill, outcome, page.output))
+        return
+    found = await members(database, backfill, outcome, after=page.after, limit=page.limit)
+    call.output.table(found, _member_columns(), empty="no such users")
 
 
 async def verify(
@@ -91,6 +206,7 @@ async def verify(
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=0, max=100_000, help="Name so many of those that do not hold.")
     ] = 20,
+    output: OutFile = None,
     who: Who = None,
 ) -> ExitCode:
     """Read the cohort again: how many hold, and each that does not, with why."""
@@ -99,10 +215,26 @@ async def verify(
 
     async with call.session(size=2) as session:
         now = await session.database.now()
-        with call.output.progress("verifying") as told:
-            seen = await look(session.database, backfill, who=who_does_it(who), now=now, shown=limit, progress=told)
+        with _astray(output) as written, call.output.progress("verifying") as told:
+            seen = await look(
+                session.database, backfill, who=who_does_it(who), now=now, shown=limit, progress=told, told=written
+            )
     call.output.show(seen, pages.verified(seen))
+    if output is not None:
+        call.output.note(f"{seen.explained + seen.unexplained:,} written to {output}")
     return ExitCode.DONE if seen.good else ExitCode.NOT_GOOD
+
+
+@contextmanager
+def _astray(output: Path | None) -> Iterator[Callable[[Astray], None]]:
+    """Where those that do not hold are written to, if anywhere."""
+    from hark.lists.writing import written
+
+    if output is None:
+        yield lambda _each: None
+        return
+    with written(output, ("user", "explained", "why")) as write:
+        yield lambda each: write([(each.recipient_id, "yes" if each.explained else "no", each.why)])
 
 
 async def undo(
@@ -138,6 +270,7 @@ async def failures(
     retry: Annotated[bool, typer.Option("--retry", help="Apply what was quarantined again, and only that.")] = False,
     after: Annotated[str, typer.Option("--after", metavar="ID", help="Only users behind this id.")] = "",
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
+    output: OutFile = None,
     detach: Detach = False,
     who: Who = None,
 ) -> ExitCode:
@@ -145,8 +278,13 @@ async def failures(
     from hark.backfill import failures as failing
     from hark.doors.cli import backfilling
 
+    if retry and output is not None:
+        raise BadInput("--retry and -o do not go together; write them first, then retry")
     if not retry:
         async with call.session(size=1) as session:
+            if output is not None:
+                say_written(call, output, await failing.export_failures(session.database, backfill, output))
+                return ExitCode.DONE
             page = await failing.failures(session.database, backfill, after=after, limit=limit)
             given_up = await failing.failed_batches(session.database, backfill)
         call.output.table(page, _failure_columns(), empty="nobody failed")
@@ -182,7 +320,16 @@ def _member_columns() -> list[Column[Member]]:
     return [
         Column("user", lambda member: member.recipient_id),
         Column("type", lambda member: member.user_type or ""),
-        Column("outcome", lambda member: ", ".join(f"{on}: {what}" for on, what in member.outcomes.items())),
+        Column("outcome", lambda member: member.said),
+    ]
+
+
+def _fault_columns() -> list[Column[ListFault]]:
+    return [
+        Column("list", lambda fault: fault.list),
+        Column("line", lambda fault: fault.line, right=True),
+        Column("what", lambda fault: fault.what),
+        Column("text", lambda fault: fault.text),
     ]
 
 

@@ -27,7 +27,7 @@ Channels = Annotated[
 UserTypes = Annotated[
     str | None, typer.Option("--user-types", metavar="TYPES", help="Only users of these: Students,Employers.")
 ]
-Everyone = Annotated[bool, typer.Option("--all", help="All users of the types; so it is when nobody is named.")]
+Everyone = Annotated[bool, typer.Option("--all", help="All users of the types. Nobody named is nobody, never all.")]
 Users = Annotated[Texts, typer.Option("--ids", metavar="IDS", help="These users, with commas.")]
 Files = Annotated[Texts, typer.Option("--file", metavar="FILE", help="Those in a CSV, text or Parquet file.")]
 Urls = Annotated[Texts, typer.Option("--from", metavar="URL", help="Those in an object: s3://bucket/key.")]
@@ -157,9 +157,10 @@ async def _order(call: Call, words: PreferenceWords, who: str, *, detach: bool) 
     from hark.backfill.ordering import order_preferences
     from hark.doors.cli import backfilling
 
+    _check(call, words, who)
     async with backfilling.bench(call, install=True) as at:
         with call.output.progress("reading the cohort") as told:
-            ordered = await order_preferences(
+            reading = order_preferences(
                 at.database,
                 at.session.need_catalogue(),
                 words,
@@ -169,7 +170,22 @@ async def _order(call: Call, words: PreferenceWords, who: str, *, detach: bool) 
                 environment=os.environ,
                 progress=told,
             )
+            ordered = await at.stop.unless_told(reading)
+        if ordered is None:
+            call.go_on = "nothing was planned; run the same command again"
+            return at.stop.end(call)
         return await _plan(call, at, ordered, who, detach=detach)
+
+
+def _check(call: Call, words: PreferenceWords, who: str) -> None:
+    """A slip of the pen is told at once, and not after Hark's own Postgres was started."""
+    from hark.backfill.cohort import FileReach
+    from hark.backfill.ordering import check_words
+    from hark.catalogue import load_catalogue
+
+    if call.settings.catalogue is not None:
+        catalogue = load_catalogue(call.settings.catalogue, os.environ)
+        check_words(catalogue, words, who=who, reach=FileReach.of(call.settings, local=True), environment=os.environ)
 
 
 async def _plan(call: Call, at: Bench, ordered: Ordered, who: str, *, detach: bool) -> ExitCode:

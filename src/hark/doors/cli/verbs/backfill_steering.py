@@ -9,13 +9,33 @@ import typer
 
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
-from hark.doors.cli.verbs.backfill_words import Adaptive, Detach, Hours, Id, Rate, Who, say, say_stand, who_does_it
+from hark.doors.cli.verbs.backfill_words import (
+    AdaptiveOrAsIs,
+    AnyTime,
+    Detach,
+    Hours,
+    Id,
+    NoRate,
+    Rate,
+    Who,
+    say,
+    say_stand,
+    who_does_it,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Switch:
     stopped: bool
     turned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Speed:
+    id: int
+    rate: float | None
+    adaptive: bool
+    window: str | None
 
 
 async def apply(
@@ -69,23 +89,33 @@ async def resume(call: Call, backfill: Id, detach: Detach = False, who: Who = No
 async def cancel(call: Call, backfill: Id, who: Who = None) -> None:
     """Call it off. What was applied stays; hark backfill undo takes it back."""
     from hark.backfill import control
+    from hark.doors.cli import backfilling
 
-    async with call.session(size=1) as session:
-        now = await session.database.now()
-        say_stand(call, await control.cancel(session.database, backfill, who=who_does_it(who), now=now))
+    async with backfilling.bench(call) as at:
+        by, now = who_does_it(who), at.clock.now()
+        say_stand(call, await control.cancel(at.database, backfill, who=by, now=now, webhook=at.hook))
 
 
 async def speed(
-    call: Call, backfill: Id, rate: Rate = None, adaptive: Adaptive = True, window: Hours = None, who: Who = None
+    call: Call,
+    backfill: Id,
+    rate: Rate = None,
+    no_rate: NoRate = False,
+    adaptive: AdaptiveOrAsIs = None,
+    window: Hours = None,
+    any_time: AnyTime = False,
+    who: Who = None,
 ) -> None:
-    """Change how fast and when, also while it runs. What is left out has its default again."""
+    """Change how fast and when, also while it runs. What is left out stays as it is."""
     from hark.backfill import control
-    from hark.backfill.ordering import read_pace
+    from hark.backfill.ordering import read_change
 
-    pace = read_pace(rate, adaptive=adaptive, window=window)
+    change = read_change(rate, adaptive=adaptive, window=window, any_rate=no_rate, any_time=any_time)
     async with call.session(size=1) as session:
         now = await session.database.now()
-        say_stand(call, await control.speed(session.database, backfill, pace, who=who_does_it(who), now=now))
+        pace = await control.speed(session.database, backfill, change, who=who_does_it(who), now=now)
+    window_now = str(pace.window) if pace.window else None
+    call.output.show(_Speed(backfill, pace.rate, pace.adaptive, window_now), [f"backfill {backfill}: {pace}"])
 
 
 async def stop_all(
@@ -94,10 +124,13 @@ async def stop_all(
     who: Who = None,
 ) -> None:
     """Hold all backfills at once. When this returns, none is writing anything."""
+    from hark.access.audit import Act, record
     from hark.backfill import control
+    from hark.backfill.request import check_who
 
     async with call.session(size=2) as session:
-        now = await session.database.now()
+        now, by = await session.database.now(), f"cli:{check_who(who_does_it(who))}"
+        await record(session.database, now, by, Act.BACKFILL_STOP_ALL, "all backfills", {"stopped": not release})
         turned = await control.stop_all(session.database, stopped=not release, who=who_does_it(who), now=now)
     said = "all backfills may go on" if release else "all backfills are held; hark backfill stop-all --release"
     call.output.show(_Switch(not release, turned), [said if turned else f"so it was already: {said}"])

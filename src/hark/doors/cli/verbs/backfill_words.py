@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,10 +29,32 @@ Rate = Annotated[
 Adaptive = Annotated[
     bool, typer.Option("--adaptive/--not-adaptive", help="Give way to live work and to a slow database.")
 ]
+NoRate = Annotated[bool, typer.Option("--no-rate", help="No rate any more: as fast as the database bears.")]
+AdaptiveOrAsIs = Annotated[
+    bool | None, typer.Option("--adaptive/--not-adaptive", help="Give way to live work and to a slow database.")
+]
+AnyTime = Annotated[bool, typer.Option("--any-time", help="No hours any more.")]
 Hours = Annotated[
     str | None,
     typer.Option("--window", metavar="HOURS", help="Only then: 20:00-06:00, or 20:00-06:00 Europe/Berlin."),
 ]
+
+
+OutFile = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write all of it to this CSV file; whole, or not at all."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Exported:
+    path: Path
+    rows: int
+
+
+def say_written(call: Call, path: Path, rows: int) -> None:
+    """Show what was written to a file."""
+    call.output.show(_Exported(path, rows), [f"{rows:,} written to {path}"])
 
 
 def who_does_it(name: str | None) -> str:

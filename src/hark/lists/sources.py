@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from hark.backfill.cohort.reach import FileReach, InStore, OnDisk, locate
-from hark.backfill.cohort.stores import head, open_object
 from hark.errors import BadInput, Unreachable
+from hark.lists.reach import FileReach, InStore, OnDisk, locate
+from hark.lists.stores import head, open_object
 
 BLOCK = 256 * 1024
 """Bytes read at once."""
@@ -33,7 +33,10 @@ class ObjectSeen:
 
 @dataclass(slots=True)
 class Source:
-    """A file or object that is open: `blocks()` gives its bytes once, `seen()` says afterwards what they were."""
+    """A file or object that is open: `blocks()` gives its bytes once, `seen()` says afterwards what they were.
+
+    `beat` is called whenever a block has come.
+    """
 
     url: str
     etag: str
@@ -42,6 +45,7 @@ class Source:
     _etag_now: Callable[[], str]
     _hash: Any = field(default_factory=hashlib.sha256)
     _count: int = 0
+    beat: Callable[[], None] = lambda: None
 
     def blocks(self) -> Iterator[bytes]:
         """The bytes, a block at a time.
@@ -53,6 +57,7 @@ class Source:
         for block in self._read():
             self._hash.update(block)
             self._count += len(block)
+            self.beat()
             yield block
         self._check()
 

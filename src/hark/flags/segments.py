@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from hark.backfill.cohort.spec import LONGEST_ID, id_fault
 from hark.catalogue.wording import quoted
 from hark.errors import BadInput
+from hark.lists import LONGEST_ID, id_fault
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 

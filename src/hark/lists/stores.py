@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hark.backfill.cohort.reach import FileReach, InStore
 from hark.config.stores import endpoint_fault, is_forbidden
 from hark.errors import BadInput, HarkError, Unreachable
+from hark.lists.reach import FileReach, InStore
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta

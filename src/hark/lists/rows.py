@@ -9,10 +9,10 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from hark.backfill.cohort.lines import LONGEST_LINE, Batch, Remaining, batches
-from hark.backfill.cohort.spec import DEFAULT_COLUMN, LONGEST_ID, File, Format, id_fault
 from hark.catalogue.wording import no_such, quoted
 from hark.errors import Fault, FileFaults
+from hark.lists.lines import LONGEST_LINE, Batch, Remaining, batches
+from hark.lists.naming import DEFAULT_COLUMN, LONGEST_ID, File, Format, id_fault
 
 _LONGEST_ROW = 100
 """Lines of one row of CSV: a quotation mark that is not closed by then was left open by mistake."""

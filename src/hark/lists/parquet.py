@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
 
-from hark.backfill.cohort.rows import Bad, Chunk, sorted_out
-from hark.backfill.cohort.spec import DEFAULT_COLUMN, File
 from hark.catalogue.wording import no_such, quoted
 from hark.errors import BadInput, Fault, FileFaults, Unreachable
+from hark.lists.naming import DEFAULT_COLUMN, File
+from hark.lists.rows import Bad, Chunk, sorted_out
 
 _ROWS = 20_000
 

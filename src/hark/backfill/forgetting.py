@@ -1,0 +1,115 @@
+"""Forgetting: who the users of a backfill were, and what they had; how many got what, and who did what when, stays.
+
+What is forgotten cannot be verified, undone or applied again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hark.backfill import cohort
+from hark.backfill.request import check_who
+from hark.backfill.states import ENDED, State
+from hark.errors import BadInput
+from hark.postgres.database import Database
+from hark.postgres.queries import Queries
+
+_SQL = Queries.beside(__file__)
+
+_BATCHES = 20
+"""Batches that one statement forgets."""
+
+OWNERLESS_AFTER = timedelta(days=1)
+"""A cohort that no backfill is of by then is nobody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgettable:
+    """What there is to forget of a backfill.
+
+    Attributes:
+        members: users of its plan; `journaled`: those of whom it says what they had, or why they were not changed.
+        faults: rows of its lists that were bad or named somebody unknown.
+        shared: its cohort is of another backfill, too, and stays until that is forgotten.
+    """
+
+    backfill: int
+    members: int
+    journaled: int
+    faults: int
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    state: str
+    cohort_id: int | None
+    forgotten_at: datetime | None
+    members: int
+    journaled: int
+    faults: int
+    undoing: list[int]
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    last: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Id:
+    id: int
+
+
+async def forgettable(database: Database, backfill: int) -> Forgettable:
+    """What `forget` would forget.
+
+    Raises:
+        BadInput: there is no such backfill, it has not ended, or it is being taken back.
+    """
+    found = await _look(database, backfill)
+    return Forgettable(backfill, found.members, found.journaled, found.faults, found.shared)
+
+
+async def forget(database: Database, backfill: int, *, who: str, now: datetime) -> Forgettable:
+    """Forget it, a few batches at a time; if that is cut short, the next one goes on.
+
+    Raises:
+        BadInput: what `forgettable` refuses.
+    """
+    found = await _look(database, backfill)
+    await database.execute(_SQL["mark"], {"backfill": backfill, "who": check_who(who), "now": now})
+    last: int | None = 0
+    while last is not None:
+        given = {"backfill": backfill, "after": last, "batches": _BATCHES}
+        last = (await database.one(_SQL["forget_some"], _Last, given)).last
+    if found.cohort_id is not None and not found.shared:
+        await cohort.forget(database, found.cohort_id)
+    return Forgettable(backfill, found.members, found.journaled, found.faults, found.shared)
+
+
+async def ownerless(database: Database, *, now: datetime) -> list[int]:
+    """Cohorts that were staged at least a day ago and that no backfill is of."""
+    return [row.id for row in await database.fetch(_SQL["ownerless"], _Id, {"before": now - OWNERLESS_AFTER})]
+
+
+async def forget_ownerless(database: Database, *, now: datetime) -> int:
+    """Forget the cohorts that are nobody's; how many."""
+    found = await ownerless(database, now=now)
+    for each in found:
+        await cohort.forget(database, each)
+    return len(found)
+
+
+async def _look(database: Database, backfill: int) -> _Look:
+    rows = await database.fetch(_SQL["look"], _Look, {"backfill": backfill})
+    if not rows:
+        raise BadInput(f"there is no backfill {backfill}; hark backfill list shows those there are")
+    found = rows[0]
+    if State(found.state) not in ENDED:
+        raise BadInput(f"backfill {backfill} is {found.state}; let it end, or cancel it, before it is forgotten")
+    if found.undoing:
+        raise BadInput(f"backfill {backfill} is being taken back by backfill {found.undoing[0]}; let that end first")
+    return found

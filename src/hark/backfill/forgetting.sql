@@ -1,0 +1,49 @@
+-- name: look
+select b.state::text as state, b.cohort_id, b.forgotten_at,
+       b.members, coalesce((select sum(applied + drifted + quarantined) from hark.backfill_batch where backfill_id = b.id), 0)::bigint as journaled,
+       coalesce((select c.bad + c.unknown from hark.cohort c where c.id = b.cohort_id), 0)::bigint as faults,
+       array(select u.id from hark.backfill u
+              where u.undoes = b.id and u.state not in ('APPLIED', 'VERIFIED', 'CANCELED', 'FAILED') order by u.id) as undoing,
+       exists (select from hark.backfill o where o.cohort_id = b.cohort_id and o.id <> b.id and o.forgotten_at is null) as shared
+  from hark.backfill b
+ where b.id = %(backfill)s
+
+-- name: mark
+-- First, so that nothing begins for it meanwhile.
+with marked as (
+    update hark.backfill set forgotten_at = %(now)s
+     where id = %(backfill)s and forgotten_at is null and state in ('APPLIED', 'VERIFIED', 'CANCELED', 'FAILED')
+    returning id
+)
+insert into hark.backfill_event (backfill_id, at, who, what) select id, %(now)s, %(who)s, 'forgotten' from marked
+
+-- name: forget_some
+-- Of the next batches: who they were and what they had. How many of them got what stays.
+with these as (
+    select number from hark.backfill_batch where backfill_id = %(backfill)s and number > %(after)s order by number limit %(batches)s
+),
+member as materialized (
+    select m.id
+      from hark.backfill_part p
+     cross join lateral unnest(p.members) as m(id)
+     where p.backfill_id = %(backfill)s and p.batch in (select number from these)
+),
+journal as (
+    delete from hark.backfill_item i using member m where i.recipient_id = m.id and i.backfill_id = %(backfill)s
+),
+parts as (
+    update hark.backfill_part p set members = '{}', change = null, promise = null
+     where p.backfill_id = %(backfill)s and p.batch in (select number from these)
+),
+batches as (
+    update hark.backfill_batch b set retried = null where b.backfill_id = %(backfill)s and b.number in (select number from these) and b.retried is not null
+)
+select max(number) as last from these
+
+-- name: ownerless
+-- Cohorts that were staged for a backfill which was never asked for: who staged them died.
+select c.id
+  from hark.cohort c
+ where c.state = 'STAGED' and c.staged_at < %(before)s
+   and not exists (select from hark.backfill b where b.cohort_id = c.id)
+ order by c.id

@@ -1,0 +1,64 @@
+"""Forgetting: who the users of a backfill were goes, how many got what stays."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from hark.backfill import control
+from hark.backfill.forgetting import Forgettable, forget, forget_ownerless, forgettable
+from hark.backfill.undo import undo
+from hark.errors import BadInput
+from tests.backfill.campus import Campus
+from tests.backfill.test_run import twelve
+
+
+async def test_who_they_were_goes_and_how_many_got_what_stays(campus: Campus) -> None:
+    backfill, now = await twelve(campus, batch_size=1), campus.clock.now()
+    await campus.apply(backfill)
+    held, counted = await campus.channels(), await campus.counts(backfill)
+    assert await forgettable(campus.database, backfill) == Forgettable(backfill, 12, 12, 0, shared=False)
+    assert await campus.column("select count(*) from hark.backfill_item") == [12]
+
+    await forget(campus.database, backfill, who="paul", now=now)
+
+    for table in ("hark.backfill_item", "hark.cohort_member", "hark.cohort_fault"):
+        assert await campus.column(f"select count(*) from {table}") == [0]
+    assert await campus.column(
+        "select count(*) from hark.backfill_part where members <> '{}' or change is not null"
+    ) == [0]
+    assert (await campus.channels(), await campus.counts(backfill)) == (held, counted)
+    shown = await campus.shown(backfill)
+    assert (shown.totals.applied, shown.samples, shown.events[0].what) == (12, [], "forgotten")
+    for verb in (
+        campus.verified(backfill),
+        undo(campus.database, backfill, who="olga", now=now),
+        control.apply(campus.database, backfill, who="olga", now=now),
+    ):
+        with pytest.raises(BadInput, match="was forgotten"):
+            await verb
+
+
+async def test_what_goes_on_or_is_being_taken_back_is_not_forgotten(campus: Campus) -> None:
+    backfill, now = await twelve(campus), campus.clock.now()
+    with pytest.raises(BadInput, match="let it end, or cancel it"):
+        await forget(campus.database, backfill, who="paul", now=now)
+    await campus.apply(backfill)
+    back = await undo(campus.database, backfill, who="olga", now=now)
+    with pytest.raises(BadInput, match=f"being taken back by backfill {back}"):
+        await forget(campus.database, backfill, who="paul", now=now)
+    await control.cancel(campus.database, back, who="olga", now=now)
+    assert (await forget(campus.database, backfill, who="paul", now=now)).shared
+    assert await campus.column("select count(*) from hark.cohort_member") == [12]
+    await forget(campus.database, back, who="paul", now=now)
+    assert await campus.column("select count(*) from hark.cohort_member") == [0]
+
+
+async def test_a_cohort_that_is_nobodys_is_forgotten_after_a_day(campus: Campus) -> None:
+    await campus.people({"ann": {}})
+    await campus.plan()
+    await campus.cohort()
+    assert await forget_ownerless(campus.database, now=campus.clock.now()) == 0
+    assert await forget_ownerless(campus.database, now=campus.clock.now() + timedelta(days=2)) == 1
+    assert await campus.column("select count(*) from hark.cohort_member") == [1]
