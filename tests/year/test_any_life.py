@@ -177,7 +177,7 @@ def test_nothing_twice_nothing_lost_nothing_unwanted_in_any_life(machine: type[A
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=100 if os.environ.get("HARK_YEAR") == "full" else 6,
+            max_examples=100 if os.environ.get("HARK_YEAR") == "full" else 5,
             stateful_step_count=25,
             deadline=None,
             derandomize=True,

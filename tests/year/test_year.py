@@ -26,7 +26,7 @@ YEAR = Scale(
     followers=0.05,
     outage=10.0,
 )
-WEEKS = [Scale(40, 8, seed=1, busy=20.0, zones=4), Scale(15, 8, seed=3, busy=60.0, kill=1.0, zones=3)]
+WEEKS = [Scale(30, 6, seed=1, busy=20.0, zones=3), Scale(15, 8, seed=3, busy=60.0, kill=1.0, zones=2)]
 
 
 @pytest.mark.slow
