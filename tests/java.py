@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,5 +139,10 @@ def new_home(name: str) -> Path:
 
 
 def _is_gone(pid: int) -> bool:
+    """A process that has ended has no arguments, nor for a moment has one that only begins: so it is looked at twice."""
+    return _seems_gone(pid) and not time.sleep(0.5) and _seems_gone(pid)
+
+
+def _seems_gone(pid: int) -> bool:
     process = find_process(pid)
     return process is None or not process.arguments
