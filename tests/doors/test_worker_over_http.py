@@ -11,9 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from tests.doors.commands import Desk
 from tests.doors.listening import Heard, listening
-from tests.doors.test_backfill import PEOPLE, PLAN, having_push
-
-SOME = [word for word in PLAN if word != "--all"]
+from tests.doors.test_backfill import ASKED, PEOPLE, having_push
 from tests.servers import eventually
 
 FEED = """
@@ -88,7 +86,7 @@ def test_the_end_of_a_backfill_is_told_by_webhook_and_through_hark(desk: Desk) -
     with listening(lambda _heard: answers.pop(0)) as hook:
         add(desk, HOOK.format(url=hook.url))
         given = {"HOOK_TOKEN": "h00k", "HARK_WEBHOOK_SECRET": SECRET, "HARK_HTTP_ALLOW_PRIVATE": HOME}
-        assert desk.hark_alone(*SOME, "--ids", "u0001", "--apply", "--detach", **given).code == 0
+        assert desk.hark_alone(*ASKED, "--ids", "u0001", "--apply", "--detach", **given).code == 0
         with working(desk, **given):
             eventually(lambda: len(hook.heard) == 2, "the webhook is called again after it failed")
             told = "select count(*) from hark.notification n join hark.event e on e.id = n.event_id"
@@ -105,10 +103,10 @@ def test_who_applies_at_the_command_line_calls_it_too(desk: Desk) -> None:
     with listening(lambda _heard: (200, {})) as hook:
         add(desk, HOOK.format(url=hook.url))
         given = {"HOOK_TOKEN": "h00k", "HARK_HTTP_ALLOW_PRIVATE": HOME}
-        done = desk.hark_alone(*SOME, "--ids", "u0001", "--apply", **given)
+        done = desk.hark_alone(*ASKED, "--ids", "u0001", "--apply", **given)
         assert done.code == 0, done.err
         assert [each.json()["type"] for each in hook.heard] == ["backfill.ended"]
-        desk.hark_alone(*SOME, "--ids", "u0002", **given)
+        desk.hark_alone(*ASKED, "--ids", "u0002", **given)
         unread = desk.hark_alone("backfill", "apply", "2")
     assert (unread.code, "no webhook is called" in unread.err) == (0, True)
     assert len(hook.heard) == 1
