@@ -139,7 +139,7 @@ def new_home(name: str) -> Path:
 
 
 def _is_gone(pid: int) -> bool:
-    """A process that has ended has no arguments, nor for a moment has one that only begins: so it is looked at twice."""
+    """One that has ended has no arguments, nor for a moment has one that only begins: so it is looked at twice."""
     return _seems_gone(pid) and not time.sleep(0.5) and _seems_gone(pid)
 
 
