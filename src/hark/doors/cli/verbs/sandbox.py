@@ -16,6 +16,7 @@ from hark.doors.cli.frame import HISTORY, Call, verb
 from hark.errors import BadInput
 
 if TYPE_CHECKING:
+    from hark.history.sandbox.app import Sandbox
     from hark.history.sandbox.goods import Goods
 
 _HOST = "127.0.0.1"
@@ -74,22 +75,28 @@ async def sandbox(
 
     On the loopback, for the demo, tests and rehearsals; /sandbox steers it while it runs. SIGTERM and SIGINT end it.
     """
-    from hark.doors.api.serving import serve, take_port, url_of
-    from hark.doors.cli.working import Stop
     from hark.durations import parse_rate
-    from hark.history.sandbox.app import Sandbox, build_sandbox
+    from hark.history.sandbox.app import Sandbox
     from hark.history.sandbox.faults import Faults, parse_fault
 
-    call.go_on = "start it again: the same goods are served"
     faults = Faults([parse_fault(each) for each in fault or []])
     allowed = parse_rate(limit) if limit else None
     goods = _goods(file, _day(newest), users=users, receipts=receipts, seed=seed, orders=orders)
+    return await _serve(call, port, Sandbox.of(goods, faults, token, allowed), goods)
+
+
+async def _serve(call: Call, port: int, services: Sandbox, goods: Goods) -> ExitCode:
+    from hark.doors.api.serving import serve, take_port, url_of
+    from hark.doors.cli.working import Stop
+    from hark.history.sandbox.app import build_sandbox
+
+    call.go_on = "start it again: the same goods are served"
     with closing(take_port(_HOST, port, "give it another --port")) as listening:
         serving = _Serving(url_of(listening), len(goods.users), len(goods.products))
         call.output.show(serving, _in_words(serving))
         sys.stdout.flush()
         with Stop(call.output) as stop:
-            await serve(build_sandbox(Sandbox.of(goods, faults, token, allowed)), listening, stop.event)
+            await serve(build_sandbox(services), listening, stop.event)
     return stop.end(call)
 
 
