@@ -2,53 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from hark.catalogue import Frequency
 from hark.digests import coverage, planning
 from tests.digests.forum import digests, front_page, hand_over, keys_sent, open_forum
+from tests.machines import WorldMachine, live
 from tests.servers import Postgres
-from tests.world import World, open_world
+from tests.world import World
 
 FEW = planning.FEW
 PEOPLE = ("ada", "bob")
 HOUR = timedelta(hours=1)
 
 
-class Digests(RuleBasedStateMachine):
+class Digests(WorldMachine):
     """Posts are committed at once or late; mornings come and are missed; messages end in every way."""
-
-    postgres: Postgres
-    template: str
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.name = self.postgres.create_database(self.template)
-        self.entered = open_world(self.postgres.dsn(self.name))
-        self.world: World = self.run(self.entered.__aenter__())
         self.slow: list[tuple[str, psycopg.Connection[Any]]] = []
         self.posted: list[str] = []
         self.number = 0
-
-    def run(self, work: Any) -> Any:
-        return self.loop.run_until_complete(work)
 
     @initialize(few=st.sampled_from([0, FEW]))
     def begin(self, few: int) -> None:
@@ -115,18 +101,12 @@ class Digests(RuleBasedStateMachine):
             keys = self.run(keys_sent(self.world, who))
             assert len(keys) == len(set(keys))
 
-    def teardown(self) -> None:
-        try:
-            self.everything_is_told_in_the_end()
-        finally:
-            planning.FEW = FEW
-            for _, connection in self.slow:
-                connection.close()
-            self.run(self.entered.__aexit__(None, None, None))
-            self.loop.close()
-            self.postgres.drop_database(self.name)
+    def let_go(self) -> None:
+        planning.FEW = FEW
+        for _, connection in self.slow:
+            connection.close()
 
-    def everything_is_told_in_the_end(self) -> None:
+    def in_the_end(self) -> None:
         """Three weeks of mornings without trouble: a weekly one, after what was deferred, and what it kept back."""
         for _ in range(22 if self.number else 1):
             self.world.clock.advance(timedelta(days=1))
@@ -142,20 +122,6 @@ async def _faults(world: World) -> list[Any]:
     return [fault async for fault in coverage.faults(world.database, world.clock.now())]
 
 
-@pytest.fixture
-def machine(postgres: Postgres, world_template: str) -> Iterator[type[Digests]]:
-    yield type("Machine", (Digests,), {"postgres": postgres, "template": world_template})
-
-
 @pytest.mark.slow
-def test_each_item_is_in_exactly_one_sent_digest(machine: type[Digests]) -> None:
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=12,
-            stateful_step_count=25,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+def test_each_item_is_in_exactly_one_sent_digest(postgres: Postgres, world_template: str) -> None:
+    live(Digests, postgres, world_template, lives=12, steps=25)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule
 
 from hark import audience
 from hark.audience import Subscription
 from hark.catalogue import SqlSource
 from hark.digests import coverage
 from tests.digests.forum import front_page, open_forum, post
+from tests.machines import WorldMachine, live
 from tests.servers import Postgres
-from tests.world import NEWS, World, open_world
+from tests.world import NEWS, World
 
 DAY = timedelta(days=1)
 UNLESS_HIDDEN = SqlSource(
@@ -30,24 +28,14 @@ UNLESS_HIDDEN = SqlSource(
 _LISTED = re.compile(r"alice: (\w+)")
 
 
-class Mornings(RuleBasedStateMachine):
+class Mornings(WorldMachine):
     """Ada's mornings: posts of every rank, some of them muted or hidden, before or after they are planned."""
-
-    postgres: Postgres
-    template: str
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.name = self.postgres.create_database(self.template)
-        self.entered = open_world(self.postgres.dsn(self.name))
-        self.world: World = self.run(self.entered.__aenter__())
         self.asked = False
         self.posted: dict[str, Any] = {}
         self.unwanted: list[str] = []
-
-    def run(self, work: Any) -> Any:
-        return self.loop.run_until_complete(work)
 
     @initialize(cap=st.integers(1, 3), asked=st.booleans())
     def begin(self, cap: int, asked: bool) -> None:
@@ -106,17 +94,12 @@ class Mornings(RuleBasedStateMachine):
     def let_mornings_come(self, days: int) -> None:
         self.run(self.world.run_until(self.world.clock.now() + days * DAY))
 
-    def teardown(self) -> None:
-        try:
-            self.publish_what_is_not_wanted(7, "hidden" if self.asked else "muted")
-            self.publish(2, 0)
-            self.run(self.world.run_until(self.world.clock.now() + 4 * DAY))
-            self.what_was_wanted_was_said()
-            assert self.run(_faults(self.world)) == []
-        finally:
-            self.run(self.entered.__aexit__(None, None, None))
-            self.loop.close()
-            self.postgres.drop_database(self.name)
+    def in_the_end(self) -> None:
+        self.publish_what_is_not_wanted(7, "hidden" if self.asked else "muted")
+        self.publish(2, 0)
+        self.run(self.world.run_until(self.world.clock.now() + 4 * DAY))
+        self.what_was_wanted_was_said()
+        assert self.run(_faults(self.world)) == []
 
     def what_was_wanted_was_said(self) -> None:
         mails = self.world.recorder.accepted
@@ -131,20 +114,6 @@ async def _faults(world: World) -> list[str]:
     return [fault.sentence() async for fault in coverage.faults(world.database, world.clock.now())]
 
 
-@pytest.fixture
-def machine(postgres: Postgres, world_template: str) -> Iterator[type[Mornings]]:
-    yield type("Machine", (Mornings,), {"postgres": postgres, "template": world_template})
-
-
 @pytest.mark.slow
-def test_what_is_wanted_is_in_a_mail_or_said_to_be_one_of_those_behind(machine: type[Mornings]) -> None:
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=8,
-            stateful_step_count=15,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+def test_what_is_wanted_is_in_a_mail_or_said_to_be_one_of_those_behind(postgres: Postgres, world_template: str) -> None:
+    live(Mornings, postgres, world_template, lives=8, steps=15)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, time
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule
 
 from hark.catalogue import Frequency
+from tests.machines import WorldMachine, live
 from tests.servers import Postgres
-from tests.world import World, open_world
 from tests.year.life import (
     FRONT_PAGE,
     NEWS,
@@ -65,24 +62,14 @@ which = st.floats(0, 1, exclude_max=True)
 digest_frequency = st.sampled_from([Frequency.NEVER, Frequency.DAILY, Frequency.WEEKLY])
 
 
-class AnyLife(RuleBasedStateMachine):
+class AnyLife(WorldMachine):
     """Whatever happens, in whatever order: after each step nothing is wrong, and in the end nothing is missing."""
-
-    postgres: Postgres
-    template: str
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.name = self.postgres.create_database(self.template)
-        self.entered = open_world(self.postgres.dsn(self.name))
-        world: World = self.run(self.entered.__aenter__())
         life = Life(Scale(0, 0, seed=0))
         life.people, life.follows = PEOPLE, FOLLOWS
-        self.simulation = Simulation(world, life, start=SPRING)
-
-    def run(self, work: Any) -> Any:
-        return self.loop.run_until_complete(work)
+        self.simulation = Simulation(self.world, life, start=SPRING)
 
     def happen(self, happening: Happening) -> None:
         self.run(self.simulation.happen(happening))
@@ -158,29 +145,10 @@ class AnyLife(RuleBasedStateMachine):
     def nothing_is_wrong(self) -> None:
         assert self.simulation.ledger.faults == []
 
-    def teardown(self) -> None:
-        try:
-            assert self.run(self.simulation.end()) == []
-        finally:
-            self.run(self.entered.__aexit__(None, None, None))
-            self.loop.close()
-            self.postgres.drop_database(self.name)
-
-
-@pytest.fixture
-def machine(postgres: Postgres, world_template: str) -> Iterator[type[AnyLife]]:
-    yield type("Machine", (AnyLife,), {"postgres": postgres, "template": world_template})
+    def in_the_end(self) -> None:
+        assert self.run(self.simulation.end()) == []
 
 
 @pytest.mark.slow
-def test_nothing_twice_nothing_lost_nothing_unwanted_in_any_life(machine: type[AnyLife]) -> None:
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=100 if os.environ.get("HARK_YEAR") == "full" else 5,
-            stateful_step_count=25,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+def test_nothing_twice_nothing_lost_nothing_unwanted_in_any_life(postgres: Postgres, world_template: str) -> None:
+    live(AnyLife, postgres, world_template, lives=100 if os.environ.get("HARK_YEAR") == "full" else 5, steps=25)
