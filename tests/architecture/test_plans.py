@@ -222,7 +222,7 @@ HOT: dict[str, dict[str, Any]] = {
     },
     "inbox.unread": {"recipient": "user-000001"},
     "inbox.mark_read": {"recipient": "user-000001", "events": [1], "now": NOW},
-    "planning.taken": {"now": NOW, "reasons": ["r"], "lent_until": NOW},
+    "planner.taken": {"now": NOW, "reasons": ["r"], "lent_until": NOW},
     "planning.expected": {**SLOT, "few": 500},
     "planning.ask": SLOT,
     "planning.plan": SLOT,

@@ -1,15 +1,15 @@
-"""Plan digests, a chunk at a time: who is due, what is new for them, into the message that gathers for their morning.
+"""Plan one chunk of a walk: who is due, what is new for them, into the message that gathers for their morning.
 
-A walk goes through the recipients of one slot for one reason. One chunk of it is one statement: whoever is due, the
-feed's own query, what is new and not known yet, the gathering messages, the digests, the walk's progress. It happens
-whole or not at all, so a planner that dies loses nothing, and another goes on where it was. A feed in Python or behind
-a URL is asked between two statements, with no transaction open; the second writes nothing if another was faster.
+It is one statement: whoever is due, the feed's own query, what is new and not known yet, the gathering messages, the
+digests, the walk's progress. It happens whole or not at all, so a planner that dies loses nothing, and another goes on
+where it was. A feed in Python or behind a URL is asked between two statements, with no transaction open; the second
+writes nothing if another was faster.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -21,22 +21,12 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from hark.batching import GATHERED
-from hark.catalogue import Catalogue, Feed, Reason, SqlSource
+from hark.catalogue import Feed, Reason, SqlSource
 from hark.clock import Clock
-from hark.digests.mornings import declare, look, open_slots
-from hark.digests.walks import (
-    Broken,
-    Chunk,
-    Passing,
-    Walk,
-    around,
-    is_of_some,
-    is_too_slow,
-    may_be_ones_own,
-    past_one,
-)
-from hark.errors import HarkError, SourceFailed
-from hark.feeds import Asking, Due, FeedItem, ask_feed
+from hark.digests.faults import in_words, is_too_slow, name_of
+from hark.digests.walks import Chunk, Passing, Walk, around, may_be_ones_own, past_one
+from hark.errors import SourceFailed
+from hark.feeds import Asking, Due, FeedItem
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries, Query, chain
 from hark.sources import as_part
@@ -66,19 +56,9 @@ MEMORY = "64MB"
 FIRST_COVERS = timedelta(days=7)
 """How far a first digest goes back, daily or weekly: nothing is missed by who wanted it weekly, and then daily before
 the first weekly one came, nor by who was to get a first one while nobody planned."""
-BUSY_WAIT = timedelta(seconds=1)
-"""When a planner comes again that found nothing but what others are planning."""
-_FIRST_WAIT = timedelta(seconds=30)
-_LONGEST_WAIT = timedelta(minutes=30)
-_ITS_OWN = ("08", "40", "53", "55P03", "57P", "58")
-"""SQLSTATEs that say something of the server, not of the feed."""
-
 FEW = 500
 """So many recipients, or fewer, are planned by a plan that is kept: making it takes longer than they do. The same
 number stands in planning.sql (`nobody_of_few`)."""
-
-_QUOTES_NO_VALUE = ("22012", "42", "57")
-"""SQLSTATEs whose words tell of the query or the server, never of a row."""
 
 WILLING = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "nobody", "watermarks"))
 """From who was walked to their watermarks."""
@@ -101,22 +81,6 @@ def plan_by_sql(feed: Feed, *, few: bool = False) -> Query:
     known = _SQL["known"] if feed.overlap else _SQL["known_nothing"]
     who = _WHO_OF_FEW if few else _WHO
     return chain(*who, answered, known, *_OFFERED, _SQL["paired"], *_OUT, end=_SQL["plan"])
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What one step came to: `slots` opened, `asked` recipients for what is new, `planned` digests.
-
-    `more`: there is more to do at once; else `next_at` says when. `busy`: others are planning all that there is.
-    """
-
-    slots: int = 0
-    asked: int = 0
-    planned: int = 0
-    failed: int = 0
-    more: bool = False
-    next_at: datetime | None = None
-    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,98 +125,31 @@ class _Turn:
     memory: str
 
 
-class _Busy(Exception):
+class Busy(Exception):
     """Another planner is at this reason just now."""
 
 
 Answers = Callable[[Feed, str, Sequence[Due], Asking], Awaitable[list[FeedItem]]]
 
 
-@dataclass(slots=True)
-class Planner:
-    """Everything that planning needs.
-
-    Attributes:
-        lead: how long before a morning its digests are planned, so that they are complete when it comes.
-        chunk: how many recipients one statement takes on.
-        asking: with what Python and HTTP feeds are asked; its time-out holds for SQL feeds, too.
-        answers: asks those feeds.
-    """
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """Plans chunks; the attributes are those of `Planner`."""
 
     database: Database
     clock: Clock
-    catalogue: Catalogue
-    lead: timedelta = LEAD
-    chunk: int = CHUNK
-    asking: Asking = field(default_factory=Asking)
-    answers: Answers = ask_feed
-    _declared: bool = field(default=False, init=False)
+    lead: timedelta
+    chunk: int
+    asking: Asking
+    answers: Answers
 
-    async def step(self) -> Planned:
-        """Open what mornings come, then plan one chunk of one walk.
+    async def plan(self, walk: Walk, reason: Reason) -> Chunk:
+        """The next chunk of a walk, around those whose data break the feed.
 
         Raises:
-            CoverageLost: the database was restored from a dump.
+            Busy: another planner is at this reason.
+            psycopg.Error, SourceFailed: the feed does not answer for anybody who was tried.
         """
-        await self._declare_once()
-        reasons, now = list(self._feeds()), self.clock.now()
-        ahead = await look(self.database, reasons, now, self.lead)
-        if ahead.at is None or ahead.at > now:
-            return Planned(next_at=ahead.at)
-        slots = await self._open(reasons, now) if ahead.slot_at is not None and ahead.slot_at <= now else 0
-        done = await self._walk_on(reasons)
-        if done.busy:
-            return Planned(slots, next_at=now + BUSY_WAIT, busy=True)
-        return Planned(slots, done.asked, done.planned, done.failed, more=True)
-
-    async def next_at(self) -> datetime | None:
-        """When there is something to do."""
-        await self._declare_once()
-        return (await look(self.database, list(self._feeds()), self.clock.now(), self.lead)).at
-
-    def _feeds(self) -> Mapping[str, Reason]:
-        return {name: reason for name, reason in self.catalogue.reasons.items() if reason.feed is not None}
-
-    async def _declare_once(self) -> None:
-        if not self._declared:
-            await declare(self.database, self.catalogue)
-            self._declared = True
-
-    async def _open(self, reasons: list[str], now: datetime) -> int:
-        opened = await open_slots(self.database, self.catalogue, reasons, now, self.lead)
-        if opened.missed:
-            _log.warning("mornings_missed", slots=opened.slots, missed=opened.missed)
-        return opened.slots
-
-    async def _walk_on(self, reasons: list[str]) -> Planned:
-        """One chunk of one walk: of the first reason that no other planner is at."""
-        free = list(reasons)
-        while (walk := await self._taken(free)) is not None:
-            try:
-                return await self._walk(walk)
-            except _Busy:
-                await self.database.execute(_SQL["given_back"], {**self._place(walk), "lent_until": walk.lent_until})
-                free.remove(walk.reason)
-        return Planned(busy=len(free) < len(reasons))
-
-    async def _taken(self, reasons: list[str]) -> Walk | None:
-        now = self.clock.now()
-        given = {"reasons": reasons, "now": now, "lent_until": now + 2 * self.asking.timeout}
-        taken = await self.database.fetch(_SQL["taken"], Walk, given)
-        return taken[0] if taken else None
-
-    async def _walk(self, walk: Walk) -> Planned:
-        try:
-            chunk = await self._plan(walk, self.catalogue.reasons[walk.reason])
-        except (SourceFailed, psycopg.Error) as error:
-            if not is_the_feeds(error):
-                raise
-            await self._note(walk, error)
-            return Planned(failed=1)
-        _log.info("digests_planned", reason=walk.reason, slot=walk.slot, asked=chunk.asked, planned=chunk.planned)
-        return Planned(asked=chunk.asked, planned=chunk.planned)
-
-    async def _plan(self, walk: Walk, reason: Reason) -> Chunk:
         assert reason.feed is not None
         plan = (
             partial(self._plan_by_sql, _Statements.of(reason.feed), reason)
@@ -299,7 +196,7 @@ class Planner:
         async with self.database.transaction() as connection:
             (turned,) = await fetch(connection, _SQL[turn], _Turn, self._patience(walk), schema=self.database.schema)
             if not turned.ours:
-                raise _Busy
+                raise Busy
             if passing is not None:
                 given = await self._passed_over(connection, walk, given, passing)
             chunk = await self._write_chunk(connection, statements, given)
@@ -308,14 +205,14 @@ class Planner:
             if passing is not None and not chunk.walked and not walk.asked and not passing.sure:
                 raise passing.fault
         if passing is not None and not passing.trial:
-            _log.error("passed_over", reason=walk.reason, slot=walk.slot, error=_kind(passing.fault))
+            _log.error("passed_over", reason=walk.reason, slot=walk.slot, error=name_of(passing.fault))
         return chunk
 
     async def _passed_over(
         self, connection: AsyncConnection[Any], walk: Walk, given: Mapping[str, object], passing: Passing
     ) -> Mapping[str, object]:
         """Go on behind those ahead; what is given from there."""
-        passed = {**given, "passing": passing.recipients, "fault": _in_words(passing.fault)}
+        passed = {**given, "passing": passing.recipients, "fault": in_words(passing.fault)}
         reached = await fetch(connection, _SQL["passed_over"], _Reached, passed, schema=self.database.schema)
         return {**given, "reached": reached[0].reached} if reached else given
 
@@ -366,33 +263,10 @@ class Planner:
             "now": now,
         }
 
-    def _place(self, walk: Walk) -> dict[str, object]:
-        return {
-            "slot": walk.slot,
-            "reason": walk.reason,
-            "due_at": walk.due_at,
-            "reached": walk.reached,
-            "now": self.clock.now(),
-        }
-
-    async def _note(self, walk: Walk, error: Broken) -> None:
-        now = self.clock.now()
-        wait = min(_FIRST_WAIT * (1 << min(walk.failures, 16)), _LONGEST_WAIT)
-        told = {"fault": _in_words(error), "retry_at": now + wait, "all": not is_of_some(error)}
-        await self.database.execute(_SQL["failed"], {**self._place(walk), **told})
-        _log.error("feed_failed", reason=walk.reason, slot=walk.slot, failures=walk.failures + 1, error=_kind(error))
-
 
 def smaller(chunk: int, failures: int) -> int:
     """How many recipients are planned at once after so many failures: what took too long is tried with a quarter."""
     return max(chunk >> 2 * min(failures, 16), 1)
-
-
-def is_the_feeds(error: Exception) -> bool:
-    """Whether a feed is at fault, not the server that everything runs on."""
-    if isinstance(error, psycopg.Error):
-        return error.sqlstate is not None and not error.sqlstate.startswith(_ITS_OWN)
-    return isinstance(error, HarkError)
 
 
 def _answered(due: Sequence[_Asked], items: Sequence[FeedItem]) -> dict[str, object]:
@@ -407,17 +281,3 @@ def _answered(due: Sequence[_Asked], items: Sequence[FeedItem]) -> dict[str, obj
         "abouts": [item.about for item in items],
         "payloads": [Jsonb(dict(item.payload)) for item in items],
     }
-
-
-def _in_words(error: Exception) -> str:
-    """What a feed broke on, for people; of what Postgres says nothing that may quote a value."""
-    if isinstance(error, psycopg.Error):
-        said = error.diag.message_primary or ""
-        quotes_none = (error.sqlstate or "").startswith(_QUOTES_NO_VALUE) or said.startswith("hark: ")
-        return f"{_kind(error)}: {said}" if quotes_none else _kind(error)
-    return str(error)
-
-
-def _kind(error: Exception) -> str:
-    sqlstate = f" ({error.sqlstate})" if isinstance(error, psycopg.Error) else ""
-    return f"{type(error).__name__}{sqlstate}"

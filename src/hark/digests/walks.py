@@ -15,8 +15,8 @@ from datetime import date, datetime, time
 import psycopg
 
 from hark.catalogue import Frequency
+from hark.digests.faults import Broken, is_of_some
 from hark.errors import SourceFailed
-from hark.postgres.database import is_of_the_data
 
 MOST_PASSED_OVER = 100
 """How many one walk passes over; where there are more, the feed is at fault."""
@@ -26,10 +26,6 @@ MOST_IN_A_ROW = 3
 
 FURTHER_ON = (6, 12, 24, 48, MOST_PASSED_OVER)
 """How far on it is then asked about somebody else, to tell a feed that is broken from people who stand together."""
-
-_OF_ONES_DATA = ("21", "P0")
-"""SQLSTATEs, beside those of `is_of_the_data`, that speak of somebody's rows: more of them than a subquery may give,
-and what a function of the product's refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +71,6 @@ class Chunk:
         )
 
 
-Broken = psycopg.Error | SourceFailed
-"""What a feed says, in whatever way it is asked, when it breaks."""
-
-
 @dataclass(frozen=True, slots=True)
 class Passing:
     """How many of those ahead are passed over first, and what the feed breaks on.
@@ -97,21 +89,9 @@ Plan = Callable[[Walk, int, Passing | None], Awaitable[Chunk]]
 """Plans so many of a walk's recipients (behind those that are passed over), all or none of it."""
 
 
-def is_of_some(error: Broken) -> bool:
-    """Whether somebody's data may be at fault, so that the feed answers for others."""
-    if isinstance(error, SourceFailed):
-        return error.of_the_data
-    return is_of_the_data(error) or (error.sqlstate or "").startswith(_OF_ONES_DATA)
-
-
 def may_be_ones_own(walk: Walk, error: Broken) -> bool:
     """Whether a single recipient's data may be at fault, and this walk may pass over another one."""
     return walk.passed_over < MOST_PASSED_OVER and is_of_some(error)
-
-
-def is_too_slow(error: Broken) -> bool:
-    """Whether it was given up because it took too long."""
-    return error.too_slow if isinstance(error, SourceFailed) else error.sqlstate == "57014"
 
 
 async def past_one(walk: Walk, plan: Plan, fault: Broken) -> Chunk:
