@@ -12,6 +12,9 @@ from psycopg import ClientCursor
 from psycopg.types.json import Jsonb
 
 from hark.batching import FAN_OUT_BEGUN, FAN_OUT_BEGUN_NARROWER, FAN_OUT_FRESH
+from hark.catalogue import Feed, SqlSource
+from hark.delivery.ask import query_of
+from hark.digests.planning import plan_by_sql
 from hark.postgres.database import SESSION
 from hark.postgres.queries import Query
 from tests.architecture.test_sql import PLACEHOLDER, all_queries, numbered
@@ -149,6 +152,32 @@ SLOT = {
     "until_at": NOW,
     "now": NOW,
 }
+
+PRODUCT = """
+create table public.follow (user_id text # primary key, post text # not null);
+create table public.post (key text # primary key, author text # not null, hidden boolean not null);
+insert into public.follow select id, 'post:' || id from hark.recipient;
+insert into public.post select 'post:' || id, 'author of ' || id, false from hark.recipient;
+create index on public.post (author);
+analyze public.follow;
+analyze public.post
+"""
+FEED_OF_PRODUCT = """
+select due.recipient_id, post.key, 1 as rank, due.since_at as at, post.author as actor, post.key as about,
+       null::jsonb as payload
+  from due
+  join public.follow on follow.user_id = due.recipient_id
+  join public.post on post.key = follow.post
+"""
+RECHECK_OF_PRODUCT = """
+select asked.n, case when post.hidden then 'hidden' end as why, null::jsonb as payload
+  from asked
+  left join public.post on post.key = asked.key
+  left join public.follow on follow.user_id = asked.recipient_id
+  left join public.post same on same.key = asked.about
+  left join public.post theirs on theirs.author = asked.actor
+  left join public.post named on named.key = asked.entities[1]
+"""
 
 LISTED = {"before": NOW, "recipient": None, "reason": None, "states": None, "limit": 50}
 OLD = {
@@ -308,6 +337,21 @@ def test_a_plan_that_is_kept_goes_by_its_index(name: str, filled: psycopg.Connec
         node["Relation Name"] for node in nodes(kept_plan(filled, all_queries()[name], HOT[name])) if whole(node)
     }
     assert scanned & LARGE == set()
+
+
+@pytest.mark.parametrize("collation", ["default", "C"])
+def test_what_is_asked_of_a_product_goes_by_the_products_own_indexes(
+    collation: str, filled: psycopg.Connection[Any]
+) -> None:
+    """A product's text has the database's collation, as a rule, and its indexes serve no comparison by another one."""
+    with filled.transaction(force_rollback=True):
+        filled.execute(PRODUCT.replace("#", f'collate "{collation}"'))
+        feed = plan(filled, plan_by_sql(Feed(SqlSource(FEED_OF_PRODUCT))), SLOT)
+        recheck = plan(filled, query_of(SqlSource(RECHECK_OF_PRODUCT), "recheck.product"), ASKED)
+        read = {node["Relation Name"] for each in (feed, recheck) for node in nodes(each) if "Relation Name" in node}
+        scanned = {node["Relation Name"] for each in (feed, recheck) for node in nodes(each) if whole(node)}
+    assert {"follow", "post"} <= read
+    assert scanned & {"follow", "post"} == set()
 
 
 @pytest.mark.parametrize("name", [*FAN_OUTS, "batching.chunk_ahead"])

@@ -1,8 +1,9 @@
 -- part: asked
--- What a reason's recheck is asked: one row an item, numbered by `n`; of an event its id, of a feed its key.
+-- What a reason's recheck is asked: one row an item, numbered by `n`; of an event its id, of a feed its key. (Text by the
+-- database's collation, as a product's tables have it: their indexes are of no use to a comparison by another one.)
 asked as materialized (
-    select given.n, given.recipient_id, given.event_id, null::text as key, e.actor, e.about, e.entities,
-           e.occurred_at as at, e.payload
+    select given.n, given.recipient_id, given.event_id, null::text as key, e.actor collate "default" as actor,
+           e.about collate "default" as about, e.entities collate "default" as entities, e.occurred_at as at, e.payload
       from unnest(%(numbers)s::int[], %(recipients)s::text[], %(events)s::bigint[]) as given(n, recipient_id, event_id)
       join hark.event e on e.id = given.event_id
      union all

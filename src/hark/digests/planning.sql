@@ -144,9 +144,11 @@ watermarks as materialized (
 )
 
 -- part: due
--- What a feed is given: nothing but this. No overlap goes back behind where someone came back.
+-- What a feed is given: nothing but this. No overlap goes back behind where someone came back. (Text by the database's
+-- collation, as a product's tables have it: their indexes are of no use to a comparison by another one, and be read
+-- whole for every chunk.)
 due as (
-    select recipient_id, since,
+    select recipient_id collate "default" as recipient_id, since,
            greatest(since_at - %(overlap)s::interval, case when back_at <= since_at then back_at end) as since_at
       from watermarks
 )
