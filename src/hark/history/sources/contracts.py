@@ -134,6 +134,10 @@ class Broken(SourceFailed):
     """An answer that did not arrive whole: asked again, it may."""
 
 
+class ReadElsewhere(SourceFailed):
+    """An answer that was not read from where it was asked to be: nobody's data is at fault, the source's set-up is."""
+
+
 def _place(loc: tuple[int | str, ...]) -> str:
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}"[:80] for part in loc)
     return "".join(parts).removeprefix(".") or "it"

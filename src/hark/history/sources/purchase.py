@@ -14,7 +14,17 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from hark.history.facts import Fact, Kind, Snapshot, line_key
-from hark.history.sources.contracts import Currency, Moment, Part, Priced, Quantity, ReadFrom, Version, answer_faults
+from hark.history.sources.contracts import (
+    Currency,
+    Moment,
+    Part,
+    Priced,
+    Quantity,
+    ReadElsewhere,
+    ReadFrom,
+    Version,
+    answer_faults,
+)
 from hark.history.sources.loaded import Loaded
 from hark.history.sources.paging import PAGE_SIZE, Page, Walked, walk
 from hark.history.sources.polite import Polite
@@ -72,7 +82,8 @@ class PurchaseHistory:
 
         async def page_at(cursor: str | None) -> tuple[Page, Sequence[Receipt]]:
             page = await self.polite.get(PATH, question(user, since, read_from, self.page_size, cursor), ReceiptPage)
-            refuse(self.polite.source, [*read_elsewhere(page, read_from), *_faults(page, since)])
+            check_read_from(self.polite.source, page, read_from)
+            refuse(self.polite.source, [*_faults(page, since)])
             return page, page.receipts
 
         walked = await walk(self.polite.source, "receipts", user, page_at, lambda receipt: receipt.receipt_id)
@@ -91,10 +102,16 @@ def loaded(snapshot: Snapshot, walked: Walked[Any]) -> Loaded:
     return Loaded(snapshot, walked.read_from, len(walked.rows), walked.pages, walked.doubled, walked.anew)
 
 
-def read_elsewhere(page: Page, read_from: ReadFrom) -> Iterator[tuple[str, str]]:
-    """A replica may not have seen yet what the live stream will not bring any more."""
+def check_read_from(source: str, page: Page, read_from: ReadFrom) -> None:
+    """A replica may not have seen yet what the live stream will not bring any more.
+
+    Raises:
+        ReadElsewhere: a replica answered, and the primary was asked for.
+    """
     if read_from is ReadFrom.PRIMARY and page.read_from is not ReadFrom.PRIMARY:
-        yield "read_from", "is not primary, which was asked for"
+        raise ReadElsewhere(
+            f"{source} does not answer what it should:\n  read_from is not primary, which was asked for"
+        )
 
 
 def refuse(source: str, faults: Sequence[tuple[str, str]]) -> None:

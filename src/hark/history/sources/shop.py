@@ -18,7 +18,7 @@ from hark.history.sources.contracts import Currency, Moment, Priced, Quantity, R
 from hark.history.sources.loaded import Loaded
 from hark.history.sources.paging import PAGE_SIZE, Page, walk
 from hark.history.sources.polite import Polite
-from hark.history.sources.purchase import loaded, question, read_elsewhere, refuse
+from hark.history.sources.purchase import check_read_from, loaded, question, refuse
 from hark.sources import Name
 
 SOURCE = "shop"
@@ -56,7 +56,8 @@ class ShopOrders:
 
         async def page_at(cursor: str | None) -> tuple[Page, Sequence[Order]]:
             page = await self.polite.get(PATH, question(user, since, read_from, self.page_size, cursor), OrderPage)
-            refuse(self.polite.source, [*read_elsewhere(page, read_from), *_faults(page, since)])
+            check_read_from(self.polite.source, page, read_from)
+            refuse(self.polite.source, [*_faults(page, since)])
             return page, page.orders
 
         walked = await walk(self.polite.source, "orders", user, page_at, lambda order: order.button_order_id)
