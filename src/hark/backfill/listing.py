@@ -9,6 +9,7 @@ from typing import Any
 
 from hark.backfill.cohort import Staged, load
 from hark.backfill.control import Stand, stand
+from hark.backfill.kinds import KINDS
 from hark.backfill.states import State
 from hark.lists.writing import written
 from hark.postgres.database import Database
@@ -241,8 +242,10 @@ async def export_members(database: Database, backfill: int, outcome: str, path: 
 
 def _estimate(head: Head, seen: Totals) -> Estimate | None:
     """Alone on a calm database a run takes what its batches take; a shared one may bear half of that."""
-    if not head.rehearsal or not head.rehearsal["users"]:
+    if not head.rehearsal:
         return None
+    if not head.rehearsal["users"]:
+        return _by_rate(head, seen)
     times = seen.left / head.rehearsal["users"]
     seconds = times * head.rehearsal["seconds"]
     paced = seen.left / head.rate if head.rate else 0.0
@@ -253,3 +256,11 @@ def _estimate(head: Head, seen: Totals) -> Estimate | None:
         head.rehearsal["users"],
         head.rehearsal["seconds"],
     )
+
+
+def _by_rate(head: Head, seen: Totals) -> Estimate | None:
+    """Of what cannot be rehearsed, the least that it takes is known where it goes by a rate."""
+    if not head.rate or not KINDS[head.kind].goes_outside:
+        return None
+    seconds = round(seen.left / head.rate, 1)
+    return Estimate(seconds, seconds, 0, 0, 0.0)

@@ -265,10 +265,16 @@ class _Verified:
     whys: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Did:
+    number: int
+
+
 class Preferences:
     """The kind `preferences`."""
 
     name = "preferences"
+    goes_outside = False
 
     async def plan(self, connection: Connection, request: Json, span: Span) -> list[Part]:
         """See `Kind.plan`."""
@@ -293,6 +299,13 @@ class Preferences:
         (seen,) = await fetch(connection, _SQL["verify"], _Verified, given)
         astray = [Astray(*each) for each in zip(seen.recipients, seen.explained, seen.whys, strict=True)]
         return Looked(seen.compared, seen.holding, astray)
+
+    async def did(self, connection: Connection, backfill: int) -> bool:
+        """See `Kind.did`: by the engine's own journal."""
+        return bool(await fetch(connection, _SQL["did"], _Did, {"backfill": backfill}))
+
+    async def forget(self, connection: Connection, backfill: int) -> None:
+        """See `Kind.forget`: it keeps nothing of its own."""
 
 
 PREFERENCES = Preferences()
