@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 import structlog
 
 from hark.backfill.cohort import FileReach
+from hark.backfill.kinds.loading import KIND, Loading
+from hark.backfill.loads import Starter
+from hark.backfill.outside import Outside
 from hark.backfill.run import Runner
 from hark.backfill.webhook import Hook
 from hark.batching import ChunkSize, FannedOut
@@ -48,8 +51,8 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
-SPARE_CONNECTIONS = 9
-"""For whatever a worker does beside its attempts; reading the lists of backfills is four of it."""
+SPARE_CONNECTIONS = 13
+"""For whatever a worker does beside its attempts; reading the lists of backfills is four of it, loading four more."""
 
 _LOOK_S = 0.1
 
@@ -183,7 +186,8 @@ async def open_worker(
     senders = await _senders(session, settings, outbound, clock, rechecks, stopping)
     try:
         async with open_tender(session.database, settings, clock, f"{worker_name()}/project") as history:
-            yield _worker(session, settings, senders, tally, clock, hook, history)
+            outside = loading(session.database, settings, asking.client, clock)
+            yield _worker(session, settings, senders, tally, clock, hook, history, outside)
     finally:
         if hook is not None:
             await hook.close()
@@ -198,6 +202,7 @@ def _worker(
     clock: Clock,
     hook: Hook | None,
     history: Tender,
+    outside: Mapping[str, Outside],
 ) -> Worker:
     return Worker(
         database=session.database,
@@ -207,13 +212,23 @@ def _worker(
         pace=Pace(floor=settings.poll_floor, period=settings.poll_period),
         watch=Watch(tally.fanned_out, tally.attempted, tally.planned),
         planner=_planner(session, settings, clock, senders[0].rechecks.asking),
-        backfills=_runner(session, settings, clock, hook),
+        backfills=_runner(session, settings, clock, hook, outside),
+        loads=Starter(session.database, clock, FileReach.of(settings, local=False), settings.source_rate),
         segments=Watcher(session.database, clock, FileReach.of(settings, local=False), f"worker:{worker_name()}"),
         history=history,
     )
 
 
-def _runner(session: Session, settings: Settings, clock: Clock, hook: Hook | None) -> Runner:
+def loading(database: Database, settings: Settings, client: Guarded, clock: Clock) -> Mapping[str, Outside]:
+    """What this process can do of loads, by kind: with the two sources set, all of it; else nothing."""
+    if settings.purchase_url is None or settings.shop_url is None:
+        return {}
+    return {KIND: Loading(database, clock, settings, client, f"{worker_name()}/backfill")}
+
+
+def _runner(
+    session: Session, settings: Settings, clock: Clock, hook: Hook | None, outside: Mapping[str, Outside]
+) -> Runner:
     return Runner(
         session.database,
         clock,
@@ -221,6 +236,7 @@ def _runner(session: Session, settings: Settings, clock: Clock, hook: Hook | Non
         lease=settings.lease,
         reach=FileReach.of(settings, local=False),
         webhook=hook,
+        outside=outside,
     )
 
 
