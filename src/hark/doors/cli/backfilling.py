@@ -150,6 +150,7 @@ async def take_part(at: Bench, backfill: int, *, detach: bool) -> ExitCode:
     if detach:
         at.call.output.note(f"left to workers; hark backfill show {backfill} says how far it is")
         return ExitCode.DONE
+    await _check_sources(at, backfill)
     await _work(at, backfill, "applying", State.APPLYING)
     return _code(at, await control.stand(at.database, backfill), await totals(at.database, backfill))
 
