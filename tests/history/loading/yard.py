@@ -67,9 +67,7 @@ class Yard:
     async def plan(self, users: Sequence[str] | None = None, **given: Any) -> int:
         """Ask for a load, and plan it to the end."""
         words, now = self.words(users, **given), self.scene.clock.now()
-        ordered = await order_load(
-            self.database, None, words, who="olga", now=now, allowed=OFTEN, reach=FileReach()
-        )
+        ordered = await order_load(self.database, None, words, who="olga", now=now, allowed=OFTEN, reach=FileReach())
         await self.planned(ordered.backfill)
         return ordered.backfill
 
