@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from psycopg import AsyncConnection
 
+from hark.postgres.database import Database
+
 Connection = AsyncConnection[tuple[Any, ...]]
 Json = Mapping[str, Any]
 """What a kind stores for itself: an object that JSON can hold."""
@@ -122,6 +124,10 @@ class Kind(Protocol):
 
     async def did(self, connection: Connection, backfill: int) -> bool:
         """Whether a backfill did anything that can be taken back."""
+        ...
+
+    async def shown(self, database: Database, backfill: int) -> Json | None:
+        """What there is to see of a run beside what the engine keeps; None: nothing."""
         ...
 
     async def forget(self, connection: Connection, backfill: int) -> None:

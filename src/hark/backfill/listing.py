@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -147,7 +148,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """All that there is to see of one backfill; `cohort`: None while it is still to be staged."""
+    """All that there is to see of one backfill.
+
+    `cohort`: None while it is still to be staged; `more`: what its kind has to show of it.
+    """
 
     head: Head
     totals: Totals
@@ -158,6 +162,7 @@ class Shown:
     events: list[Happened]
     needs_approval: bool
     cohort: Staged | None
+    more: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +204,7 @@ async def show(database: Database, backfill: int, *, samples: int = 10, events: 
         await database.fetch(_SQL["events"], Happened, given),
         needs_approval(found),
         None if head.cohort_id is None else await load(database, head.cohort_id),
+        await KINDS[head.kind].shown(database, backfill) if head.kind in KINDS else None,
     )
 
 
@@ -260,7 +266,7 @@ def _estimate(head: Head, seen: Totals) -> Estimate | None:
 
 def _by_rate(head: Head, seen: Totals) -> Estimate | None:
     """Of what cannot be rehearsed, the least that it takes is known where it goes by a rate."""
-    if not head.rate or not KINDS[head.kind].goes_outside:
+    if not head.rate or head.kind not in KINDS or not KINDS[head.kind].goes_outside:
         return None
     seconds = round(seen.left / head.rate, 1)
     return Estimate(seconds, seconds, 0, 0, 0.0)

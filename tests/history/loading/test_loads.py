@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from hark.backfill.cohort import CohortWords
 from hark.backfill.failures import failures, retry_failures
 from hark.backfill.forgetting import forget
 from hark.backfill.kinds.history import export_left
-from hark.backfill.loads import LoadWords
-from hark.backfill.run import Step
+from hark.backfill.loads import LoadWords, check_words
+from hark.backfill.run import Runner, Step
 from hark.backfill.throttle import Why
 from hark.backfill.undo import undo
+from hark.durations import parse_rate
 from hark.errors import BadInput
-from hark.flags import Author, FlagGate, Named, add_users, create, enrol, set_segment, turn, withdraw
+from hark.flags import Author, FlagGate, Named, add_users, create, enrol, remove_users, set_segment, turn, withdraw
 from hark.flags.reading import FlagReader
 from hark.history.facts import Fact
 from hark.history.sandbox.faults import Kind
@@ -34,6 +36,13 @@ async def flagged(yard: Yard) -> None:
 
 def author(yard: Yard) -> Author:
     return Author("olga", yard.scene.clock.now())
+
+
+async def until(yard: Yard, runner: Runner, backfill: int, query: str) -> None:
+    """Step until a query finds something."""
+    async with asyncio.timeout(30):
+        while not await yard.rows(query):
+            await runner.step(backfill)
 
 
 async def let_in(yard: Yard, *users: str) -> set[str]:
@@ -116,8 +125,6 @@ async def test_who_was_let_out_meanwhile_is_loaded_again(yard: Yard) -> None:
     assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 12}
     assert await yard.outcomes(await yard.plan()) == {"load": 12}, "by another gate, and nobody knows what that dropped"
     one = Named(["user-000001"])
-    from hark.flags import remove_users
-
     segment = f"history-{backfill}"
     await remove_users(yard.database, "live", segment, one, author(yard), reach=FileReach())
     assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 11, "load": 1}
@@ -189,8 +196,7 @@ async def test_a_run_ends_once_the_stream_has_passed_where_it_was_when_all_were_
     backfill = await yard.plan(["user-000001"])
     await yard.started(backfill)
     runner = yard.runner(loading=yard.loading(stream=brokers))
-    while (stepped := await runner.step(backfill)).obstacle is None or stepped.obstacle.why is not Why.STREAM:
-        await asyncio.sleep(0.01)
+    await until(yard, runner, backfill, "select from hark.history_run where stage = 'STREAM'")
     for _ in range(3):
         await runner.step(backfill)
     course = await yard.course(backfill)
@@ -203,12 +209,9 @@ async def test_a_run_ends_once_the_stream_has_passed_where_it_was_when_all_were_
 # What goes wrong ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [Kind.STRANGER, Kind.FLOATS, Kind.ENDLESS])
-async def test_whose_answer_cannot_be_taken_is_quarantined_alone_and_asked_for_again_on_retry(
-    yard: Yard, kind: Kind
-) -> None:
+async def test_whose_answer_cannot_be_taken_is_quarantined_alone_and_asked_for_again_on_retry(yard: Yard) -> None:
     users = yard.users[:4]
-    yard.fault(kind, source="shop", times=1)
+    yard.fault(Kind.STRANGER, source="shop", times=1)
     backfill = await yard.loaded(users)
     ((bad, why),) = (await whys(yard, backfill)).items()
     assert why.startswith(f"shop-{backfill}: shop does not answer what it should")
@@ -224,14 +227,20 @@ async def test_whose_answer_cannot_be_taken_is_quarantined_alone_and_asked_for_a
     assert len(yard.asked("purchase")) == before, "what was done is not asked for again"
 
 
+async def test_amounts_that_are_no_amounts_and_pages_without_an_end_are_causes(yard: Yard) -> None:
+    yard.fault(Kind.FLOATS, source="purchase")
+    yard.fault(Kind.ENDLESS, source="shop")
+    user = next(user for user, keys in yard.bought().items() if {key[:5] for key in keys} == {"order", "recei"})
+    ((_, why),) = (await whys(yard, await yard.loaded([user]))).items()
+    assert "a number with a point" in why and "its pages have no end" in why
+
+
 async def test_a_replicas_answer_is_not_taken_and_held_against_nobody(yard: Yard) -> None:
     yard.fault(Kind.REPLICA)
     backfill = await yard.plan(["user-000001"])
     await yard.started(backfill)
     runner = yard.runner()
-    while not await yard.rows("select 1 from hark.history_step where why like '%%read_from is not primary%%'"):
-        await runner.step(backfill)
-        await asyncio.sleep(0.01)
+    await until(yard, runner, backfill, "select 1 from hark.history_step where why like '%%read_from is not primary%%'")
     assert await yard.facts() == {}
     yard.mended()
     assert await yard.run_out(backfill, runner) == "APPLIED"
@@ -252,12 +261,10 @@ async def test_a_source_that_is_away_holds_no_run_but_its_own(yard: Yard) -> Non
     held = await yard.plan(["user-000001"])
     await yard.started(held)
     runner = yard.runner()
-    while not await yard.rows("select 1 from hark.history_step where kind = 'receipt' and state = 'DONE'"):
-        await runner.step(held)
-        await asyncio.sleep(0.01)
+    await until(yard, runner, held, "select 1 from hark.history_step where kind = 'receipt' and state = 'DONE'")
     assert await control.pause(yard.database, held, who="olga", now=yard.scene.clock.now())
     assert await yard.run_out(held, runner) == "PAUSED"
-    left = await yard.rows("select kind::text, state::text, attempts from hark.history_step order by kind")
+    left = await yard.rows("select kind::text, state::text, attempts from hark.history_step s order by s.kind")
     assert left == [("receipt", "DONE", 1), ("order", "WAITING", 0)]
 
 
@@ -289,9 +296,7 @@ async def test_who_is_told_to_end_lets_go_and_keeps_what_was_done(yard: Yard) ->
     backfill = await yard.plan(["user-000001"])
     await yard.started(backfill)
     runner = yard.runner()
-    while not await yard.rows("select 1 from hark.history_step where kind = 'receipt' and state = 'DONE'"):
-        await runner.step(backfill)
-        await asyncio.sleep(0.01)
+    await until(yard, runner, backfill, "select 1 from hark.history_step where kind = 'receipt' and state = 'DONE'")
     await runner.close()
     assert await yard.rows("select state::text from hark.backfill_batch") == [("WAITING",)]
     yard.mended()
@@ -419,9 +424,7 @@ async def test_what_was_called_off_half_way_is_taken_back_too(yard: Yard) -> Non
     backfill = await yard.plan(["user-000001"])
     await yard.started(backfill)
     runner = yard.runner()
-    while not await yard.facts():
-        await runner.step(backfill)
-        await asyncio.sleep(0.01)
+    await until(yard, runner, backfill, "select from hark.fact")
     await control.cancel(yard.database, backfill, who="olga", now=yard.scene.clock.now())
     await runner.close()
     yard.mended()
@@ -450,5 +453,6 @@ async def test_all_that_is_wrong_with_the_words_is_told_at_once(yard: Yard) -> N
         await yard.plan(lookback_days=0, rate_limit=2000, source="mysql", window="soon")
     said = str(refused.value)
     assert "--lookback-days: 0" in said and "--rate-limit: 2000" in said and '--source: "mysql"' in said
-    with pytest.raises(BadInput, match="--rate-limit: 1000 is not|more than the"):
-        await yard.plan(rate_limit=1001)
+    slow = replace(yard.settings, source_rate=parse_rate("5/s"))
+    with pytest.raises(BadInput, match="--rate-limit: 6 is more than the 5 requests a second"):
+        check_words(yard.words(rate_limit=6), now=yard.scene.clock.now(), allowed=slow.source_rate, reach=FileReach())

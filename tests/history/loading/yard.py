@@ -208,8 +208,13 @@ async def open_yard(dsn: str, users: int = USERS, **settings: Any) -> AsyncItera
     """A sandbox of made-up users, and what loads from it."""
     goods = MadeUp(users=users, receipts=6, orders=0.4).goods()
     async with open_scene(dsn, goods) as scene:
-        urls = {"purchase_url": scene.url, "shop_url": scene.url}
-        made = Settings(**urls, source_rate=OFTEN, source_patience=timedelta(seconds=2), http_allow_private=LOOPBACK)
+        made = Settings(
+            purchase_url=scene.url,
+            shop_url=scene.url,
+            source_rate=OFTEN,
+            source_patience=timedelta(seconds=2),
+            http_allow_private=LOOPBACK,
+        )
         yield Yard(scene, replace(made, **settings))
 
 

@@ -20,6 +20,7 @@ from hark.backfill.kind import Applied, Astray, Batch, Connection, Json, Looked,
 from hark.backfill.spans import SPANNED, spanning
 from hark.errors import BadInput
 from hark.history.facts import undo_facts
+from hark.history.loading.course import shown
 from hark.history.window import start_of
 from hark.lists.writing import written
 from hark.postgres.database import Database, fetch
@@ -211,6 +212,11 @@ class History:
     async def did(self, connection: Connection, backfill: int) -> bool:
         """See `Kind.did`: a step is done before its batch is; and an undo is loaded again by a new load."""
         return bool(await fetch(connection, _SQL["did"], _Did, {"backfill": backfill}))
+
+    async def shown(self, database: Database, backfill: int) -> Json | None:
+        """See `Kind.shown`: where its course is, and how many steps are where."""
+        found = await shown(database, backfill)
+        return None if found is None else {**asdict(found), "changed_at": found.changed_at.isoformat()}
 
     async def forget(self, connection: Connection, backfill: int) -> None:
         """See `Kind.forget`."""

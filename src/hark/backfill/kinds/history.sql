@@ -165,7 +165,7 @@ said as (
 select count(*)::int as compared, (count(*) filter (where holds))::int as holding,
        coalesce(array_agg(id order by id) filter (where not holds), '{}') as recipients,
        coalesce(array_agg(false order by id) filter (where not holds), '{}') as explained,
-       coalesce(array_agg('was not taken back' order by id) filter (where not holds), '{}') as whys
+       coalesce(array_agg('was not taken back'::text order by id) filter (where not holds), '{}') as whys
   from said
 
 -- name: did

@@ -26,7 +26,7 @@ from hark.backfill.kind import Applied, Astray, Batch, Connection, Json, Looked,
 from hark.backfill.spans import SPANNED, spanning
 from hark.catalogue import Catalogue, Channel, no_such
 from hark.errors import BadInput
-from hark.postgres.database import fetch
+from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries, chain
 
 _SQL = Queries.beside(__file__)
@@ -303,6 +303,10 @@ class Preferences:
     async def did(self, connection: Connection, backfill: int) -> bool:
         """See `Kind.did`: by the engine's own journal."""
         return bool(await fetch(connection, _SQL["did"], _Did, {"backfill": backfill}))
+
+    async def shown(self, database: Database, backfill: int) -> Json | None:
+        """See `Kind.shown`."""
+        return None
 
     async def forget(self, connection: Connection, backfill: int) -> None:
         """See `Kind.forget`: it keeps nothing of its own."""
