@@ -164,7 +164,7 @@ def _estimate(cost: Estimate) -> Iterator[str]:
     low, high = (timedelta(seconds=round(seconds)) for seconds in (cost.low, cost.high))
     yield ""
     if not cost.rows_locked:
-        yield f"will take about {low}, which is what the rate allows: more where users have many pages, or sources say to wait"
+        yield f"will take about {low}, by the rate: longer where users have many pages, or sources ask to wait"
         return
     yield (
         f"will take about {low} to {high}, write {cost.wal_bytes / 1e6:,.1f} MB of WAL, and lock"
