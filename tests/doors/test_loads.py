@@ -118,8 +118,6 @@ def test_a_load_over_http_begins_by_itself_and_can_be_called_off(desk: Desk, san
         eventually(lambda: desk.ask("select count(*) from hark.fact where user_id = 'user-000003'"), "it is loaded")
 
         faulty(sandbox, kind="too_many", retry_after="3600")
-        graph = ann.call("POST", "", {"source": "neo4j"}).json()["job_id"]
-        ann.waits_for(graph, "APPLIED")
         later = ann.call("POST", "", {"source": "neo4j", "force": True}).json()["job_id"]
         ann.waits_for(later, "APPLYING")
         assert ann.call("POST", f"/{later}/cancel").json()["head"]["state"] == "CANCELED"
