@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from hark.config import Settings
 from hark.errors import BadInput, HarkError, Unreachable
 
 T = TypeVar("T")
+
+_EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 PATIENCE_S = 10.0
 """How long a broker may take to answer."""
@@ -88,8 +90,8 @@ class Brokers:
             NotReadable: there is no such topic, or it may not be read.
         """
         partitions = await self._partitions(topic)
-        begins = await self._offsets(topic, partitions, OffsetSpec.earliest())
-        ends = await self._offsets(topic, partitions, OffsetSpec.latest())
+        begins = await self._offsets(topic, partitions, _EARLIEST)
+        ends = await self._offsets(topic, partitions, _LATEST)
         return {each: Span(begins[each], ends[each]) for each in partitions}
 
     async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> Mapping[int, int]:

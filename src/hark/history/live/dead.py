@@ -1,8 +1,8 @@
 """Dead letters: messages that could not be taken, kept as they came, with their cause.
 
-Replayed, they go through the same chunk as any message: gate, facts, position (which is the letter itself: it is gone when
-its facts are there). What still cannot be taken stays, with the cause of now. Messages may be replayed however late: each
-has its version.
+Replayed, they go through the same chunk as any message: gate, facts, position (which is the letter itself: it is gone
+when its facts are there). What still cannot be taken stays, with the cause of now. Messages may be replayed however
+late: each has its version.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ class DeadShown:
     written_at: datetime | None
     died_at: datetime
     tries: int
-    bytes: int | None
     value: bytes | None
 
     @property

@@ -10,7 +10,7 @@ select id, group_name, topic, partition, at_offset, cause, written_at, died_at, 
  limit %(limit)s
 
 -- name: show
-select id, group_name, topic, partition, at_offset, cause, written_at, died_at, tries, length(value) as bytes, value
+select id, group_name, topic, partition, at_offset, cause, written_at, died_at, tries, value
   from hark.ingest_dead
  where id = %(id)s
 

@@ -1,9 +1,9 @@
 """One chunk of a stream: who is let in, what they bought, how far that brings the stream; all or nothing.
 
-A chunk is decided by one view of the gate, and written in one transaction that the gate fences: the facts of those who
-are let in, the messages that cannot be read (dead letters, with their cause), and the position. Where the gate moved on
-meanwhile, it is decided again. Messages on which the database breaks are found by halving, and buried; a database that is
-away raises, and the same chunk is taken again when it is back: nothing is passed over.
+A chunk is decided by one view of the gate, and written in one transaction that the gate fences: the facts of those
+who are let in, the messages that cannot be read (dead letters, with their cause), and the position. Where the gate
+moved on meanwhile, it is decided again. Messages on which the database breaks are found by halving, and buried; a
+database that is away raises, and the same chunk is taken again when it is back: nothing is passed over.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of messages: `recorded`, `left_out` by the gate, `dead`; and of the facts: how many really `changed`."""
+    """What became of messages: `recorded`, `left_out` by the gate, `dead`; how many facts really `changed`."""
 
     messages: int = 0
     recorded: int = 0

@@ -1,8 +1,8 @@
 """Streams that are files: one message a line, `{"topic": …, "value": {…}}`, or its value alone where the topic is told.
 
-A line's number is its offset, and the position lies where those of topics do: the same command goes on behind the last line
-that was taken. A file that begins otherwise than the one that was read under its name is refused. Standard input has no
-position: whoever sends it again sends all of it, and facts do not mind.
+A line's number is its offset, and the position lies where those of topics do: the same command goes on behind the
+last line that was taken. A file that begins otherwise than the one that was read under its name is refused. Standard
+input has no position: whoever sends it again sends all of it, and facts do not mind.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Streams that are topics: one consumer of one group, that takes what brokers give it and begins where Postgres says.
 
-Offsets are committed to the brokers after the facts, for whoever watches the group; where a partition is taken up is its
-position in Postgres, if there is one. A chunk moves positions only from where this consumer left them: one that was taken
-for dead, and whose partitions others have by now, writes nothing, and begins anew.
+Offsets are committed to the brokers after the facts, for whoever watches the group; where a partition is taken up is
+its position in Postgres, if there is one. A chunk moves positions only from where this consumer left them: one that
+was taken for dead, and whose partitions others have by now, writes nothing, and begins anew.
 
 Needs the extra `graph`. librdkafka's calls wait, so they are made in a thread of the consumer's own.
 """
@@ -111,7 +111,8 @@ class Stream:
             psycopg.Error, Unreachable: the database is away; the same chunk is taken again.
         """
         await self._steer()
-        batch = self._batch = self._batch or await self._in_thread(self._poll)
+        batch = self._batch or await self._in_thread(self._poll)
+        self._batch = batch
         if batch.is_empty:
             self._batch = None
             await self._report()
@@ -256,8 +257,7 @@ class Stream:
 
     def _sort(self, came: ConsumedMessage, batch: Batch) -> None:
         """What is not next in a partition that is owned now came before it was taken away, and comes again."""
-        where = came.topic(), came.partition()
-        error, offset = came.error(), came.offset()
+        where, offset, error = _where(came), came.offset() or 0, came.error()
         if error is not None:
             if error.code() != KafkaError._PARTITION_EOF:
                 self._complain(error)
@@ -269,9 +269,7 @@ class Stream:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         told = {(each.topic, each.partition): each.offset for each in consumer.committed(partitions, PATIENCE_S)}
-        spans = {
-            (each.topic, each.partition): consumer.get_watermark_offsets(each, PATIENCE_S) for each in partitions
-        }
+        spans = {(each.topic, each.partition): consumer.get_watermark_offsets(each, PATIENCE_S) for each in partitions}
         starting = asyncio.run_coroutine_threadsafe(self._starts(told, spans), self._loop)
         starts = starting.result()
         self._forget()
@@ -336,6 +334,10 @@ def _start(ours: int | None, told: int, span: Span, streamed: Streamed) -> int:
 
 def _reached(messages: Sequence[Message]) -> dict[Partition, int]:
     return {(each.topic, each.partition): each.offset + 1 for each in messages}
+
+
+def _where(message: ConsumedMessage) -> Partition:
+    return message.topic() or "", message.partition() or 0
 
 
 def _written_at(message: ConsumedMessage) -> datetime | None:

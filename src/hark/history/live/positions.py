@@ -1,8 +1,9 @@
 """How far each stream was taken: the next offset of each partition that was not handled yet.
 
 It is moved in the transaction that records what lies below it, by whoever finds it where it was left: so a message is
-recorded, left out by the gate or buried exactly once for each time that the position passes it, whoever else believes to
-own its partition. Brokers are told afterwards, for those who watch them; they are asked only where nothing is known here.
+recorded, left out by the gate or buried exactly once for each time that the position passes it, whoever else believes
+to own its partition. Brokers are told afterwards, for those who watch them; they are asked only where nothing is
+known here.
 """
 
 from __future__ import annotations
@@ -77,11 +78,12 @@ async def ends_now(database: Database, settings: Settings) -> tuple[End, ...]:
     from hark.history.live.brokers import open_brokers
 
     async with open_brokers(settings) as brokers:
-        return tuple(
-            End(stream.group, stream.topic, partition, span.end)
-            for stream in streams(settings)
-            for partition, span in sorted((await brokers.spans(stream.topic)).items())
-        )
+        spans = [(stream, await brokers.spans(stream.topic)) for stream in streams(settings)]
+    return tuple(
+        End(stream.group, stream.topic, partition, span.end)
+        for stream, found in spans
+        for partition, span in sorted(found.items())
+    )
 
 
 async def passed(database: Database, ends: Sequence[End]) -> bool:
