@@ -1,4 +1,4 @@
-"""Who is let in by live ingestion, as the settings say: everybody, whom a flag of Hark's lets in, or somebody else's."""
+"""Who is let in by live ingestion, as the settings say: everybody, or whom a flag lets in, of Hark or another one."""
 
 from __future__ import annotations
 

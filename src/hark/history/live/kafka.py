@@ -111,7 +111,7 @@ class Stream:
             psycopg.Error, Unreachable: the database is away; the same chunk is taken again.
         """
         await self._steer()
-        batch = self._batch or await self._in_thread(self._poll)
+        batch = self._batch if self._batch is not None else await self._in_thread(self._poll)
         self._batch = batch
         if batch.is_empty:
             self._batch = None
