@@ -84,7 +84,9 @@ def test_amounts_go_by_their_currency_and_lines_are_numbered_once() -> None:
     doubled = receipt("r1", "milk", "tea")
     doubled["lines"][1]["line"] = 1
     assert cause(read_receipt(value(doubled))) == "lines have a number that is there twice"
-    assert cause(read_factoid(value(factoid("b1", amount="4.505")))) == "amount has more than 2 figures behind the point"
+    assert (
+        cause(read_factoid(value(factoid("b1", amount="4.505")))) == "amount has more than 2 figures behind the point"
+    )
 
 
 def test_a_topic_says_what_its_messages_are() -> None:
@@ -106,7 +108,9 @@ def test_whatever_comes_is_news_or_unreadable(body: bytes) -> None:
         assert isinstance(TOPICS.read(topic, body), News | Unreadable)
 
 
-parts = st.text() | st.integers() | st.none() | st.sampled_from(["1.5", "EUR", "2026-01-01T00:00Z", "9998-12-31T23:59Z"])
+parts = (
+    st.text() | st.integers() | st.none() | st.sampled_from(["1.5", "EUR", "2026-01-01T00:00Z", "9998-12-31T23:59Z"])
+)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(factoid("b1"))), parts))
