@@ -96,7 +96,10 @@ class Brokers:
 
     async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> Mapping[int, int]:
         """How far a group has told the brokers that it is; a partition of which it said nothing is not there."""
-        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, each) for each in partitions])
+        wanted = [TopicPartition(topic, each) for each in partitions]
+        if not wanted:
+            return {}
+        asked = ConsumerGroupTopicPartitions(group, wanted)
         futures = self.client.list_consumer_group_offsets([asked], request_timeout=PATIENCE_S)
         answer = await _answer(futures[group], f"where group {group} is")
         return {each.partition: each.offset for each in answer.topic_partitions if each.offset >= 0}
