@@ -148,7 +148,9 @@ async def test_the_broker_is_killed_and_comes_back(bought: Shop, topics: Topics)
 
 
 async def test_markers_of_transactions_are_passed(bought: Shop, topics: Topics) -> None:
-    producer = Producer({"bootstrap.servers": topics.broker.address, "transactional.id": f"t{topics.number}", "log_level": 0})
+    producer = Producer(
+        {"bootstrap.servers": topics.broker.address, "transactional.id": f"t{topics.number}", "log_level": 0}
+    )
     producer.init_transactions(30)
     producer.begin_transaction()
     producer.produce(topics.settings.ingest_receipts_topic, value(receipt("r1", "milk")), partition=0)

@@ -88,6 +88,7 @@ async def run_kafka(call: Call, topic: str | None, name: str | None) -> ExitCode
             for each in running:
                 opened.push_async_callback(each.close)
                 await each.ingestor.gate.view()
+                await each.begin()
             loops = [Loop(each.streamed.group, _progress(each.step), clock, _PROMPT) for each in running]
             await _run([*loops, _follow(clock, session.database)], stop.event)
     call.output.show(tally, [tally.line()])

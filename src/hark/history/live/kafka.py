@@ -104,6 +104,14 @@ class Stream:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.streamed.group)
         self._idle.set()
 
+    async def begin(self) -> None:
+        """Join the group.
+
+        Raises:
+            BadInput: an option is wrong.
+        """
+        self._consumer = await self._in_thread(self._join)
+
     async def step(self) -> Tended:
         """Take the next chunk, or wait a moment for one.
 
@@ -139,7 +147,7 @@ class Stream:
         if self._broken:
             await self._leave()
         if self._consumer is None:
-            self._consumer = await self._in_thread(self._join)
+            await self.begin()
         if paused is not self._paused:
             self._paused = paused
             await self._in_thread(self._switched)
