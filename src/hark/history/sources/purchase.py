@@ -87,7 +87,7 @@ class PurchaseHistory:
             return page, page.receipts
 
         walked = await walk(self.polite.source, "receipts", user, page_at, lambda receipt: receipt.receipt_id)
-        facts = [fact for receipt in walked.rows for fact in _facts(user, receipt)]
+        facts = [fact for receipt in walked.rows for fact in receipt_facts(user, receipt)]
         return loaded(Snapshot(user, Kind.RECEIPT, since, walked.watermark, facts), walked)
 
 
@@ -132,21 +132,22 @@ def _faults(page: ReceiptPage, since: datetime) -> Iterator[tuple[str, str]]:
             yield f"{where}.purchased_at", "is before the look-back that was asked for"
         if receipt.version > page.watermark:
             yield f"{where}.version", "is newer than the watermark"
-        numbers = [line.line for line in receipt.lines]
-        if len(set(numbers)) < len(numbers):
-            yield f"{where}.lines", "have a number that is there twice"
-        yield from _amount_faults(receipt, where)
+        yield from receipt_faults(receipt, f"{where}.")
 
 
-def _amount_faults(receipt: Receipt, where: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(receipt.lines):
+def receipt_faults(receipt: Receipt, where: str = "") -> Iterator[tuple[str, str]]:
+    """What only a look at several values of one receipt shows: where, behind `where`, and what."""
+    numbers = {line.line for line in receipt.lines}
+    if len(numbers) < len(receipt.lines):
+        yield f"{where}lines", "have a number that is there twice"
+    for place, line in enumerate(receipt.lines):
         try:
             line.minor(receipt.currency)
         except ValueError as error:
-            yield f"{where}.lines[{number}].amount", str(error)
+            yield f"{where}lines[{place}].amount", str(error)
 
 
-def _facts(user: str, receipt: Receipt) -> list[Fact]:
+def receipt_facts(user: str, receipt: Receipt) -> list[Fact]:
     """A receipt comes with all its lines: those that it had and has no more are gone."""
     if receipt.deleted or not receipt.lines:
         return [Fact.gone(user, receipt.receipt_id, receipt.version)]

@@ -61,7 +61,7 @@ class ShopOrders:
             return page, page.orders
 
         walked = await walk(self.polite.source, "orders", user, page_at, lambda order: order.button_order_id)
-        facts = [_fact(user, order) for order in walked.rows]
+        facts = [order_fact(user, order) for order in walked.rows]
         return loaded(Snapshot(user, Kind.ORDER, since, walked.watermark, facts), walked)
 
 
@@ -73,13 +73,19 @@ def _faults(page: OrderPage, since: datetime) -> Iterator[tuple[str, str]]:
             yield f"{where}.ordered_at", "is before the look-back that was asked for"
         if order.version > page.watermark:
             yield f"{where}.version", "is newer than the watermark"
-        try:
-            order.minor(order.currency)
-        except ValueError as error:
-            yield f"{where}.amount", str(error)
+        yield from order_faults(order, f"{where}.")
 
 
-def _fact(user: str, order: Order) -> Fact:
+def order_faults(order: Order, where: str = "") -> Iterator[tuple[str, str]]:
+    """What only a look at several values of one order shows: where, behind `where`, and what."""
+    try:
+        order.minor(order.currency)
+    except ValueError as error:
+        yield f"{where}amount", str(error)
+
+
+def order_fact(user: str, order: Order) -> Fact:
+    """What an order says of its user."""
     return Fact(
         user_id=user,
         key=order_key(order.button_order_id),
