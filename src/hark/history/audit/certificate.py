@@ -11,7 +11,7 @@ from hark.errors import NotNow, SourceFailed, Unreachable
 from hark.history.audit.buyers import Buyers
 from hark.history.audit.comparing import HeldPerson, Person
 from hark.history.audit.looking import GraphReader, Look, Verdict
-from hark.history.audit.report import Brought, Finding, Findings
+from hark.history.audit.report import Brought, Finding, Findings, Name
 from hark.history.audit.sourcing import AgainstSources
 from hark.history.audit.walking import Pause, usual_pause
 from hark.history.audit.whole import brought_to
@@ -30,6 +30,11 @@ class Standing(StrEnum):
     """Facts are on their way into the graph, and were for as long as was waited."""
     UNKNOWN = "unknown"
     """Neither facts nor graph know them."""
+    NO_GRAPH = "no graph"
+    """The facts know them, and there is no graph to agree with."""
+
+
+_GOOD = (Standing.AGREES, Standing.UNKNOWN, Standing.NO_GRAPH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class Certificate:
     @property
     def good(self) -> bool:
         """Whether all that was asked agrees."""
-        return self.standing is Standing.AGREES and self.sources in ("agrees", "not asked")
+        return self.standing in _GOOD and self.sources in ("agrees", "not asked")
 
 
 async def certify(
@@ -100,7 +105,7 @@ async def certify(
     asked, differs = await _at_sources(database, sources, user, pause)
     return Certificate(
         user=user,
-        standing=_standing(look, held),
+        standing=_standing(look, held, graph),
         at=now,
         version=facts.version if facts else None,
         marked=facts.marked if facts else None,
@@ -113,7 +118,7 @@ async def certify(
         by_graph=_by_graph(held) if held else None,
         brought=await brought_to(database, [user]),
         sources=asked,
-        findings=[*(look.findings if look else ()), *(look.own if look else ()), *differs],
+        findings=[*(_of_look(look) if look else _of_nobody(user, held)), *differs],
     )
 
 
@@ -133,12 +138,22 @@ def _same(before: Look, look: Look) -> bool:
     return look.verdict is before.verdict is Verdict.DIFFERS and set(look.findings) == set(before.findings)
 
 
-def _standing(look: Look | None, held: HeldPerson | None) -> Standing:
+def _of_look(look: Look) -> list[Finding]:
+    return [*look.findings, *look.own]
+
+
+def _of_nobody(user: str, held: HeldPerson | None) -> list[Finding]:
+    return [] if held is None else [Finding(Name.STRANGER, user, f"no fact knows them; {len(held.lines)} purchases")]
+
+
+def _standing(look: Look | None, held: HeldPerson | None, graph: GraphReader | None) -> Standing:
     if look is None:
         return Standing.UNKNOWN if held is None else Standing.DIFFERS
     if look.verdict is Verdict.MOVING:
         return Standing.WAITING
-    return Standing.DIFFERS if look.findings or look.own else Standing.AGREES
+    if look.findings or look.own:
+        return Standing.DIFFERS
+    return Standing.NO_GRAPH if graph is None else Standing.AGREES
 
 
 async def _at_sources(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -67,6 +67,7 @@ class Audit:
         graph: None: there is none, and only what can be seen in Postgres is looked at.
         sources: None: no source is asked.
         pause: waits before those are looked at again that did not agree.
+        told: is told how many users were compared by now.
     """
 
     database: Database
@@ -74,6 +75,7 @@ class Audit:
     now: datetime
     sources: Sources | None = None
     pause: Pause = usual_pause
+    told: Callable[[int], object] = lambda _users: None
     findings: Findings = field(default_factory=Findings)
     _brought: dict[int, Brought] = field(default_factory=dict, repr=False)
 
@@ -152,6 +154,7 @@ class Audit:
         await AgainstSources(self.database, self.sources, self.findings, self.pause).sample(sample)
 
     async def _count_brought(self, users: Sequence[str]) -> None:
+        self.told(self.findings.compared.get("users", 0))
         for each in await brought_to(self.database, users):
             so_far = self._brought.get(each.run, Brought(each.run, 0, 0))
             self._brought[each.run] = Brought(each.run, so_far.facts + each.facts, so_far.alone + each.alone)

@@ -10,7 +10,7 @@ select u.versions, u.projected, w.starts_at
 select (select count(*) from hark.fact_refused) as refused,
        coalesce(array_agg(user_id order by at desc), '{}') as users,
        coalesce(array_agg(key || ': it is ' || owner || '''s' order by at desc), '{}') as causes
-  from (select user_id, key, owner, at from hark.fact_refused limit 5) some
+  from (select user_id, key, owner, at from hark.fact_refused limit 5) a_few
 
 -- name: brought
 -- Facts that count, by who said them; 0 is the live stream. `alone`: nobody else did.
