@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hark.history.projection.cypher import UNIQUE
 
 _HELD = "coalesce(toIntegerOrNull(n.{version}), -1)"
@@ -27,8 +29,10 @@ MATCH (n:Product {{product_id: id}})
 RETURN n.product_id, {_HELD.format(version="version")}, n.name, n.category_id, n.category_hierarchy,
        [(n)-[:IN_CATEGORY]->(c) | [c.category_id, c.hierarchy]]"""
 
-LABELS = "CALL db.labels() YIELD label RETURN label ORDER BY label"
-TYPES = "CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType ORDER BY relationshipType"
+KINDS = """\
+CALL db.labels() YIELD label RETURN 'node' AS what, label AS name
+UNION ALL
+CALL db.relationshipTypes() YIELD relationshipType RETURN 'edge' AS what, relationshipType AS name"""
 CONSTRAINTS = (
     "SHOW CONSTRAINTS YIELD labelsOrTypes, properties, type"
     " WHERE type CONTAINS 'UNIQUE' AND size(labelsOrTypes) = 1 AND size(properties) = 1"
@@ -36,14 +40,16 @@ CONSTRAINTS = (
 )
 
 
-def nodes(label: str) -> str:
-    """How many nodes have a label; Neo4j keeps this count."""
-    return f"MATCH (n:{_quoted(label)}) RETURN count(n)"
-
-
-def edges(kind: str) -> str:
-    """How many relationships are of a type; Neo4j keeps this count."""
-    return f"MATCH ()-[r:{_quoted(kind)}]->() RETURN count(r)"
+def totals(labels: Sequence[str], kinds: Sequence[str]) -> str:
+    """How many nodes there are of each label, and relationships of each type; Neo4j keeps these counts."""
+    nodes = [
+        f"MATCH (n:{_quoted(each)}) RETURN 'node' AS what, {_text(each)} AS name, count(n) AS many" for each in labels
+    ]
+    edges = [
+        f"MATCH ()-[r:{_quoted(each)}]->() RETURN 'edge' AS what, {_text(each)} AS name, count(r) AS many"
+        for each in kinds
+    ]
+    return " UNION ALL ".join((*nodes, *edges))
 
 
 def page(label: str, *, unique: bool) -> str:
@@ -65,3 +71,8 @@ def page(label: str, *, unique: bool) -> str:
 
 def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
+
+
+def _text(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

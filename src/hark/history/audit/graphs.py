@@ -51,20 +51,19 @@ class Whole:
         return totals
 
     async def _totals(self) -> dict[str, int]:
-        """Of what Hark writes, and of what it never did."""
-        ours = {**{label: cypher.nodes(label) for label in UNIQUE}, **{kind: cypher.edges(kind) for kind in EDGES}}
-        totals = {name: await self._number(asked) for name, asked in ours.items()}
-        labels = [row[0] for row in await self.graph.ask(cypher.LABELS) if row[0] not in UNIQUE]
-        kinds = [row[0] for row in await self.graph.ask(cypher.TYPES) if row[0] not in EDGES]
-        theirs = [(f":{each}", cypher.nodes(each)) for each in labels]
-        theirs += [(f"-[:{each}]-", cypher.edges(each)) for each in kinds]
-        for name, asked in theirs:
-            if many := await self._number(asked):
-                self.findings.count(Name.FOREIGN_KIND, 1, [Example(name, f"{many:,} of them, which Hark never wrote")])
+        """Of what Hark writes; what it never wrote is found."""
+        there = await self.graph.ask(cypher.KINDS)
+        labels = {*UNIQUE, *(name for what, name in there if what == "node")}
+        kinds = {*EDGES, *(name for what, name in there if what == "edge")}
+        totals: dict[str, int] = {}
+        for what, name, many in await self.graph.ask(cypher.totals(sorted(labels), sorted(kinds))):
+            if name in (UNIQUE if what == "node" else EDGES):
+                totals[name] = many
+            elif many:
+                shown = f":{name}" if what == "node" else f"-[:{name}]-"
+                cause = f"{many:,} of them, which Hark never wrote"
+                self.findings.count(Name.FOREIGN_KIND, 1, [Example(shown, cause)])
         return totals
-
-    async def _number(self, asked: str) -> int:
-        return int((await self.graph.ask(asked))[0][0])
 
     async def _constraints(self) -> set[str]:
         """The labels whose nodes cannot have twins."""

@@ -26,14 +26,14 @@ LATE = timedelta(minutes=5)
 """For how long somebody may be ahead of the graph before it is worth a warning."""
 
 _LOOKS = 6
-_PAUSE_S = 1.0
+PAUSE_S = 1.0
 
 Pause = Callable[[], Awaitable[None]]
 
 
 async def usual_pause() -> None:
     """A second: in which a projector follows."""
-    await asyncio.sleep(_PAUSE_S)
+    await asyncio.sleep(PAUSE_S)
 
 
 @dataclass(slots=True)
