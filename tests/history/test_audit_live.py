@@ -122,7 +122,7 @@ async def test_a_fault_is_found_among_all_that_moves(projected: Projected) -> No
 async def test_an_audit_beside_writers_and_a_projector(projected: Projected) -> None:
     """Two writers and a projector that never stand still while it is audited, three times over."""
     await filled(projected)
-    users = [f"u{number}" for number in range(40)]
+    users = [f"u{number}" for number in range(12)]
     await projected.bought(*(line(user, user=user) for user in users))
     await projected.project()
     going = asyncio.Event()
@@ -131,7 +131,7 @@ async def test_an_audit_beside_writers_and_a_projector(projected: Projected) -> 
         number = 0
         while not going.is_set():
             number += 1
-            some = users[(7 * number) % 40 :: 3]
+            some = users[(7 * number) % 12 :: 3]
             words = [order(f"{by}-{number % 5}-{user}", user=user, version=number) for user in some]
             await projected.bought(
                 *words, *(line(user, user=user, version=2 * number + by, amount=number) for user in some)

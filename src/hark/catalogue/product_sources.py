@@ -1,4 +1,4 @@
-"""`feed` and `recheck` of a reason: whom to ask, by SQL, in Python or over HTTP; of a feed the graph, too, by Cypher."""
+"""`feed` and `recheck` of a reason: whom to ask, by SQL, in Python or over HTTP; of a feed also by Cypher."""
 
 from __future__ import annotations
 

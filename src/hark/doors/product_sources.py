@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import psycopg
 from hark import feeds
 from hark.catalogue import Catalogue, CypherSource, FeedSource, PythonSource, SqlSource
 from hark.catalogue.wording import printable
+from hark.config import Settings
 from hark.errors import Fault, GraphRefused, SourceFailed
 from hark.postgres.database import Database
 from hark.sources import GraphRows, load
@@ -67,6 +69,18 @@ async def graph_faults(graph: GraphRows | None, catalogue: Catalogue) -> list[Fa
     queries = [(named, named.source) for named in _sources(catalogue) if isinstance(named.source, CypherSource)]
     faults = [(named, await _explain_fault(graph, source)) for named, source in queries]
     return [Fault(0, f"{named.where}.cypher", what) for named, what in faults if what]
+
+
+@asynccontextmanager
+async def graph_for(settings: Settings, catalogue: Catalogue) -> AsyncIterator[GraphRows | None]:
+    """The graph for the time of a block, if a feed asks it and one is set; nothing is asked of it yet."""
+    if settings.graph_url is None or not asks_graph(catalogue):
+        yield None
+        return
+    from hark.history.projection.neo4j_graph import open_graph
+
+    async with open_graph(settings.graph_url, patience=settings.graph_timeout) as graph:
+        yield graph
 
 
 def asks_graph(catalogue: Catalogue) -> bool:

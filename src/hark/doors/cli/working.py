@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -177,13 +177,18 @@ async def open_worker(
 ) -> AsyncIterator[Worker]:
     """A worker as the settings want it, and its one way out by HTTP; `clock`: the one that the process has already."""
     clock = clock or await DatabaseClock.start(session.database)
+    catalogue = await _askable(session, settings)
     asking = Asking(Guarded(settings.http_allow_private), settings.feed_timeout)
-    hook = Hook.of(session.need_catalogue().backfills.webhook, settings, asking.client, clock)
-    rechecks = Rechecks.of(await _askable(session, settings), asking)
+    hook = Hook.of(catalogue.backfills.webhook, settings, asking.client, clock)
+    rechecks = Rechecks.of(catalogue, asking)
     senders = await _senders(session, settings, outbound, clock, rechecks, stopping)
     try:
-        async with open_tender(session.database, settings, clock, f"{worker_name()}/project") as history:
-            yield _worker(session, settings, senders, tally, clock, hook, history)
+        async with (
+            product_sources.graph_for(settings, catalogue) as graph,
+            open_tender(session.database, settings, clock, f"{worker_name()}/project") as history,
+        ):
+            planner = _planner(session, settings, clock, replace(asking, graph=graph))
+            yield _worker(session, settings, senders, tally, clock, hook, history, planner)
     finally:
         if hook is not None:
             await hook.close()
@@ -198,6 +203,7 @@ def _worker(
     clock: Clock,
     hook: Hook | None,
     history: Tender,
+    planner: Planner,
 ) -> Worker:
     return Worker(
         database=session.database,
@@ -206,7 +212,7 @@ def _worker(
         chunk=ChunkSize(events=settings.fanout_events, begun=settings.fanout_chunk),
         pace=Pace(floor=settings.poll_floor, period=settings.poll_period),
         watch=Watch(tally.fanned_out, tally.attempted, tally.planned),
-        planner=_planner(session, settings, clock, senders[0].rechecks.asking),
+        planner=planner,
         backfills=_runner(session, settings, clock, hook),
         segments=Watcher(session.database, clock, FileReach.of(settings, local=False), f"worker:{worker_name()}"),
         history=history,
