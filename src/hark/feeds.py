@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import Field
@@ -106,7 +106,10 @@ def _question(reason: str, due: Sequence[Due]) -> dict[str, object]:
 
 
 def _due_maps(due: Sequence[Due]) -> list[dict[str, object]]:
-    return [{"recipient_id": each.recipient_id, "since": each.since, "since_at": each.since_at} for each in due]
+    return [
+        {"recipient_id": each.recipient_id, "since": each.since, "since_at": each.since_at.astimezone(UTC)}
+        for each in due
+    ]
 
 
 def _of_row(row: Mapping[str, object]) -> dict[str, object]:
