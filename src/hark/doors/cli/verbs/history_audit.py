@@ -83,6 +83,7 @@ async def audit(
     from hark.history.audit.baseline import difference, read_baseline
 
     before = read_baseline(compare) if compare else None
+    _see_where(save, output)
     async with _reach(call, sources=many != 0) as reach:
         with call.output.progress("comparing users") as told:
             auditing = Audit(reach.database, reach.graph, reach.clock.now(), reach.sources, told=told)
@@ -138,6 +139,13 @@ async def _reach(call: Call, *, sources: bool) -> AsyncIterator[_Reach]:
             opened.push_async_callback(client.close)
             asked = Sources(settings, session.database, clock, client)
         yield _Reach(session.database, clock, graph, asked)
+
+
+def _see_where(*paths: Path | None) -> None:
+    """Not only after an hour that there is no such directory."""
+    for path in paths:
+        if path is not None and not path.absolute().parent.is_dir():
+            raise BadInput(f"{path} cannot be written: there is no directory {path.parent}; give another path")
 
 
 def _write(audited: _Audited, save: Path | None, output: Path | None) -> None:
