@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +40,7 @@ from hark.doors.cli.session import Session
 from hark.errors import BadInput, CatalogueFaults
 from hark.flags import Watcher
 from hark.guarded.client import Guarded
+from hark.history.loading.wired import LiveStream, audit_by
 from hark.history.tending import Tender, open_tender
 from hark.postgres.database import Database, is_passing
 from hark.rechecks import Rechecks
@@ -180,14 +181,19 @@ async def open_worker(
 ) -> AsyncIterator[Worker]:
     """A worker as the settings want it, and its one way out by HTTP; `clock`: the one that the process has already."""
     clock = clock or await DatabaseClock.start(session.database)
+    catalogue = await _askable(session, settings)
     asking = Asking(Guarded(settings.http_allow_private), settings.feed_timeout)
-    hook = Hook.of(session.need_catalogue().backfills.webhook, settings, asking.client, clock)
-    rechecks = Rechecks.of(await _askable(session, settings), asking)
+    hook = Hook.of(catalogue.backfills.webhook, settings, asking.client, clock)
+    rechecks = Rechecks.of(catalogue, asking)
     senders = await _senders(session, settings, outbound, clock, rechecks, stopping)
     try:
-        async with open_tender(session.database, settings, clock, f"{worker_name()}/project") as history:
+        async with (
+            product_sources.graph_for(settings, catalogue) as graph,
+            open_tender(session.database, settings, clock, f"{worker_name()}/project") as history,
+        ):
+            planner = _planner(session, settings, clock, replace(asking, graph=graph))
             outside = loading(session.database, settings, asking.client, clock)
-            yield _worker(session, settings, senders, tally, clock, hook, history, outside)
+            yield _worker(session, settings, senders, tally, clock, hook, history, planner, outside)
     finally:
         if hook is not None:
             await hook.close()
@@ -202,6 +208,7 @@ def _worker(
     clock: Clock,
     hook: Hook | None,
     history: Tender,
+    planner: Planner,
     outside: Mapping[str, Outside],
 ) -> Worker:
     return Worker(
@@ -211,7 +218,7 @@ def _worker(
         chunk=ChunkSize(events=settings.fanout_events, begun=settings.fanout_chunk),
         pace=Pace(floor=settings.poll_floor, period=settings.poll_period),
         watch=Watch(tally.fanned_out, tally.attempted, tally.planned),
-        planner=_planner(session, settings, clock, senders[0].rechecks.asking),
+        planner=planner,
         backfills=_runner(session, settings, clock, hook, outside),
         loads=Starter(session.database, clock, FileReach.of(settings, local=False), settings.source_rate),
         segments=Watcher(session.database, clock, FileReach.of(settings, local=False), f"worker:{worker_name()}"),
@@ -223,7 +230,8 @@ def loading(database: Database, settings: Settings, client: Guarded, clock: Cloc
     """What this process can do of loads, by kind: with the two sources set, all of it; else nothing."""
     if settings.purchase_url is None or settings.shop_url is None:
         return {}
-    return {KIND: Loading(database, clock, settings, client, f"{worker_name()}/backfill")}
+    stream, audit = LiveStream(database, settings), audit_by(database, settings)
+    return {KIND: Loading(database, clock, settings, client, f"{worker_name()}/backfill", stream, audit)}
 
 
 def _runner(
