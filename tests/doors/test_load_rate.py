@@ -1,6 +1,6 @@
 """A load's rate as the sources count it, by two processes: never too many in a second, and nearly all that are allowed.
 
-It goes by the clock on the wall and wants a machine to itself: HARK_RATE=1 runs a minute, HARK_LONG=1 ten minutes of it.
+It goes by the clock on the wall and wants a machine to itself: HARK_RATE=1 runs a minute, HARK_LONG=1 ten of them.
 """
 
 from __future__ import annotations
