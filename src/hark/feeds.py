@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import Field
 
-from hark.catalogue import Feed, PythonSource, SqlSource, UrlSource
+from hark.catalogue import CypherSource, Feed, PythonSource, SqlSource, UrlSource
 from hark.errors import SourceFailed
-from hark.sources import Answer, Asking, Moment, Name, Payload, Text, as_part, call, post, validated
+from hark.sources import Answer, Asking, Moment, Name, Payload, Text, as_part, ask_graph, call, post, validated
 
 __all__ = ["Asking", "Due", "FeedItem", "SourceFailed", "as_part", "ask_feed"]
 
@@ -55,7 +55,7 @@ class FeedItem:
 
 
 async def ask_feed(feed: Feed, reason: str, due: Sequence[Due], ask: Asking) -> list[FeedItem]:
-    """What a Python or HTTP feed answers for these recipients, checked whole.
+    """What a Python, HTTP or Cypher feed answers for these recipients, checked whole.
 
     Args:
         feed: of the catalogue.
@@ -75,6 +75,9 @@ async def ask_feed(feed: Feed, reason: str, due: Sequence[Due], ask: Asking) -> 
             answer = validated(_Items, {"items": _as_written(await call(source, list(due), ask))})
         case UrlSource() as source:
             answer = await post(source, _question(reason, due), _Items, ask)
+        case CypherSource() as source:
+            rows = await ask_graph(source, {"due": _due_maps(due)}, ask)
+            answer = validated(_Items, {"items": [_of_row(row) for row in rows]})
         case SqlSource():
             raise TypeError("an SQL feed runs inside of the planning statement")
     _refuse_strays(answer.items, due)
@@ -100,6 +103,19 @@ def _question(reason: str, due: Sequence[Due]) -> dict[str, object]:
         {"recipient": each.recipient_id, "since": each.since, "since_at": each.since_at.isoformat()} for each in due
     ]
     return {"reason": reason, "due": asked}
+
+
+def _due_maps(due: Sequence[Due]) -> list[dict[str, object]]:
+    return [
+        {"recipient_id": each.recipient_id, "since": each.since, "since_at": each.since_at.astimezone(UTC)}
+        for each in due
+    ]
+
+
+def _of_row(row: Mapping[str, object]) -> dict[str, object]:
+    """A row of the graph's, as an endpoint would write it; a rank or payload that is null is left out."""
+    named = {"recipient" if name == "recipient_id" else name: value for name, value in row.items()}
+    return {name: value for name, value in named.items() if value is not None or name not in ("rank", "payload")}
 
 
 def _as_written(answered: object) -> list[dict[str, object]]:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache, partial, reduce
 from threading import Lock, Thread
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import structlog
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from hark.catalogue import PythonSource, Source, SqlSource, UrlSource
-from hark.errors import HarkError, SourceFailed
+from hark.catalogue import CypherSource, PythonSource, Source, SqlSource, UrlSource
+from hark.errors import GraphRefused, HarkError, SourceFailed
 from hark.guarded.client import Guarded
 
 M = TypeVar("M", bound=BaseModel)
@@ -36,12 +36,25 @@ _OF_WHAT_WAS_ASKED = (400, 422, 500)
 _ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
+class GraphRows(Protocol):
+    """A graph that feeds may ask."""
+
+    async def rows(self, statement: str, given: Mapping[str, Any], patience: timedelta) -> list[dict[str, Any]]:
+        """What a statement that only reads gives, by column.
+
+        Raises:
+            HarkError: it is away, refuses, or did not answer in time.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """With what sources are asked: the way out, and how long an answer may take."""
+    """With what sources are asked: the way out, how long an answer may take, and the graph, if there is one."""
 
     client: Guarded = field(default_factory=Guarded)
     timeout: timedelta = timedelta(seconds=30)
+    graph: GraphRows | None = None
 
 
 def as_part(source: SqlSource) -> str:
@@ -105,6 +118,22 @@ async def post(source: UrlSource, question: Mapping[str, object], answer: type[M
     except ValidationError as error:
         failure = SourceFailed(f"the endpoint's answer: {first_fault(error)}", of_the_data=_is_of_some(error))
     raise failure
+
+
+async def ask_graph(source: CypherSource, given: Mapping[str, Any], asking: Asking) -> list[dict[str, Any]]:
+    """What the graph answers to a query, by column.
+
+    Raises:
+        SourceFailed: there is no graph, it is away, refuses, or took too long.
+    """
+    if asking.graph is None:
+        raise SourceFailed(f"{source.file or 'its query'} asks the graph, and none is set: set HARK_GRAPH_URL")
+    try:
+        return await asking.graph.rows(source.cypher, given, asking.timeout)
+    except GraphRefused as error:
+        raise SourceFailed(str(error), of_the_data=True) from None
+    except HarkError as error:
+        raise SourceFailed(str(error), too_slow="in time" in str(error)) from None
 
 
 def kind_of(source: Source) -> str:

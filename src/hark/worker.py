@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from hark.backfill.loads import Starter
 from hark.backfill.run import Runner
 from hark.batching import ChunkSize, FannedOut, fan_out_next
 from hark.clock import Clock, DatabaseClock
@@ -139,6 +140,7 @@ class Worker:
         planner: plans digests; None: nobody does here.
         answer_wait: how long after a hand-over its answer may still come.
         backfills: who takes part in backfills here; None: nobody does.
+        loads: who begins loads that are to begin by themselves here; None: nobody does.
         segments: who keeps segments as what they come from; None: nobody does here.
         history: who keeps purchases and their graph up to date here; None: nobody does.
     """
@@ -153,6 +155,7 @@ class Worker:
     watch: Watch = Watch()
     planner: Planner | None = None
     backfills: Runner | None = None
+    loads: Starter | None = None
     segments: Watcher | None = None
     history: Tender | None = None
 
@@ -241,7 +244,8 @@ class Worker:
     def _backfill_loops(self) -> list[Loop]:
         if self.backfills is None:
             return []
-        return [Loop("backfill", _backfill(self.backfills), self.clock, self.pace)]
+        loads = [] if self.loads is None else [Loop("loads", _start(self.loads), self.clock, self.pace)]
+        return [Loop("backfill", _backfill(self.backfills), self.clock, self.pace), *loads]
 
     def _segment_loops(self) -> list[Loop]:
         if self.segments is None:
@@ -272,6 +276,13 @@ def _backfill(runner: Runner) -> Callable[[], Awaitable[Progress]]:
     async def chunk() -> Progress:
         stepped = await runner.step_any()
         return Progress(stepped.did, stepped.obstacle.until if stepped.obstacle else None)
+
+    return chunk
+
+
+def _start(starter: Starter) -> Callable[[], Awaitable[Progress]]:
+    async def chunk() -> Progress:
+        return Progress(more=await starter.step())
 
     return chunk
 

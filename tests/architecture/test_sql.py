@@ -16,8 +16,9 @@ import hark
 from hark.access.keys import Scope
 from hark.backfill.cohort.kept import CohortState
 from hark.backfill.cohort.members import members_query
-from hark.backfill.cohort.spec import Difference, Everyone, Flag, Ids, Segment, Union
+from hark.backfill.cohort.spec import Buyers, Difference, Everyone, Flag, Ids, Segment, Union
 from hark.backfill.cohort.staging import MAKE_TABLES
+from hark.backfill.kinds import history
 from hark.backfill.kinds.preferences import JOURNALED, STANDING
 from hark.backfill.spans import EXTENT
 from hark.backfill.states import TRANSITIONS as BACKFILL_TRANSITIONS
@@ -34,6 +35,8 @@ from hark.digests.shown import NEXT
 from hark.flags.rules import SegmentKind
 from hark.flags.segments import MAKE_INCOMING
 from hark.history import facts
+from hark.history.loading.course import Stage
+from hark.history.loading.steps import StepState
 from hark.inbox import ARCHIVE, MARK_ALL_READ, MARK_READ
 from hark.postgres.embedded.programs import find_programs
 from hark.postgres.queries import Queries, Query, UnknownQuery, in_schema
@@ -47,7 +50,9 @@ A_FEED = Feed(
 )
 BOB = Ids(("bob",))
 CHAINS = {
-    "staging.members": members_query(Difference(Union((Everyone(), BOB, Flag("live"))), Segment("beta")), [BOB])[0],
+    "staging.members": members_query(
+        Difference(Union((Everyone(), Buyers(), BOB, Flag("live"))), Segment("beta")), [BOB]
+    )[0],
     "planning.ask": ASK,
     "planning.plan": plan_by_sql(A_FEED),
     "planning.plan_of_few": plan_by_sql(A_FEED, few=True),
@@ -66,6 +71,8 @@ CHAINS = {
     "spans.extent": EXTENT,
     "preferences.standing": STANDING,
     "preferences.journaled": JOURNALED,
+    "history.standing": history.STANDING,
+    "history.undoing": history.UNDOING,
 }
 PREPARABLE = re.compile(r"\s*(--.*\n\s*)*(select|insert|update|delete|with|merge|values)\b", re.IGNORECASE)
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
@@ -164,6 +171,8 @@ def dumped(postgres: Postgres, dsn: str) -> list[str]:
         ("batch_state", BatchState),
         ("backfill_outcome", Fate),
         ("fact_kind", facts.Kind),
+        ("history_stage", Stage),
+        ("history_step_state", StepState),
     ],
 )
 def test_enums_are_the_same_in_python_and_in_postgres(type_name: str, enum: type[StrEnum], database: str) -> None:

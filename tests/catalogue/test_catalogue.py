@@ -19,6 +19,7 @@ from hark.catalogue import (
     Catalogue,
     Category,
     Channel,
+    CypherSource,
     Facet,
     Feed,
     Frequency,
@@ -179,6 +180,26 @@ class TestWhatIsRead:
             feed = load(tmp_path, text).reasons["app_shared"].feed
             assert feed == Feed(PythonSource("shop.feeds:front_page"), cap=10, overlap=overlap)
 
+    def test_a_feed_may_ask_the_graph(self, tmp_path: Path) -> None:
+        cypher = "UNWIND $due AS due RETURN due.recipient_id AS recipient_id, 'set' AS key, due.since_at AS at"
+        (tmp_path / "new.cypher").write_text(cypher)
+        text = BASE + 'batching = "weekly"\nfeed = { cypher = "new.cypher", cap = 3 }'
+        feed = load(tmp_path, text).reasons["app_shared"].feed
+        assert feed == Feed(CypherSource(cypher, "new.cypher"), cap=3, overlap=timedelta(days=1))
+
+    def test_all_faults_of_a_cypher_query_at_once(self, tmp_path: Path) -> None:
+        (tmp_path / "new.cypher").write_text("MATCH (n:User {id: $id}) SET n.seen = true RETURN n.id AS key; // $due")
+        with pytest.raises(CatalogueFaults) as found:
+            load(tmp_path, BASE + 'batching = "weekly"\nfeed = { cypher = "new.cypher" }')
+        assert [fault.what.removeprefix("new.cypher: ") for fault in found.value.faults] == [
+            "$id is a parameter that a feed is not given; it is given $due",
+            "does not read $due, so it cannot know for whom; begin with UNWIND $due AS due",
+            "has a semicolon; it is one statement, so leave the semicolon out",
+            "says SET, and a feed only reads",
+            "returns no recipient_id; name it: … AS recipient_id",
+            "returns no at; name it: … AS at",
+        ]
+
     def test_settings_are_left_to_those_who_know_them(self, tmp_path: Path) -> None:
         assert load(tmp_path, f"{BASE}[settings]\nwhatever = 1").reasons.keys() == {"app_shared"}
 
@@ -289,7 +310,9 @@ ADDED = [
     ('feed = { sql = "good.sql" }', "feed",
      'a feed is told daily or weekly, and this reason is immediate; write batching = "daily"'),
     (f'feed = "x"\n{DAILY}', "feed", '"x" is not a table; write [reasons.app_shared.feed] and its keys below'),
-    (f"feed = {{}}\n{DAILY}", "feed", f"names no source; {SOURCES}"),
+    (f"feed = {{}}\n{DAILY}", "feed", f'names no source; {SOURCES}, cypher = "feeds/NAME.cypher"'),
+    (f'feed = {{ cypher = "no.cypher" }}\n{DAILY}', "feed.cypher", '"no.cypher": no such file beside hark.toml'),
+    ('recheck = { cypher = "good.cypher" }', "recheck.cypher", "no such key; there is sql, python, url"),
     (f'feed = {{ sqll = "good.sql" }}\n{DAILY}', "feed.sqll", "no such key; did you mean sql?"),
     (f'feed = {{ sql = "good.sql", python = "a:b" }}\n{DAILY}', "feed.python",
      "is a second source beside sql; leave one of them out"),

@@ -14,11 +14,13 @@ from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import SERVING, TUNING
 from tests.doors.commands import Desk
 from tests.doors.pages import FOLDER, PAGES, Verb, cli_page, verbs
+from tests.history.live.events import FACTOIDS, factoid, jsonl
 
 VERBS = {verb.name: verb for verb in verbs()}
 QUICK = [name for name in VERBS if name not in ("hark demo", "hark serve", "hark sandbox")]
 NOT_GOOD = {"hark doctor", "hark digests verify"}
 """Examples that find something not good at a desk: there is no mail server, and nothing to verify."""
+PURCHASES = jsonl((FACTOIDS, factoid("b1")))
 HELPED = """
 import sys
 from hark.doors.cli.app import run
@@ -58,10 +60,22 @@ def prepare(desk: Desk, verb: Verb) -> None:
     desk.hark("recipients", "import", "people.csv")
     desk.hark("publish", "password_reset", "--to", "bob")
     desk.hark("keys", "create", "shop", "--scopes", "read")
+    if verb.name.startswith("hark ingest"):
+        prepare_ingest(desk, verb.name)
     if verb.name.startswith("hark flags"):
         prepare_flags(desk)
     if verb.name.startswith("hark backfill"):
         prepare_backfill(desk, verb.name.rpartition(" ")[2])
+
+
+def prepare_ingest(desk: Desk, verb: str) -> None:
+    """A file of purchases; behind it, for letters, one line that was nonsense, and is not any more when it is replayed."""
+    desk.write("purchases.jsonl", PURCHASES)
+    if verb.startswith("hark ingest dead"):
+        desk.write("nonsense.jsonl", "nonsense\n")
+        desk.hark("ingest", "nonsense.jsonl")
+    if verb == "hark ingest dead replay":
+        desk.execute(f"update hark.ingest_dead set value = '{PURCHASES.strip()}'::bytea")
 
 
 def prepare_flags(desk: Desk) -> None:
@@ -111,7 +125,7 @@ def test_the_help_loads_nothing_heavy() -> None:
 
 def test_only_what_is_built_is_listed(desk: Desk) -> None:
     listed = desk.hark("--help").out
-    for later in ("ingest", "lag", "templates"):
+    for later in ("templates",):
         assert f"\n  {later} " not in listed
 
 

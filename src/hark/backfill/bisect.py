@@ -69,7 +69,7 @@ async def apply_whole_or_in_halves(
     try:
         async with connection.transaction():
             done = await kind.apply(connection, batch, now)
-            return Tally(done.applied, done.drifted)
+            return Tally(done.applied, done.drifted, done.quarantined)
     except Exception as error:
         if is_passing(error) and not (last and _is_of_somebody(error)):
             raise

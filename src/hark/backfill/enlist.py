@@ -24,19 +24,24 @@ _SQL = Queries.beside(__file__)
 
 @dataclass(frozen=True, slots=True)
 class ToStage:
-    """A cohort that is still to be staged; `user_types`: only users of these."""
+    """A cohort that is still to be staged; `user_types`: only users of these; `strangers`: see `cohort.stage`."""
 
     cohort: Cohort
     user_types: Sequence[str] | None
+    strangers: bool = False
 
     def to_json(self) -> Json:
         """As it is stored."""
-        return {"cohort": self.cohort.as_json(), "user_types": self.user_types and list(self.user_types)}
+        return {
+            "cohort": self.cohort.as_json(),
+            "user_types": self.user_types and list(self.user_types),
+            "strangers": self.strangers,
+        }
 
     @classmethod
     def from_json(cls, stored: Json) -> ToStage:
         """As it was stored."""
-        return cls(cohort_from_json(stored["cohort"]), stored["user_types"])
+        return cls(cohort_from_json(stored["cohort"]), stored["user_types"], stored.get("strangers", False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,9 @@ async def enlist(database: Database, backfill: int, *, reach: FileReach, now: da
 
 async def _staged(database: Database, wanted: ToStage, reach: FileReach, now: datetime) -> Staged:
     try:
-        return await stage(database, wanted.cohort, user_types=wanted.user_types, now=now, reach=reach)
+        return await stage(
+            database, wanted.cohort, user_types=wanted.user_types, now=now, reach=reach, strangers=wanted.strangers
+        )
     except Unreachable as error:
         raise BadInput(f"{error}; ask for it again once it answers") from None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hark.backfill import cohort
+from hark.backfill.kinds import KINDS
 from hark.backfill.request import check_who
 from hark.backfill.states import ENDED, State
 from hark.errors import BadInput
@@ -43,6 +44,7 @@ class Forgettable:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
+    kind: str
     state: str
     cohort_id: int | None
     forgotten_at: datetime | None
@@ -85,6 +87,8 @@ async def forget(database: Database, backfill: int, *, who: str, now: datetime) 
     while last is not None:
         given = {"backfill": backfill, "after": last, "batches": _BATCHES}
         last = (await database.one(_SQL["forget_some"], _Last, given)).last
+    async with database.transaction() as connection:
+        await KINDS[found.kind].forget(connection, backfill)
     if found.cohort_id is not None and not found.shared:
         await cohort.forget(database, found.cohort_id)
     return Forgettable(backfill, found.members, found.journaled, found.faults, found.shared)

@@ -1,5 +1,5 @@
 -- name: look
-select b.state::text as state, b.cohort_id, b.forgotten_at,
+select b.kind, b.state::text as state, b.cohort_id, b.forgotten_at,
        b.members, coalesce((select sum(applied + drifted + quarantined) from hark.backfill_batch where backfill_id = b.id), 0)::bigint as journaled,
        coalesce((select c.bad + c.unknown from hark.cohort c where c.id = b.cohort_id), 0)::bigint as faults,
        array(select u.id from hark.backfill u

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from psycopg import AsyncConnection
 
+from hark.postgres.database import Database
+
 Connection = AsyncConnection[tuple[Any, ...]]
 Json = Mapping[str, Any]
 """What a kind stores for itself: an object that JSON can hold."""
@@ -59,10 +61,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How many users of a batch were changed as planned, and how many were not because they had drifted."""
+    """How many users of a batch were changed as planned, how many were not because they had drifted, and how many the
+    kind itself has quarantined, with their causes in the journal."""
 
     applied: int
     drifted: int
+    quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,14 @@ class Kind(Protocol):
         """As the command line and `hark.backfill.kind` say it."""
         ...
 
+    @property
+    def goes_outside(self) -> bool:
+        """Whether its batches are worked at outside of transactions before they are applied (`hark.backfill.outside`).
+
+        What such a batch takes cannot be rehearsed, and the run's rate is kept by whoever does that work.
+        """
+        ...
+
     async def plan(self, connection: Connection, request: Json, span: Span) -> list[Part]:
         """What would become of the users of a span. Writes nothing."""
         ...
@@ -108,4 +120,16 @@ class Kind(Protocol):
 
     async def verify(self, connection: Connection, batch: Batch) -> Looked:
         """Read the users of a batch again."""
+        ...
+
+    async def did(self, connection: Connection, backfill: int) -> bool:
+        """Whether a backfill did anything that can be taken back."""
+        ...
+
+    async def shown(self, database: Database, backfill: int) -> Json | None:
+        """What there is to see of a run beside what the engine keeps; None: nothing."""
+        ...
+
+    async def forget(self, connection: Connection, backfill: int) -> None:
+        """Forget who its users were, beside what the engine keeps of them."""
         ...

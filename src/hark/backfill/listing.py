@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from hark.backfill.cohort import Staged, load
 from hark.backfill.control import Stand, stand
+from hark.backfill.kinds import KINDS
 from hark.backfill.states import State
 from hark.lists.writing import written
 from hark.postgres.database import Database
@@ -146,7 +148,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """All that there is to see of one backfill; `cohort`: None while it is still to be staged."""
+    """All that there is to see of one backfill.
+
+    `cohort`: None while it is still to be staged; `more`: what its kind has to show of it.
+    """
 
     head: Head
     totals: Totals
@@ -157,6 +162,7 @@ class Shown:
     events: list[Happened]
     needs_approval: bool
     cohort: Staged | None
+    more: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +204,7 @@ async def show(database: Database, backfill: int, *, samples: int = 10, events: 
         await database.fetch(_SQL["events"], Happened, given),
         needs_approval(found),
         None if head.cohort_id is None else await load(database, head.cohort_id),
+        await KINDS[head.kind].shown(database, backfill) if head.kind in KINDS else None,
     )
 
 
@@ -241,8 +248,10 @@ async def export_members(database: Database, backfill: int, outcome: str, path: 
 
 def _estimate(head: Head, seen: Totals) -> Estimate | None:
     """Alone on a calm database a run takes what its batches take; a shared one may bear half of that."""
-    if not head.rehearsal or not head.rehearsal["users"]:
+    if not head.rehearsal:
         return None
+    if not head.rehearsal["users"]:
+        return _by_rate(head, seen)
     times = seen.left / head.rehearsal["users"]
     seconds = times * head.rehearsal["seconds"]
     paced = seen.left / head.rate if head.rate else 0.0
@@ -253,3 +262,11 @@ def _estimate(head: Head, seen: Totals) -> Estimate | None:
         head.rehearsal["users"],
         head.rehearsal["seconds"],
     )
+
+
+def _by_rate(head: Head, seen: Totals) -> Estimate | None:
+    """Of what cannot be rehearsed, the least that it takes is known where it goes by a rate."""
+    if not head.rate or head.kind not in KINDS or not KINDS[head.kind].goes_outside:
+        return None
+    seconds = round(seen.left / head.rate, 1)
+    return Estimate(seconds, seconds, 0, 0, 0.0)

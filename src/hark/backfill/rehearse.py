@@ -48,9 +48,15 @@ class _Wal:
 
 
 async def rehearse(database: Database, backfill: int, now: datetime) -> Rehearsal | None:
-    """Apply the fullest batch and take it back at once; kept with the plan. None: there is nothing to apply."""
+    """Apply the fullest batch and take it back at once; kept with the plan.
+
+    None: there is nothing to apply, or what takes its time is done outside of transactions.
+    """
     found = await database.fetch(_SQL["fullest"], _Fullest, {"backfill": backfill})
     if not found:
+        return None
+    if KINDS[found[0].kind].goes_outside:
+        await leave_unmeasured(database, backfill)
         return None
     async with database.connection() as connection, connection.transaction(force_rollback=True):
         await be_patient(connection, idle=_IDLE)

@@ -8,9 +8,10 @@ shared by batches), so that nothing is written once `pause` or `cancel` has said
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -25,6 +26,7 @@ from hark.backfill.bisect import LOCK_PATIENCE, Tally, apply_whole_or_in_halves,
 from hark.backfill.cohort import FileReach
 from hark.backfill.kind import Batch, Connection
 from hark.backfill.kinds import KINDS
+from hark.backfill.outside import Crew, Hold, LetGo, Outside
 from hark.backfill.plan import PlanStep
 from hark.backfill.planning import Planner
 from hark.backfill.probes import DatabaseProbes, Probes
@@ -50,6 +52,7 @@ class Step(StrEnum):
     """The points of a batch that a test may stop at."""
 
     CLAIMED = "claimed"
+    WORKED = "worked"
     BEGUN = "begun"
     FENCED = "fenced"
     APPLIED = "applied"
@@ -117,6 +120,7 @@ class Runner:
         worker: who this is, for leases and the audit log.
         reach: from where the lists of cohorts may be read that were asked for elsewhere.
         lease: how long a claim holds, and how long a transaction may stand idle before the server ends it.
+        outside: what this process can do outside of transactions, by kind; runs that need more are left to others.
         passed: told of each point that is passed, for tests.
     """
 
@@ -129,8 +133,10 @@ class Runner:
     limits: Limits = field(default_factory=Limits)
     webhook: notice.Webhook | None = None
     passed: Callable[[Step | PlanStep], None] = lambda _step: None
+    outside: Mapping[str, Outside] = field(default_factory=dict)
     _steerings: dict[int, Steering] = field(default_factory=dict)
     _beside: Beside = field(default_factory=Beside)
+    _crew: Crew = field(default_factory=Crew)
 
     async def step(self, backfill: int) -> Stepped:
         """Do the next thing that there is to do for one backfill: a chunk of its plan, a batch, or its end."""
@@ -159,6 +165,7 @@ class Runner:
         waits, failed = [], None
         active = await self._active()
         await self._beside.keep({run.id for run in active})
+        await self._crew.keep({run.id for run in active})
         for run in active:
             try:
                 stepped = await self._step_beside(run.id)
@@ -194,8 +201,11 @@ class Runner:
         return did or Stepped(did=False, obstacle=self._later(Why.OTHERS))
 
     async def close(self) -> None:
-        """Stop reading lists; another worker begins anew."""
+        """Stop reading lists, and leave off what is done outside of transactions; another worker goes on."""
         await self._beside.keep(set())
+        await self._crew.keep(set())
+        for outside in self.outside.values():
+            await outside.close()
 
     async def _plan(self, run: Standing) -> Stepped:
         now = self.clock.now()
@@ -221,18 +231,28 @@ class Runner:
 
     async def _apply(self, run: Standing) -> Stepped:
         steering = self._steering(run.id)
+        if KINDS[run.kind].goes_outside and run.kind not in self.outside:
+            return await self._held(run, steering, self._later(Why.OTHERS))
         async with steering.turn():
             return await self._apply_next(run, steering)
 
     async def _apply_next(self, run: Standing, steering: Steering) -> Stepped:
         if (obstacle := await steering.obstacle(run, self.clock.now())) is not None:
             if obstacle.why is not Why.STOPPED and not await self._is_any_left(run):
-                return Stepped(did=await self._finish(run))
+                return await self._end(run, steering)
+            return await self._held(run, steering, obstacle)
+        if (obstacle := await self._outside_obstacle(run)) is not None:
             return await self._held(run, steering, obstacle)
         claimed = await self._claim(run)
         if claimed is None:
             return await self._none_to_be_had(run, steering)
         self.passed(Step.CLAIMED)
+        if (outside := self.outside.get(run.kind)) is None:
+            return await self._finish_batch(run, claimed, steering)
+        self._crew.begin(run.id, lambda: self._work_outside(run, claimed, steering, outside))
+        return Stepped(did=True)
+
+    async def _finish_batch(self, run: Standing, claimed: Claimed, steering: Steering) -> Stepped:
         begun = time.perf_counter()
         try:
             tally = await self._in_one_transaction(run, claimed, steering)
@@ -257,7 +277,8 @@ class Runner:
             "worker": self.worker,
             "max_attempts": MAX_ATTEMPTS,
         }
-        claimed = await self.database.fetch(_SQL["claim" if run.rate is None else "claim_paced"], Claimed, given)
+        free = run.rate is None or KINDS[run.kind].goes_outside
+        claimed = await self.database.fetch(_SQL["claim" if free else "claim_paced"], Claimed, given)
         return claimed[0] if claimed else None
 
     async def _in_one_transaction(self, run: Standing, claimed: Claimed, steering: Steering) -> Tally | None:
@@ -345,14 +366,75 @@ class Runner:
         await self._keep_long_waits(run.id, steering)
         return Stepped(did=True) if locked else Stepped(did=False, obstacle=obstacle)
 
+    # What is done outside of transactions -----------------------------------------------------------------------------
+
+    async def _outside_obstacle(self, run: Standing) -> Obstacle | None:
+        """What stands in the way of a batch of a kind that goes outside; not of a run that has none left."""
+        outside = self.outside.get(run.kind)
+        if outside is None or not await self._is_any_left(run):
+            return None
+        if self._crew.is_full(run.id):
+            return self._later(Why.OTHERS)
+        return await outside.before(run)
+
+    async def _work_outside(self, run: Standing, claimed: Claimed, steering: Steering, outside: Outside) -> Stepped:
+        """A batch from its claim to its end. Who is ended in the middle lets go of it, and what it wrote stays."""
+        hold = self._hold(run, claimed)
+        try:
+            until = await hold.during(outside.work(hold))
+            self.passed(Step.WORKED)
+            if until is None:
+                return await self._finish_batch(run, claimed, steering)
+            await self.database.execute(_SQL["put_off"], {**self._fence(run, claimed), "due_at": until})
+        except NotAsPlanned as refusal:
+            return await self._refuse(run, claimed, refusal)
+        except LetGo:
+            await self._let_go(run, claimed)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._let_go(run, claimed))
+            raise
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            return await self._put_back(run, claimed, error)
+        return Stepped(did=True)
+
+    def _hold(self, run: Standing, claimed: Claimed) -> Hold:
+        batch = Batch(run.id, claimed.number, claimed.retried)
+
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[Connection]:
+            async with self.database.transaction() as connection:
+                await begin(connection, run.id, idle=self.lease)
+                if not await self._is_ours(connection, run, claimed):
+                    raise LetGo
+                await connection.execute(_SQL["progress"].text(), self._renewed(run, claimed))
+                yield connection
+
+        async def renewed() -> bool:
+            return await self.database.execute(_SQL["renew"], self._renewed(run, claimed)) == 1
+
+        return Hold(run, batch, run.rate, opened, renewed, self.lease.total_seconds() / 3)
+
+    def _renewed(self, run: Standing, claimed: Claimed) -> dict[str, object]:
+        return {**self._fence(run, claimed), "lease_until": self.clock.now() + self.lease}
+
     # The end ---------------------------------------------------------------------------------------------------------
+
+    async def _end(self, run: Standing, steering: Steering) -> Stepped:
+        """No batch is left; whether it may end now."""
+        outside = self.outside.get(run.kind)
+        obstacle = None if outside is None else await outside.after(run)
+        if obstacle is not None:
+            return await self._held(run, steering, obstacle)
+        return Stepped(did=await self._finish(run))
 
     async def _none_to_be_had(self, run: Standing, steering: Steering) -> Stepped:
         given = {"backfill": run.id, "now": self.clock.now(), "max_attempts": MAX_ATTEMPTS}
         await self.database.execute(_SQL["give_up"], given)
         left = await self.database.one(_SQL["open"], _Open, {"backfill": run.id})
         if not left.batches:
-            return Stepped(did=await self._finish(run))
+            return await self._end(run, steering)
         return await self._held(run, steering, self._obstacle_of(left))
 
     async def _is_any_left(self, run: Standing) -> bool:
@@ -397,6 +479,7 @@ class Runner:
 
     async def _leave(self, backfill: int) -> None:
         """It is not under way any more: what was waited for last is kept."""
+        await self._crew.leave(backfill)
         if (steering := self._steerings.pop(backfill, None)) is not None:
             steering.wait_for(None, self.clock.now())
             await self._keep_waits(backfill, steering)

@@ -113,8 +113,28 @@ update hark.backfill_batch
 
 -- name: put_back
 update hark.backfill_batch
-   set state = 'WAITING', lease_until = null, due_at = %(due_at)s, why = %(why)s, lock_waits = lock_waits + %(lock_waits)s
+   set state = 'WAITING', lease_until = null, due_at = %(due_at)s, why = %(why)s, lock_waits = least(attempt, lock_waits + %(lock_waits)s)
  where backfill_id = %(backfill)s and number = %(number)s and state = 'CLAIMED' and attempt = %(attempt)s and worker = %(worker)s
+
+-- name: put_off
+-- Sources are waited for: none of its attempts counts.
+update hark.backfill_batch
+   set state = 'WAITING', lease_until = null, due_at = %(due_at)s, why = 'waits for a source', lock_waits = attempt
+ where backfill_id = %(backfill)s and number = %(number)s and state = 'CLAIMED' and attempt = %(attempt)s and worker = %(worker)s
+
+-- name: progress
+-- It came to something under this claim, whatever becomes of it: the attempts so far do not count any more.
+update hark.backfill_batch
+   set lock_waits = attempt, lease_until = %(lease_until)s
+ where backfill_id = %(backfill)s and number = %(number)s and state = 'CLAIMED' and attempt = %(attempt)s and worker = %(worker)s
+
+-- name: renew
+update hark.backfill_batch b
+   set lease_until = %(lease_until)s
+  from hark.backfill r
+ where b.backfill_id = %(backfill)s and b.number = %(number)s and b.state = 'CLAIMED' and b.attempt = %(attempt)s
+   and b.worker = %(worker)s and r.id = b.backfill_id and r.state = 'APPLYING'
+   and not exists (select from hark.backfill_switch where stopped)
 
 -- name: give_up
 update hark.backfill_batch

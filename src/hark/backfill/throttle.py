@@ -38,6 +38,14 @@ class Why(StrEnum):
     """A batch, or planning, failed for now, and waits for its next attempt."""
     DATABASE = "database"
     """Postgres did not answer, or could not do it for now."""
+    FLAG = "flag"
+    """Somebody does not act yet on the version of a flag that lets users in."""
+    STREAM = "stream"
+    """The live stream has not passed yet what it had when the last user was loaded."""
+    GRAPH = "graph"
+    """The graph does not have yet what was loaded."""
+    AUDIT = "audit"
+    """What was loaded is compared with the graph."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from hark.backfill import control
+from hark.backfill.kinds import KINDS
 from hark.backfill.plan import create
 from hark.backfill.request import Notify, Order, Pace, check_who
 from hark.backfill.states import UNDOABLE
@@ -28,7 +29,6 @@ class _Done:
     batch_size: int
     approval_over: int | None
     notify: dict[str, Any] | None
-    journaled: bool
 
 
 async def undo(
@@ -54,7 +54,7 @@ async def undo(
     if found.state not in UNDOABLE:
         raise BadInput(f"backfill {backfill} is {found.state}; pause or cancel it first, or let it end")
     done = await database.one(_SQL["done"], _Done, {"backfill": backfill})
-    if not done.journaled or done.cohort_id is None:
+    if done.cohort_id is None or not await _did(database, done.kind, backfill):
         raise BadInput(f"backfill {backfill} changed nothing, so there is nothing to undo")
     notify = Notify(done.notify["reason"], tuple(done.notify["to"])) if done.notify else None
     order = Order(
@@ -69,6 +69,11 @@ async def undo(
         backfill,
     )
     return await create(database, order, now)
+
+
+async def _did(database: Database, kind: str, backfill: int) -> bool:
+    async with database.connection() as connection:
+        return await KINDS[kind].did(connection, backfill)
 
 
 def _lower(one: int | None, other: int | None) -> int | None:

@@ -100,8 +100,19 @@ class UrlSource:
     url: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class CypherSource:
+    """A query over the graph of purchases; `file` is its name as hark.toml has it."""
+
+    cypher: str
+    file: str | None = None
+
+
 Source = SqlSource | PythonSource | UrlSource
 """Where an answer comes from: to what is new for whom (a feed), to what may still be said (a recheck)."""
+
+FeedSource = Source | CypherSource
+"""A feed can ask the graph, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +120,7 @@ class Feed:
     """What is new for whom: its source, how many items a digest lists of it at most, and how far back an item that was
     already covered is known again (for sources that know times only)."""
 
-    source: Source
+    source: FeedSource
     cap: int = USUAL_CAP
     overlap: timedelta = timedelta(days=1)
 
@@ -228,8 +239,10 @@ def _feed(feed: Feed) -> list[object]:
     return [_source(feed.source), feed.cap, format_duration(feed.overlap)]
 
 
-def _source(source: Source) -> list[str]:
+def _source(source: FeedSource) -> list[str]:
     match source:
+        case CypherSource(cypher):
+            return ["cypher", cypher]
         case SqlSource(sql):
             return ["sql", sql]
         case PythonSource(path):

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hark.catalogue.wording import printable
-from hark.config import graphs, kinds, people, stores
+from hark.config import brokers, graphs, kinds, people, stores
 from hark.durations import Rate, format_duration, format_rate
 from hark.guarded.addresses import NOTHING_ALLOWED, Allowed
 
@@ -56,6 +56,15 @@ class Settings:
     graph_chunk: int = 200
     graph_timeout: timedelta = timedelta(seconds=60)
     history_look_back: timedelta = 365 * _DAY
+    kafka_brokers: str | None = None
+    kafka_options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    ingest_receipts_topic: str = "pipeline-v1-processed-receipt-events"
+    ingest_receipts_group: str = "unified-worker-receipts"
+    ingest_factoids_topic: str = "factoid-stream"
+    ingest_factoids_group: str = "unified-worker-factoids"
+    ingest_flag: str | None = None
+    ingest_provider: str | None = None
+    ingest_chunk: int = 5_000
     api_host: str = "127.0.0.1"
     api_port: int = 8425
     purchase_url: str | None = None
@@ -74,7 +83,14 @@ class Settings:
 NAMES = tuple(each.name for each in fields(Settings))
 SOURCES = ("purchase", "shop", "product", "category")
 SECRETS = frozenset(
-    ("database_url", "smtp_url", "webhook_secret", "graph_url", *(f"{source}_token" for source in SOURCES))
+    (
+        "database_url",
+        "smtp_url",
+        "webhook_secret",
+        "graph_url",
+        "kafka_options",
+        *(f"{source}_token" for source in SOURCES),
+    )
 )
 PATHS = frozenset(("data_dir", "catalogue"))
 
@@ -112,6 +128,12 @@ READ: Mapping[str, Callable[[object], object]] = {
     "graph_chunk": kinds.count(1, 2_000),
     "graph_timeout": kinds.duration(_SECOND, 3600 * _SECOND),
     "history_look_back": kinds.duration(_DAY, 3_650 * _DAY),
+    "kafka_brokers": brokers.kafka_brokers,
+    "kafka_options": brokers.kafka_options,
+    **{f"ingest_{what}_{kind}": brokers.kafka_name for what in ("receipts", "factoids") for kind in ("topic", "group")},
+    "ingest_flag": brokers.flag_name,
+    "ingest_provider": brokers.callable_path,
+    "ingest_chunk": kinds.count(1, 20_000),
     "api_host": kinds.host,
     "api_port": kinds.count(0, 65_535),
     **{f"{source}_url": kinds.web_url for source in SOURCES},
@@ -135,10 +157,10 @@ def disorders(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def in_words(name: str, value: object) -> str:
     """A setting's value as it could be written; a secret masked."""
-    if value is None:
+    if value is None or value == ():
         return "none"
     if name in SECRETS:
-        return "***" if name.endswith("_token") else _masked(str(value))
+        return "***" if name.endswith(("_token", "_options")) else _masked(str(value))
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, Rate):

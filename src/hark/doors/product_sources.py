@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 
 from hark import feeds
-from hark.catalogue import Catalogue, PythonSource, Source, SqlSource
+from hark.catalogue import Catalogue, CypherSource, FeedSource, PythonSource, SqlSource
 from hark.catalogue.wording import printable
-from hark.errors import Fault, SourceFailed
+from hark.config import Settings
+from hark.errors import Fault, GraphRefused, SourceFailed
 from hark.postgres.database import Database
-from hark.sources import load
+from hark.sources import GraphRows, load
 
 _DUE = "due (recipient_id, since, since_at) as (select null::text, null::pg_snapshot, null::timestamptz where false)"
 _ASKED = (
     "asked (n, recipient_id, event_id, key, actor, about, entities, at, payload) as (select null::int, null::text,"
     " null::bigint, null::text, null::text, null::text, null::text[], null::timestamptz, null::jsonb where false)"
 )
+_EXPLAINED = timedelta(seconds=10)
 _ANSWERS = "n::int, why::text, payload::jsonb"
 
 
@@ -29,7 +33,7 @@ class _Named:
     """A source, and where in hark.toml it stands; of a query what stands before it, and what is read of it."""
 
     where: str
-    source: Source
+    source: FeedSource
     before: str
     columns: str
 
@@ -51,6 +55,47 @@ async def query_faults(database: Database, catalogue: Catalogue) -> list[Fault]:
     queries = [(named, named.source) for named in _sources(catalogue) if isinstance(named.source, SqlSource)]
     faults = [(named, await _prepare_fault(database, named, source)) for named, source in queries]
     return [Fault(0, f"{named.where}.sql", what) for named, what in faults if what]
+
+
+async def graph_faults(graph: GraphRows | None, catalogue: Catalogue) -> list[Fault]:
+    """Which Cypher queries the graph does not accept, and why; `EXPLAIN` tells, and runs none.
+
+    Args:
+        graph: None: none is set, which is a fault of its own if a feed asks one.
+
+    Raises:
+        Unreachable: the graph is away.
+    """
+    queries = [(named, named.source) for named in _sources(catalogue) if isinstance(named.source, CypherSource)]
+    faults = [(named, await _explain_fault(graph, source)) for named, source in queries]
+    return [Fault(0, f"{named.where}.cypher", what) for named, what in faults if what]
+
+
+@asynccontextmanager
+async def graph_for(settings: Settings, catalogue: Catalogue) -> AsyncIterator[GraphRows | None]:
+    """The graph for the time of a block, if a feed asks it and one is set; nothing is asked of it yet."""
+    if settings.graph_url is None or not asks_graph(catalogue):
+        yield None
+        return
+    from hark.history.projection.neo4j_graph import open_graph
+
+    async with open_graph(settings.graph_url, patience=settings.graph_timeout) as graph:
+        yield graph
+
+
+def asks_graph(catalogue: Catalogue) -> bool:
+    """Whether a feed is asked of the graph."""
+    return any(isinstance(named.source, CypherSource) for named in _sources(catalogue))
+
+
+async def _explain_fault(graph: GraphRows | None, source: CypherSource) -> str:
+    if graph is None:
+        return f"{source.file or 'its query'} asks the graph, and none is set: set HARK_GRAPH_URL"
+    try:
+        await graph.rows(f"EXPLAIN {source.cypher}", {"due": []}, _EXPLAINED)
+    except GraphRefused as refusal:
+        return printable(f"{source.file or 'its query'}: {refusal}")
+    return ""
 
 
 def has_sources(catalogue: Catalogue) -> bool:

@@ -11,6 +11,7 @@ tending.py     keeps all that up to date, in loops of a worker
 products.py    products and categories as known; what is still to be asked, once
 window.py      the day from which facts count, rolled on nightly
 answers.py     the questions that the graph answers, answered from Postgres
+audit/         whether the graph is what the facts say, and the facts what the sources have
 sources/       the four services that know what people buy, asked politely; sandbox/: the four, made up
 
 Whatever order things come in, and however often, the facts end the same; and all else is computed from them.

@@ -2,6 +2,7 @@
 
 window    rolls on once a day, and moves on whose purchases left it
 spread    moves on who bought a product that came into another category
+enrich    asks what products are called, and where they stand  (only with a source that knows)
 project   brings the graph up to the facts        (only with a graph)
 sweep     finds where the graph is not as marked  (only with a graph, and only beside the projector)
 """
@@ -15,9 +16,13 @@ from datetime import datetime, timedelta
 
 from hark.clock import Clock
 from hark.config import Settings
+from hark.errors import NotNow, SourceFailed
+from hark.guarded.client import Guarded
 from hark.history import products, window
 from hark.history.projection import Projector, Sweep
 from hark.history.projection.projector import Sizes
+from hark.history.sources.enrich import enrich
+from hark.history.sources.reach import Sources
 from hark.postgres.database import Database
 
 USERS_AT_ONCE = 500
@@ -26,6 +31,7 @@ USERS_AT_ONCE = 500
 _WINDOW_PERIOD = timedelta(minutes=1)
 _BETWEEN_PAGES = timedelta(milliseconds=200)
 _BETWEEN_ROUNDS = timedelta(seconds=10)
+_AFTER_A_FAULT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +60,24 @@ class Tender:
     Attributes:
         look_back: how far back purchases count.
         graph: None: there is none, and Postgres answers.
+        sources: who knows products and categories; None: nobody.
     """
 
     database: Database
     clock: Clock
     look_back: timedelta = window.LOOK_BACK
     graph: Graphed | None = None
+    sources: Sources | None = None
+    _enrich_at: datetime | None = field(default=None, repr=False)
     _roll_at: datetime | None = field(default=None, repr=False)
     _sweep_at: datetime | None = field(default=None, repr=False)
 
     def chunks(self) -> Mapping[str, Chunk]:
         """The chunk functions by their loops' names."""
-        always: dict[str, Chunk] = {"window": self.roll, "spread": self.spread}
-        return always if self.graph is None else {**always, "project": self.project, "sweep": self.compare}
+        chunks: dict[str, Chunk] = {"window": self.roll, "spread": self.spread}
+        if self.sources is not None:
+            chunks["enrich"] = self.enrich
+        return chunks if self.graph is None else {**chunks, "project": self.project, "sweep": self.compare}
 
     async def roll(self) -> Tended:
         """Move the window on, and the next users whose purchases left it."""
@@ -81,6 +92,26 @@ class Tender:
         """Move on the next buyers of a product that came into another category."""
         spread = await products.spread(self.database, now=self.clock.now(), limit=USERS_AT_ONCE)
         return Tended(spread.more)
+
+    async def enrich(self) -> Tended:
+        """Ask about the next products and categories of which nobody has asked yet.
+
+        Raises:
+            SourceFailed: an answer is not what it should be; it is asked again a while later.
+        """
+        assert self.sources is not None
+        now = self.clock.now()
+        if self._enrich_at is not None and now < self._enrich_at:
+            return Tended(more=False, next_at=self._enrich_at)
+        try:
+            done = await enrich(self.database, self.sources, self.clock)
+        except NotNow as error:
+            self._enrich_at = error.at
+            return Tended(more=False, next_at=error.at)
+        except SourceFailed:
+            self._enrich_at = now + _AFTER_A_FAULT
+            raise
+        return Tended(done.more)
 
     async def project(self) -> Tended:
         """Bring the graph further up to the facts."""
@@ -113,6 +144,10 @@ async def open_tender(database: Database, settings: Settings, clock: Clock, hold
     """
     tender = Tender(database, clock, settings.history_look_back)
     async with AsyncExitStack() as opened:
+        if settings.product_url is not None or settings.category_url is not None:
+            client = Guarded(settings.http_allow_private)
+            opened.push_async_callback(client.close)
+            tender.sources = Sources(settings, database, clock, client)
         if settings.graph_url is not None:
             from hark.history.projection.neo4j_graph import open_graph
 

@@ -1142,3 +1142,103 @@ create table hark.projector (
     constraint held_until check ((holder is null) = (lease_until is null))
 );
 insert into hark.projector default values;
+
+-- Live ingestion ------------------------------------------------------------------------------------------------------
+
+-- `position`: the next offset that was not handled yet; moved in the transaction that records what came before it. A file
+-- of JSON lines has group `jsonl:<name>`, and its lines for offsets. `end_position`: the end as it was last seen.
+create table hark.ingest_position (
+    group_name   text collate "C" not null check (length(group_name) between 1 and 255),
+    topic        text collate "C" not null check (length(topic) between 1 and 255),
+    partition    integer not null check (partition >= 0),
+    position     bigint not null check (position >= 0),
+    end_position bigint not null check (end_position >= 0),
+    seen_at      timestamptz not null,
+    primary key (group_name, topic, partition)
+);
+
+-- Messages that could not be taken, as they came, and why. An empty topic: a line of a file that does not say its own.
+create table hark.ingest_dead (
+    id         bigint generated always as identity primary key,
+    group_name text collate "C" not null,
+    topic      text collate "C" not null,
+    partition  integer not null,
+    at_offset  bigint not null,
+    value      bytea,
+    cause      text not null,
+    written_at timestamptz,
+    died_at    timestamptz not null,
+    tries      integer not null default 1 check (tries > 0)
+);
+
+-- What a file of JSON lines began with, so that another one is not taken for its continuation.
+create table hark.ingest_file (
+    group_name text collate "C" primary key,
+    head_bytes integer not null check (head_bytes >= 0),
+    head       bytea not null
+);
+
+-- All ingestion, held by one word.
+create table hark.ingest_switch (
+    only_one  boolean primary key default true check (only_one),
+    paused_by text,
+    paused_at timestamptz,
+    constraint paused_by_whom check ((paused_by is null) = (paused_at is null))
+);
+insert into hark.ingest_switch default values;
+
+-- Loads of what people bought: where a backfill of kind `history` stands, and its two steps a user.
+
+-- SEGMENT: its users are let in by its flag. EFFECTIVE: all who go by the flag act on that. LOAD: users are asked for (of
+-- an undo: taken back). STREAM: what the live stream had by then is recorded. GRAPH: the graph has what was loaded. AUDIT:
+-- the two are compared. TAKE_OUT: of an undo, whom the run let in is let out.
+create type hark.history_stage as enum ('SEGMENT', 'EFFECTIVE', 'LOAD', 'STREAM', 'GRAPH', 'AUDIT', 'TAKE_OUT', 'DONE');
+create type hark.history_step_state as enum ('WAITING', 'DONE', 'QUARANTINED');
+
+create table hark.history_run (
+    backfill_id  bigint primary key references hark.backfill on delete cascade,
+    stage        hark.history_stage not null,
+    reached      text collate "C" not null default '',
+    flag_version bigint,
+    ends         jsonb,
+    audit        jsonb,
+    waits_for    text not null default '',
+    changed_at   timestamptz not null
+);
+
+-- One step of one user in one run, done at most once: `key` is `receipt-<run>` or `shop-<run>`. `facts`, `keys` and `hash`
+-- are of what the run brought, as it stood when the user's facts were at `version`.
+create table hark.history_step (
+    user_id     text collate "C" not null check (length(user_id) between 1 and 255),
+    key         text collate "C" not null,
+    backfill_id bigint not null references hark.backfill on delete cascade,
+    kind        hark.fact_kind not null,
+    state       hark.history_step_state not null default 'WAITING',
+    attempts    integer not null default 0 check (attempts >= 0),
+    due_at      timestamptz not null,
+    why         text not null default '',
+    watermark   bigint,
+    version     bigint,
+    facts       integer,
+    keys        text,
+    hash        text,
+    loaded_at   timestamptz,
+    primary key (user_id, key),
+    constraint key_says_step check (
+        key = case kind when 'receipt' then 'receipt' else 'shop' end || '-' || backfill_id),
+    constraint done_says_what check (
+        state <> 'DONE' or num_nulls(watermark, version, facts, keys, hash, loaded_at) = 0),
+    constraint quarantined_says_why check (state <> 'QUARANTINED' or why <> '')
+);
+create index history_step_run on hark.history_step (backfill_id, user_id);
+
+-- What a run said of a user's facts of a kind: how many, which, and what they are now.
+create function hark.facts_of_run(whose text, what hark.fact_kind, run bigint)
+returns table (facts integer, keys text, hash text) language sql stable parallel safe as $$
+    select count(*)::integer, md5(coalesce(string_agg(f.key, chr(10) order by f.key), '')),
+           md5(coalesce(string_agg(concat_ws(chr(9), f.key, f.version, f.deleted, f.product_id, coalesce(f.store_id, ''),
+                                             coalesce(f.amount_minor::text, ''), coalesce(f.currency, ''), f.quantity,
+                                             extract(epoch from f.occurred_at)), chr(10) order by f.key), ''))
+      from hark.fact f
+     where f.user_id = whose and f.kind = what and f.runs @> array[run]
+$$;

@@ -89,7 +89,8 @@ class TestJson:
             "cohort.union[0].ids[1]: true is not a text",
             'cohort.union[1].file: is "", expected a printable text',
             'cohort.union[1].file.format: "xml": no such format; there is csv, lines, parquet',
-            "cohort.union[2]: says nothing of whom; expected one of all, ids, file, segment, flag, union, difference",
+            "cohort.union[2]: says nothing of whom;"
+            " expected one of all, buyers, ids, file, segment, flag, union, difference",
             "cohort.union[3].all: is false, expected true",
             'cohort.union[4]: is 5, expected an object such as {"ids": ["bob"]}, {"file": "s3://bucket/key"},'
             ' {"segment": "beta"}, {"flag": "live"} or {"all": true}',

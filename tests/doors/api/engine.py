@@ -8,7 +8,17 @@ from typing import Any
 
 from hark.backfill.failures import Failure
 from hark.backfill.listing import Line
-from hark.doors.api.backfills import Astray, Head, PaceAsked, PreferencesAsked, Shown, SpeedAsked, Totals, Verified
+from hark.doors.api.backfills import (
+    Astray,
+    Head,
+    LoadAsked,
+    PaceAsked,
+    PreferencesAsked,
+    Shown,
+    SpeedAsked,
+    Totals,
+    Verified,
+)
 from hark.errors import BadInput
 from tests.world import MONDAY_NOON
 
@@ -29,6 +39,7 @@ class Engine:
     asked: list[PreferencesAsked] = field(default_factory=list)
     kept: dict[int, Shown] = field(default_factory=dict)
     stopped: bool = False
+    loads: list[LoadAsked] = field(default_factory=list)
 
     def one_in_each(self, states: Sequence[str]) -> dict[str, int]:
         """A backfill in each of these states, by somebody else; their numbers."""
@@ -42,6 +53,10 @@ class Engine:
             raise BadInput('--reason: "nope": no such reason\n--channels: none')
         self.asked.append(asked)
         return self._keep(who, asked.pace)
+
+    async def load(self, asked: LoadAsked, who: str) -> Shown:
+        self.loads.append(asked)
+        return self._keep(who, PaceAsked(asked.rate_limit, True, None))
 
     async def show(self, number: int) -> Shown | None:
         return self.kept.get(number)

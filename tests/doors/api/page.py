@@ -75,7 +75,10 @@ def _body(operation: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _fields(whole: Mapping[str, Any], schema: Mapping[str, Any], before: str) -> Iterator[str]:
-    """The fields of a body, those inside of others too: `recipients[].id`."""
+    """The fields of a body, those inside of others too: `recipients[].id`; of several shapes, those of each."""
+    for each in schema.get("oneOf", ()):
+        yield f"| **{_model(whole, each)['title']}** | {_model(whole, each)['description'].splitlines()[0]} |"
+        yield from _fields(whole, each, before)
     model = _model(whole, schema)
     needed = model.get("required", [])
     for name, field in model.get("properties", {}).items():

@@ -146,3 +146,28 @@ async def test_all_are_held_and_who_did_so_is_audited(office: Office) -> None:
         assert answer.body == {"stopped": stopped, "turned": turned}
     assert await office.audited() == [("ann", "backfill.stop_all", "all backfills")] * 3
     assert (await ann.post("/admin/backfill/stop-all", {})).status == 422
+
+
+async def test_loads_are_asked_for_as_they_were(office: Office) -> None:
+    for body in (
+        {"user_ids": ["bob"], "rate_limit": 10, "lookback_days": 365},
+        {"s3_uri": "s3://cohorts/beta.csv"},
+        {"source": "neo4j"},
+    ):
+        assert (await office.all.post("/admin/backfill", body)).status == 202
+    named, kept, everyone = office.engine.loads
+    assert named.cohort is not None and named.cohort.ids == ("bob",)
+    assert kept.cohort is not None and kept.cohort.urls == ("s3://cohorts/beta.csv",)
+    assert (everyone.cohort, everyone.everyone, everyone.rate_limit, everyone.lookback_days) == (None, True, 10, 365)
+
+
+async def test_what_is_wrong_with_a_load_is_told_where_it_is(office: Office) -> None:
+    refused = await office.all.post("/admin/backfill", {"user_ids": ["bob"], "rate_limit": 0, "lookbackdays": 3})
+    assert {(each["where"], each["what"]) for each in refused.body["faults"]} == {
+        ("body.rate_limit", "is 0, expected at least 1"),
+        ("body.lookbackdays", "no such field; did you mean lookback_days?"),
+    }
+    both = await office.all.post("/admin/backfill", {"user_ids": ["bob"], "source": "neo4j"})
+    assert both.status == 422 and "one of user_ids, s3_uri and source" in both.body["detail"]
+    nobody = await office.all.post("/admin/backfill", {"rate_limit": 10})
+    assert nobody.status == 422

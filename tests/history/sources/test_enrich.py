@@ -11,10 +11,12 @@ from hark.config import Settings
 from hark.durations import Rate
 from hark.errors import BadInput
 from hark.history.facts import record_facts, record_snapshots
+from hark.history.products import unasked_products
 from hark.history.sandbox.faults import Kind
 from hark.history.sandbox.goods import Known
 from hark.history.sources.enrich import Enriched, enrich
 from hark.history.sources.reach import Sources
+from hark.history.tending import Tender, open_tender
 from tests.history.sources.scene import SINCE, USER, Scene, bought, open_scene
 
 QUICK = Rate(1000, timedelta(seconds=1))
@@ -106,3 +108,29 @@ async def test_sources_that_are_not_set_are_not_asked(fresh: Scene) -> None:
     asked = sources(fresh, purchase_url=fresh.url, shop_url=fresh.url)
     await load(fresh, asked)
     assert await enrich(fresh.database, asked, fresh.clock) == Enriched(0, 0)
+
+
+async def test_a_worker_asks_by_itself_and_waits_when_told_to(fresh: Scene) -> None:
+    asked = sources(fresh)
+    await load(fresh, asked)
+    tender = Tender(fresh.database, fresh.clock, sources=asked)
+    fresh.fault(Kind.TOO_MANY, source="product", retry_after="3600")
+    waits = await tender.chunks()["enrich"]()
+    assert waits.next_at is not None
+    assert waits.next_at - fresh.clock.now() > timedelta(minutes=50)
+    came = len(fresh.arrivals("product").every)
+    assert (await tender.enrich()).next_at == waits.next_at
+    assert len(fresh.arrivals("product").every) == came
+
+
+async def test_a_worker_asks_until_nothing_is_left(fresh: Scene) -> None:
+    asked = sources(fresh)
+    await load(fresh, asked)
+    tender = Tender(fresh.database, fresh.clock, sources=asked)
+    while (await tender.enrich()).more:
+        pass
+    assert await unasked_products(fresh.database, 1) == []
+    async with open_tender(fresh.database, Settings(), fresh.clock, "test") as alone:
+        assert "enrich" not in alone.chunks()
+    async with open_tender(fresh.database, Settings(category_url=fresh.url), fresh.clock, "test") as asking:
+        assert "enrich" in asking.chunks()

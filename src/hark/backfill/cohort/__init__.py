@@ -23,7 +23,7 @@ from hark.backfill.cohort.kept import (
 )
 from hark.backfill.cohort.parsing import cohort_from_json
 from hark.backfill.cohort.reach import within
-from hark.backfill.cohort.spec import Cohort, Difference, Everyone, Flag, Ids, Segment, Union
+from hark.backfill.cohort.spec import Buyers, Cohort, Difference, Everyone, Flag, Ids, Segment, Union
 from hark.backfill.cohort.staging import check_names, stage
 from hark.backfill.cohort.words import VARIABLES, CohortWords, cohort_of, name_somebody
 from hark.flags.segments import put_segment
@@ -31,6 +31,7 @@ from hark.lists import File, FileReach, Format, ObjectSeen
 
 __all__ = [
     "VARIABLES",
+    "Buyers",
     "Cohort",
     "CohortState",
     "CohortWords",

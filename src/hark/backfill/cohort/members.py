@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hark.backfill.cohort.spec import Difference, Everyone, Flag, Ids, Listed, Segment, Union, Who
+from hark.backfill.cohort.spec import Buyers, Difference, Everyone, Flag, Ids, Listed, Segment, Union, Who
 from hark.lists import File
 from hark.postgres.queries import Queries, Query
 
@@ -29,6 +29,8 @@ def _picked(who: Who, numbers: dict[int, int], given: dict[str, object]) -> str:
     match who:
         case Everyone():
             return _SQL["everyone"].sql
+        case Buyers():
+            return _SQL["buyers"].sql
         case Ids() | File():
             return _with(_SQL["listed"], "list", numbers[id(who)], given)
         case Segment(name):

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from hark.backfill.cohort.spec import (
     MOST_IDS,
     MOST_PARTS,
+    Buyers,
     Cohort,
     Difference,
     Everyone,
@@ -26,7 +27,7 @@ from hark.lists import File, Format, id_fault
 T = TypeVar("T")
 
 _DEEPEST = 8
-_KINDS = ("all", "ids", "file", "segment", "flag", "union", "difference")
+_KINDS = ("all", "buyers", "ids", "file", "segment", "flag", "union", "difference")
 _OF_A_FILE = ("format", "column")
 _EXAMPLE = '{"ids": ["bob"]}, {"file": "s3://bucket/key"}, {"segment": "beta"}, {"flag": "live"} or {"all": true}'
 
@@ -51,6 +52,9 @@ def _read(value: object, place: str, depth: int) -> Who:
     match kind:
         case "all":
             return _read_everyone(said, place)
+        case "buyers":
+            _read_everyone(said, place)
+            return Buyers()
         case "ids":
             return _read_ids(said, place)
         case "file":

@@ -55,8 +55,13 @@ class Difference:
     without: Who
 
 
+@dataclass(frozen=True, slots=True)
+class Buyers:
+    """Whoever has facts of what they bought: everyone in the graph, which is computed from those."""
+
+
 Listed = Ids | File
-Who = Everyone | Ids | File | Segment | Flag | Union | Difference
+Who = Everyone | Buyers | Ids | File | Segment | Flag | Union | Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,8 @@ def _as_json(who: Who) -> dict[str, Any]:
     match who:
         case Everyone():
             return {"all": True}
+        case Buyers():
+            return {"buyers": True}
         case Ids(ids):
             return {"ids": list(ids)}
         case File(url, kind, column):
@@ -133,6 +140,8 @@ def _in_words(who: Who) -> str:
     match who:
         case Everyone():
             return "all users"
+        case Buyers():
+            return "everyone in the graph"
         case Ids(ids):
             return f"{len(ids):,} named user{'s' if len(ids) != 1 else ''}"
         case File(url):

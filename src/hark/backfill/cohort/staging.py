@@ -86,6 +86,7 @@ async def stage(
     now: datetime,
     reach: FileReach,
     progress: Progress = lambda _rows: None,
+    strangers: bool = False,
 ) -> Staged:
     """Read a cohort's lists, and keep who is meant.
 
@@ -93,6 +94,7 @@ async def stage(
         user_types: only users of these types become members; None: of any.
         reach: from where its files may be read.
         progress: told now and then how many rows were read.
+        strangers: also users whom nobody told Hark of as recipients; with user types that is nobody.
 
     Raises:
         BadInput: a file may not be read, is not there or was changed meanwhile; there is no such segment or flag.
@@ -107,7 +109,7 @@ async def stage(
         tally = await _read_all(connection, lists, reach, progress)
         tally.objects += named
         async with connection.transaction():
-            settling = _Settling(connection, database.schema, cohort.who, lists, types)
+            settling = _Settling(connection, database.schema, cohort.who, lists, types, strangers)
             cohort_id = await settling.settle(cohort, tally, now)
     return await load(database, cohort_id)
 
@@ -250,6 +252,7 @@ class _Settling:
     who: Who
     lists: Sequence[List]
     user_types: Sequence[str] | None
+    strangers: bool
 
     async def settle(self, cohort: Cohort, tally: _Tally, now: datetime) -> int:
         """Write the cohort; its id."""
@@ -303,4 +306,4 @@ class _Settling:
 
     def _common(self) -> dict[str, object]:
         adding = sum(1 for each in self.lists if each.adds)
-        return {"adding": adding * LIST, "user_types": self.user_types}
+        return {"adding": adding * LIST, "user_types": self.user_types, "strangers": self.strangers}

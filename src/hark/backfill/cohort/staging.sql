@@ -50,7 +50,7 @@ select l.id, l.place, l.added, l.lists, r.user_type
 
 -- name: count_named
 select coalesce(sum(added - 1), 0)::bigint as duplicates,
-       count(*) filter (where user_type is null) as unknown,
+       count(*) filter (where user_type is null and not %(strangers)s::boolean) as unknown,
        count(*) filter (where user_type <> all (%(user_types)s::text[])) as other_types
   from cohort_named
  where place < %(adding)s
@@ -59,7 +59,7 @@ select coalesce(sum(added - 1), 0)::bigint as duplicates,
 select count(*) as excluded
   from cohort_named n
  where n.place < %(adding)s
-   and user_type is not null and (%(user_types)s::text[] is null or user_type = any (%(user_types)s))
+   and (%(strangers)s::boolean or user_type is not null) and (%(user_types)s::text[] is null or user_type = any (%(user_types)s))
    and not exists (select from hark.cohort_member m where m.cohort_id = %(cohort)s and m.recipient_id = n.id)
 
 -- name: put_cohort
@@ -71,14 +71,21 @@ returning id
 select id as recipient_id from hark.recipient
  where %(user_types)s::text[] is null or user_type = any (%(user_types)s)
 
+-- part: buyers
+-- Facts know users whom nobody told Hark of as recipients.
+select u.user_id as recipient_id
+  from hark.history_user u
+  left join hark.recipient r on r.id = u.user_id
+ where (%(strangers)s::boolean or r.id is not null) and (%(user_types)s::text[] is null or r.user_type = any (%(user_types)s))
+
 -- part: listed
 select id as recipient_id from cohort_named
  where lists >> %(list)s::int & 1 = 1
-   and user_type is not null and (%(user_types)s::text[] is null or user_type = any (%(user_types)s))
+   and (%(strangers)s::boolean or user_type is not null) and (%(user_types)s::text[] is null or user_type = any (%(user_types)s))
 
 -- part: in_segment
-select m.recipient_id from hark.segment_member m join hark.recipient r on r.id = m.recipient_id
- where m.segment = %(segment)s
+select m.recipient_id from hark.segment_member m left join hark.recipient r on r.id = m.recipient_id
+ where m.segment = %(segment)s and (%(strangers)s::boolean or r.id is not null)
    and (%(user_types)s::text[] is null or r.user_type = any (%(user_types)s))
 union all
 select r.id
@@ -88,7 +95,7 @@ select r.id
    and (%(user_types)s::text[] is null or r.user_type = any (%(user_types)s))
 
 -- part: in_flag
-select r.id as recipient_id
+select let_in.id as recipient_id
   from (
     select m.recipient_id as id
       from hark.flag_segment fs join hark.segment_member m on m.segment = fs.segment
@@ -103,8 +110,8 @@ select r.id as recipient_id
      where fs.flag = %(flag)s
   ) let_in
   join hark.flag f on f.name = %(flag)s and f.is_on
-  join hark.recipient r on r.id = let_in.id
- where %(user_types)s::text[] is null or r.user_type = any (%(user_types)s)
+  left join hark.recipient r on r.id = let_in.id
+ where (%(strangers)s::boolean or r.id is not null) and (%(user_types)s::text[] is null or r.user_type = any (%(user_types)s))
 
 -- part: put_members
 insert into hark.cohort_member (cohort_id, recipient_id)
@@ -114,7 +121,7 @@ select %(cohort)s, recipient_id from
 insert into hark.cohort_fault (cohort_id, list, line, what, text)
 select %(cohort)s, place >> 40, place & ((1::bigint << 40) - 1), 'no such user', id
   from cohort_named
- where place < %(adding)s and user_type is null
+ where place < %(adding)s and user_type is null and not %(strangers)s::boolean
 
 -- name: put_bad
 insert into hark.cohort_fault (cohort_id, list, line, what, text)

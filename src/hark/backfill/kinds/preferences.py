@@ -26,7 +26,7 @@ from hark.backfill.kind import Applied, Astray, Batch, Connection, Json, Looked,
 from hark.backfill.spans import SPANNED, spanning
 from hark.catalogue import Catalogue, Channel, no_such
 from hark.errors import BadInput
-from hark.postgres.database import fetch
+from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries, chain
 
 _SQL = Queries.beside(__file__)
@@ -265,10 +265,16 @@ class _Verified:
     whys: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Did:
+    number: int
+
+
 class Preferences:
     """The kind `preferences`."""
 
     name = "preferences"
+    goes_outside = False
 
     async def plan(self, connection: Connection, request: Json, span: Span) -> list[Part]:
         """See `Kind.plan`."""
@@ -293,6 +299,17 @@ class Preferences:
         (seen,) = await fetch(connection, _SQL["verify"], _Verified, given)
         astray = [Astray(*each) for each in zip(seen.recipients, seen.explained, seen.whys, strict=True)]
         return Looked(seen.compared, seen.holding, astray)
+
+    async def did(self, connection: Connection, backfill: int) -> bool:
+        """See `Kind.did`: by the engine's own journal."""
+        return bool(await fetch(connection, _SQL["did"], _Did, {"backfill": backfill}))
+
+    async def shown(self, database: Database, backfill: int) -> Json | None:
+        """See `Kind.shown`."""
+        return None
+
+    async def forget(self, connection: Connection, backfill: int) -> None:
+        """See `Kind.forget`: it keeps nothing of its own."""
 
 
 PREFERENCES = Preferences()

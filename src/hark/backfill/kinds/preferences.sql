@@ -202,3 +202,6 @@ select count(*)::int as compared, (count(*) filter (where holds))::int as holdin
        coalesce(array_agg(explained order by id) filter (where not holds), '{}') as explained,
        coalesce(array_agg(reason order by id) filter (where not holds), '{}') as whys
   from said
+
+-- name: did
+select number from hark.backfill_batch where backfill_id = %(backfill)s and applied > 0 limit 1

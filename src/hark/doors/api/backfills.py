@@ -64,6 +64,23 @@ class PreferencesAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadAsked:
+    """A load of what people bought; it begins by itself once it is planned.
+
+    Attributes:
+        everyone: everyone in the graph, in place of a cohort.
+        flag: whom it is to let in; None: everybody is let in already.
+    """
+
+    cohort: CohortAsked | None
+    everyone: bool
+    flag: str | None
+    rate_limit: int
+    lookback_days: int
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """What was asked for, and how it stands; `hash`: over all that the plan would do. No cohort: not staged yet."""
 
@@ -134,7 +151,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """All that there is to see of one backfill."""
+    """All that there is to see of one backfill. `more`: of a load, where its course is; `job_id`: its number again."""
 
     head: Head
     cohort: Staged | None
@@ -145,6 +162,8 @@ class Shown:
     waited: list[Waited]
     events: list[Happened]
     needs_approval: bool
+    more: dict[str, Any] | None = None
+    job_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +194,10 @@ class Backfills(Protocol):
 
     async def create(self, asked: PreferencesAsked, who: str) -> Shown:
         """Ask for a plan; workers stage its cohort and make it. Nothing is changed until it is applied."""
+        ...
+
+    async def load(self, asked: LoadAsked, who: str) -> Shown:
+        """Ask for a load; workers stage its cohort, plan it and begin it."""
         ...
 
     async def show(self, number: int) -> Shown | None:

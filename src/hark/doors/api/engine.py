@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 from hark.backfill import control, listing
 from hark.backfill import failures as failing
 from hark.backfill import verify as verifying
-from hark.backfill.cohort import Cohort, FileReach, Staged, cohort_from_json
+from hark.backfill.cohort import Cohort, CohortWords, FileReach, Staged, cohort_from_json
+from hark.backfill.loads import GRAPH_SOURCE, LoadWords, ask_load
 from hark.backfill.notice import Webhook
 from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, read_change
 from hark.backfill.undo import undo
@@ -19,6 +20,7 @@ from hark.catalogue import Catalogue
 from hark.clock import Clock
 from hark.config import Settings
 from hark.doors.api import backfills as told
+from hark.durations import Rate
 from hark.errors import BadInput
 from hark.postgres.database import Database
 
@@ -34,6 +36,7 @@ class Engine:
     clock: Clock
     reach: FileReach
     webhook: Webhook | None = None
+    source_rate: Rate = Rate(10, timedelta(seconds=1))  # noqa: RUF009  (frozen)
 
     @classmethod
     def of(
@@ -44,7 +47,7 @@ class Engine:
         Args:
             webhook: is told of what is called off here.
         """
-        return cls(database, catalogue, clock, FileReach.of(settings, local=False), webhook)
+        return cls(database, catalogue, clock, FileReach.of(settings, local=False), webhook, settings.source_rate)
 
     async def create(self, asked: told.PreferencesAsked, who: str) -> told.Shown:
         """See `Backfills.create`."""
@@ -60,6 +63,28 @@ class Engine:
             window=asked.pace.window,
         )
         number = await ask_preferences(self.database, self.catalogue, words, who=who, now=self._now(), reach=self.reach)
+        return await self._shown(number)
+
+    async def load(self, asked: told.LoadAsked, who: str) -> told.Shown:
+        """See `Backfills.load`."""
+        words = LoadWords(
+            cohort=CohortWords() if asked.cohort is None else partial(cohort_asked, asked.cohort),
+            source=GRAPH_SOURCE if asked.everyone else None,
+            flag=asked.flag,
+            lookback_days=asked.lookback_days,
+            rate_limit=asked.rate_limit,
+            force=asked.force,
+            start=True,
+        )
+        number = await ask_load(
+            self.database,
+            self.catalogue,
+            words,
+            who=who,
+            now=self._now(),
+            allowed=self.source_rate,
+            reach=self.reach,
+        )
         return await self._shown(number)
 
     async def show(self, number: int) -> told.Shown | None:
@@ -149,6 +174,8 @@ class Engine:
             waited=seen.waited,
             events=seen.events,
             needs_approval=seen.needs_approval,
+            more=None if seen.more is None else dict(seen.more),
+            job_id=number,
         )
 
 

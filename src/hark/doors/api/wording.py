@@ -48,9 +48,19 @@ def faults_of(errors: Sequence[Mapping[str, Any]], route: APIRoute) -> list[ApiF
     return told
 
 
+def shape(model: str) -> str:
+    """The tag of a model among several that a body may be of: no place of its own."""
+    return f"<{model}>"
+
+
+def _is_shape(place: Sequence[str | int]) -> bool:
+    return len(place) > 1 and place[0] == "body" and isinstance(place[1], str) and place[1][:1] == "<"
+
+
 def _where(place: Sequence[str | int]) -> str:
     """`body.to[0]`."""
-    said = "".join(f"[{step}]" if isinstance(step, int) else f".{_step(step)}" for step in place)
+    steps = [place[0], *place[2:]] if _is_shape(place) else place
+    said = "".join(f"[{step}]" if isinstance(step, int) else f".{_step(step)}" for step in steps)
     return said.removeprefix(".")
 
 
@@ -82,6 +92,9 @@ def _input(value: object) -> str:
 def _names_beside(place: Sequence[str | int], route: APIRoute) -> list[str]:
     """The names that a field at this place could have."""
     root = _query_model(route) if place[0] == "query" else _body_model(route)
+    if _is_shape(place):
+        root = next((each for each in _models(root) if shape(each.__name__) == place[1]), None)
+        place = place[1:]
     model = _model_at(root, place[1:-1])
     return sorted(model.model_fields) if model else []
 

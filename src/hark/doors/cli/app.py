@@ -30,6 +30,7 @@ from hark.doors.cli.verbs import (
     flags,
     happened,
     history,
+    ingest,
     keys,
     overview,
     preferences,
@@ -70,7 +71,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_alone)
     who = (recipients, subscriptions, preferences, digests, catalogue, flags)
-    for verbs in (start, happened, trials, *who, backfill, keys, history, sandbox):
+    for verbs in (start, happened, trials, *who, backfill, keys, ingest, history, sandbox):
         verbs.add_to(app)
     return app
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from hark.backfill.cohort import Staged
 from hark.backfill.listing import Count, Estimate, Sample, Shown
@@ -13,6 +14,7 @@ from hark.backfill.verify import Verified
 from hark.catalogue.wording import no_such
 from hark.doors.cli.output import local, printable
 from hark.errors import BadInput
+from hark.history.loading.course import SAID, Stage
 
 _FAULTS = 10
 
@@ -27,6 +29,9 @@ _SAID = {
     "unknown": "unknown by now: not touched",
     "restore": "get back what they had",
     "changed_since": "have chosen since: not touched",
+    "load": "are asked for, and what they bought is recorded",
+    "recent": "were loaded within 7 days: left alone (--force loads them, too)",
+    "undo": "lose what only that run had said of them",
 }
 
 
@@ -53,6 +58,7 @@ def shown(seen: Shown) -> Iterator[str]:
     if seen.estimate is not None and seen.totals.left:
         yield from _estimate(seen.estimate)
     yield from _far(seen)
+    yield from _more(seen.more)
     yield ""
     for each in reversed(seen.events):
         move = f"{each.from_state or ''} → {each.to_state}" if each.to_state else each.what
@@ -157,6 +163,9 @@ def _brief(choices: object) -> str:
 def _estimate(cost: Estimate) -> Iterator[str]:
     low, high = (timedelta(seconds=round(seconds)) for seconds in (cost.low, cost.high))
     yield ""
+    if not cost.rows_locked:
+        yield f"will take about {low}, by the rate: longer where users have many pages, or sources ask to wait"
+        return
     yield (
         f"will take about {low} to {high}, write {cost.wal_bytes / 1e6:,.1f} MB of WAL, and lock"
         f" {cost.rows_locked:,} rows at a time for {cost.locked_seconds * 1000:,.0f} ms (one batch was rehearsed)"
@@ -176,6 +185,17 @@ def _far(seen: Shown) -> Iterator[str]:
         yield f"read again: {seen.head.holding:,} of {seen.head.compared:,} hold"
     if seen.waited:
         yield "waited " + ", ".join(f"{each.seconds:,.1f} s for {each.why}" for each in seen.waited)
+
+
+def _more(course: Mapping[str, Any] | None) -> Iterator[str]:
+    """Of a load: its stage, whom it waits for, its steps."""
+    if course is None:
+        return
+    yield ""
+    yield f"{course['stage']}: {SAID[Stage(course['stage'])]}"
+    if course["waits_for"]:
+        yield f"waits for {course['waits_for']}"
+    yield f"steps: {course['done']:,} done, {course['waiting']:,} waiting, {course['quarantined']:,} quarantined"
 
 
 def _next(seen: Shown) -> str:

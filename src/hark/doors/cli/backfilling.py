@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from hark.backfill import control, ordering
 from hark.backfill.cohort import FileReach, Staged
+from hark.backfill.kinds import KINDS
 from hark.backfill.listing import Shown, Totals, show, totals
 from hark.backfill.rehearse import rehearse
 from hark.backfill.run import Runner
@@ -27,8 +28,8 @@ from hark.doors.cli.frame import Call
 from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.output import printable
 from hark.doors.cli.session import Session
-from hark.doors.cli.working import Stop
-from hark.errors import CatalogueFaults, Unreachable
+from hark.doors.cli.working import Stop, loading
+from hark.errors import BadInput, CatalogueFaults, Unreachable
 from hark.guarded.client import Guarded
 from hark.postgres.database import Database, is_passing
 from hark.worker import worker_name
@@ -66,6 +67,7 @@ class Bench:
     clock: DatabaseClock
     stop: Stop
     hook: Hook | None
+    client: Guarded
 
     @property
     def database(self) -> Database:
@@ -82,20 +84,20 @@ class Bench:
 async def bench(call: Call, *, install: bool = False) -> AsyncIterator[Bench]:
     """A place to work at backfills, for the time of a block."""
     log_to_stderr(call.settings.log_level)
-    async with call.session(size=_HANDS + 3, install=install) as session:
+    async with call.session(size=_HANDS + 7, install=install) as session:
         clock = await DatabaseClock.start(session.database)
         with Stop(call.output) as stop:
-            async with _open_hook(call, clock) as hook:
-                yield Bench(call, session, clock, stop, hook)
+            async with _open_hook(call, clock) as (client, hook):
+                yield Bench(call, session, clock, stop, hook, client)
 
 
 @asynccontextmanager
-async def _open_hook(call: Call, clock: DatabaseClock) -> AsyncIterator[Hook | None]:
-    """The catalogue's webhook, if there is one and the catalogue can be read."""
+async def _open_hook(call: Call, clock: DatabaseClock) -> AsyncIterator[tuple[Guarded, Hook | None]]:
+    """The way out over HTTP, and the catalogue's webhook, if there is one and the catalogue can be read."""
     client = Guarded(call.settings.http_allow_private)
     hook = Hook.of(_url(call), call.settings, client, clock)
     try:
-        yield hook
+        yield client, hook
     finally:
         if hook is not None:
             await hook.close()
@@ -128,7 +130,13 @@ def is_good(plan: Shown) -> bool:
 
 
 async def start(at: Bench, backfill: int, who: str, plan_hash: str | None, *, detach: bool) -> ExitCode:
-    """Let a plan be applied, and take part in it unless that is left to workers."""
+    """Let a plan be applied, and take part in it unless that is left to workers.
+
+    Raises:
+        BadInput: this process cannot take part in it; or what `ordering.apply_plan` refuses.
+    """
+    if not detach:
+        await _check_sources(at, backfill)
     work = ordering.apply_plan(at.database, backfill, who=who, now=at.clock.now(), reach=at.reach, plan_hash=plan_hash)
     if await at.stop.unless_told(work) is None:
         at.call.go_on = f"hark backfill apply {backfill} looks again whether its lists are as they were"
@@ -142,6 +150,7 @@ async def take_part(at: Bench, backfill: int, *, detach: bool) -> ExitCode:
     if detach:
         at.call.output.note(f"left to workers; hark backfill show {backfill} says how far it is")
         return ExitCode.DONE
+    await _check_sources(at, backfill)
     await _work(at, backfill, "applying", State.APPLYING)
     return _code(at, await control.stand(at.database, backfill), await totals(at.database, backfill))
 
@@ -158,14 +167,40 @@ def _code(at: Bench, stand: control.Stand, seen: Totals) -> ExitCode:
 
 async def _work(at: Bench, backfill: int, doing: str, state: State) -> None:
     hands = _HANDS if state is State.APPLYING else 1
-    runner = Runner(at.database, at.clock, worker_name(), lease=at.call.settings.lease, reach=at.reach, webhook=at.hook)
+    runner = _runner(at)
     over = asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_tell(at, backfill, doing, over))
-        async with asyncio.TaskGroup() as work:
-            for _ in range(hands):
-                work.create_task(_hand(at, runner, backfill, state))
-        over.set()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_tell(at, backfill, doing, over))
+            async with asyncio.TaskGroup() as work:
+                for _ in range(hands):
+                    work.create_task(_hand(at, runner, backfill, state))
+            over.set()
+    finally:
+        await runner.close()
+
+
+def _runner(at: Bench) -> Runner:
+    settings = at.call.settings
+    return Runner(
+        at.database,
+        at.clock,
+        worker_name(),
+        lease=settings.lease,
+        reach=at.reach,
+        webhook=at.hook,
+        outside=loading(at.database, settings, at.client, at.clock),
+    )
+
+
+async def _check_sources(at: Bench, backfill: int) -> None:
+    """A kind that goes outside needs its sources here, or is left to workers that have them."""
+    needs = KINDS[(await show(at.database, backfill)).head.kind].goes_outside
+    if needs and not loading(at.database, at.call.settings, at.client, at.clock):
+        raise BadInput(
+            "a load asks the sources purchase and shop: set HARK_PURCHASE_URL and HARK_SHOP_URL, or leave it to workers"
+            " that have them with --detach"
+        )
 
 
 async def _hand(at: Bench, runner: Runner, backfill: int, state: State) -> None:

@@ -74,7 +74,7 @@ def _catalogue(settings: Settings) -> tuple[Catalogue | None, Check]:
 async def _database(call: Call, catalogue: Catalogue | None) -> list[Check]:
     try:
         with server(call.settings, call.output) as dsn:
-            return await _tables(dsn, catalogue)
+            return await _tables(dsn, call.settings, catalogue)
     except HarkError as error:
         return [Check("database", False, str(error), "start Postgres, or set HARK_DATABASE_URL to one that runs")]
     except Exception as error:
@@ -84,7 +84,7 @@ async def _database(call: Call, catalogue: Catalogue | None) -> list[Check]:
         return [Check("database", False, str(told), "")]
 
 
-async def _tables(dsn: str, catalogue: Catalogue | None) -> list[Check]:
+async def _tables(dsn: str, settings: Settings, catalogue: Catalogue | None) -> list[Check]:
     async with open_database(dsn, size=1) as database:
         async with database.connection() as connection:
             version = connection.info.server_version
@@ -93,15 +93,17 @@ async def _tables(dsn: str, catalogue: Catalogue | None) -> list[Check]:
         if missing:
             return [reached, Check("tables", False, f"missing: {', '.join(sorted(missing))}", "hark migrate")]
         seen = await reports.pipeline(database, await database.now())
-        asked = await _sources(database, catalogue) if catalogue else []
+        asked = await _sources(database, settings, catalogue) if catalogue else []
     return [reached, Check("tables", True, "up to date"), *asked, Check("pipeline", True, *reports.advice(seen)[:1])]
 
 
-async def _sources(database: Database, catalogue: Catalogue) -> list[Check]:
+async def _sources(database: Database, settings: Settings, catalogue: Catalogue) -> list[Check]:
     if not product_sources.has_sources(catalogue):
         return []
     callables = product_sources.callable_faults(catalogue)
-    faults = [*callables, *await product_sources.query_faults(database, catalogue)]
+    async with product_sources.graph_for(settings, catalogue) as graph:
+        asked = await product_sources.graph_faults(graph, catalogue)
+    faults = [*callables, *await product_sources.query_faults(database, catalogue), *asked]
     if faults:
         return [Check("sources", False, "\n".join(product_sources.lines(faults)), "mend them: hark catalogue check")]
     return [Check("sources", True, "feeds and rechecks can be asked")]

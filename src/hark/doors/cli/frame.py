@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from inspect import Parameter, Signature, signature
@@ -94,6 +94,15 @@ TUNING = {
     "graph_url": ("URL", "Neo4j, to which purchases are projected; none: they are not."),
     "graph_chunk": ("N", "How many users are projected in one transaction."),
     "graph_timeout": ("DURATION", "How long the graph may take to answer."),
+    "kafka_brokers": ("ADDRESSES", "Kafka's brokers, HOST:PORT with commas between."),
+    "kafka_options": ("OPTIONS", "How they are reached: NAME=VALUE of librdkafka, with semicolons between."),
+    "ingest_receipts_topic": ("TOPIC", "Which topic has the processed receipts."),
+    "ingest_receipts_group": ("GROUP", "As which group it is read."),
+    "ingest_factoids_topic": ("TOPIC", "Which topic has the factoids."),
+    "ingest_factoids_group": ("GROUP", "As which group it is read."),
+    "ingest_flag": ("FLAG", "Whom live purchases are taken of; none: of everybody."),
+    "ingest_provider": ("CALLABLE", "Who else decides on that flag: what makes an OpenFeature provider."),
+    "ingest_chunk": ("N", "How many messages are taken in one transaction."),
     "history_look_back": ("DURATION", "How far back purchases count."),
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""
@@ -103,6 +112,12 @@ SERVING = {
     "api_port": ("PORT", "On which port; 0: any that is free."),
 }
 """The settings that only `hark serve` has beside those."""
+
+INGESTING = (
+    *("kafka_brokers", "kafka_options", "ingest_receipts_topic", "ingest_receipts_group", "ingest_factoids_topic"),
+    *("ingest_factoids_group", "ingest_flag", "ingest_provider", "ingest_chunk", "lease", "log_level"),
+)
+"""The settings in `TUNING` that live ingestion goes by."""
 
 
 def _flags(settings: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
@@ -150,7 +165,14 @@ class Call:
 
 
 def verb(
-    app: typer.Typer, name: str, *, panel: str, example: str, tuning: bool = False, serving: bool = False
+    app: typer.Typer,
+    name: str,
+    *,
+    panel: str,
+    example: str,
+    tuning: bool = False,
+    serving: bool = False,
+    of: Sequence[str] = (),
 ) -> Callable[[Callable[Concatenate[Call, P], Awaitable[ExitCode | None]]], None]:
     """Make an async function a verb: the common options are added to its own, and it is given the `Call` first.
 
@@ -158,8 +180,10 @@ def verb(
         panel: the group of verbs that the help lists it in.
         example: a command line that works, for the help; a test runs it.
         tuning: whether to add a flag for each setting in `TUNING`, too; `serving`: for each in `SERVING`.
+        of: or only for these of them.
     """
-    settings = {**_SETTINGS, **(_flags(TUNING) if tuning else {}), **(_flags(SERVING) if serving else {})}
+    some = _flags({each: TUNING[each] for each in of})
+    settings = {**_SETTINGS, **some, **(_flags(TUNING) if tuning else {}), **(_flags(SERVING) if serving else {})}
 
     def register(function: Callable[Concatenate[Call, P], Awaitable[ExitCode | None]]) -> None:
         command = _with_common_options(function, settings)

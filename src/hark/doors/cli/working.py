@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 
 from hark.backfill.cohort import FileReach
+from hark.backfill.kinds.loading import KIND, Loading
+from hark.backfill.loads import Starter
+from hark.backfill.outside import Outside
 from hark.backfill.run import Runner
 from hark.backfill.webhook import Hook
 from hark.batching import ChunkSize, FannedOut
@@ -37,6 +40,7 @@ from hark.doors.cli.session import Session
 from hark.errors import BadInput, CatalogueFaults
 from hark.flags import Watcher
 from hark.guarded.client import Guarded
+from hark.history.loading.wired import LiveStream, audit_by
 from hark.history.tending import Tender, open_tender
 from hark.postgres.database import Database, is_passing
 from hark.rechecks import Rechecks
@@ -48,8 +52,8 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
-SPARE_CONNECTIONS = 9
-"""For whatever a worker does beside its attempts; reading the lists of backfills is four of it."""
+SPARE_CONNECTIONS = 13
+"""For whatever a worker does beside its attempts; reading the lists of backfills is four of it, loading four more."""
 
 _LOOK_S = 0.1
 
@@ -177,13 +181,19 @@ async def open_worker(
 ) -> AsyncIterator[Worker]:
     """A worker as the settings want it, and its one way out by HTTP; `clock`: the one that the process has already."""
     clock = clock or await DatabaseClock.start(session.database)
+    catalogue = await _askable(session, settings)
     asking = Asking(Guarded(settings.http_allow_private), settings.feed_timeout)
-    hook = Hook.of(session.need_catalogue().backfills.webhook, settings, asking.client, clock)
-    rechecks = Rechecks.of(await _askable(session, settings), asking)
+    hook = Hook.of(catalogue.backfills.webhook, settings, asking.client, clock)
+    rechecks = Rechecks.of(catalogue, asking)
     senders = await _senders(session, settings, outbound, clock, rechecks, stopping)
     try:
-        async with open_tender(session.database, settings, clock, f"{worker_name()}/project") as history:
-            yield _worker(session, settings, senders, tally, clock, hook, history)
+        async with (
+            product_sources.graph_for(settings, catalogue) as graph,
+            open_tender(session.database, settings, clock, f"{worker_name()}/project") as history,
+        ):
+            planner = _planner(session, settings, clock, replace(asking, graph=graph))
+            outside = loading(session.database, settings, asking.client, clock)
+            yield _worker(session, settings, senders, tally, clock, hook, history, planner, outside)
     finally:
         if hook is not None:
             await hook.close()
@@ -198,6 +208,8 @@ def _worker(
     clock: Clock,
     hook: Hook | None,
     history: Tender,
+    planner: Planner,
+    outside: Mapping[str, Outside],
 ) -> Worker:
     return Worker(
         database=session.database,
@@ -206,14 +218,25 @@ def _worker(
         chunk=ChunkSize(events=settings.fanout_events, begun=settings.fanout_chunk),
         pace=Pace(floor=settings.poll_floor, period=settings.poll_period),
         watch=Watch(tally.fanned_out, tally.attempted, tally.planned),
-        planner=_planner(session, settings, clock, senders[0].rechecks.asking),
-        backfills=_runner(session, settings, clock, hook),
+        planner=planner,
+        backfills=_runner(session, settings, clock, hook, outside),
+        loads=Starter(session.database, clock, FileReach.of(settings, local=False), settings.source_rate),
         segments=Watcher(session.database, clock, FileReach.of(settings, local=False), f"worker:{worker_name()}"),
         history=history,
     )
 
 
-def _runner(session: Session, settings: Settings, clock: Clock, hook: Hook | None) -> Runner:
+def loading(database: Database, settings: Settings, client: Guarded, clock: Clock) -> Mapping[str, Outside]:
+    """What this process can do of loads, by kind: with the two sources set, all of it; else nothing."""
+    if settings.purchase_url is None or settings.shop_url is None:
+        return {}
+    stream, audit = LiveStream(database, settings), audit_by(database, settings)
+    return {KIND: Loading(database, clock, settings, client, f"{worker_name()}/backfill", stream, audit)}
+
+
+def _runner(
+    session: Session, settings: Settings, clock: Clock, hook: Hook | None, outside: Mapping[str, Outside]
+) -> Runner:
     return Runner(
         session.database,
         clock,
@@ -221,6 +244,7 @@ def _runner(session: Session, settings: Settings, clock: Clock, hook: Hook | Non
         lease=settings.lease,
         reach=FileReach.of(settings, local=False),
         webhook=hook,
+        outside=outside,
     )
 
 

@@ -76,6 +76,27 @@ class Neo4jGraph:
                 result = await session.run(Query(statement, timeout=seconds), given)
                 return [tuple(record.values()) async for record in result]
 
+    async def rows(self, statement: str, given: Mapping[str, Any], patience: timedelta) -> list[dict[str, Any]]:
+        """All rows of a statement that only reads, by column; times as Python has them.
+
+        Args:
+            patience: how long it may take.
+
+        Raises:
+            Unreachable: no answer in time, or one that may be better later.
+            GraphRefused: it will not: it is no Cypher, or writes.
+        """
+        from neo4j import READ_ACCESS, Query
+
+        seconds = patience.total_seconds()
+        with _translated():
+            async with (
+                asyncio.timeout(seconds),
+                self.driver.session(database=self.database, default_access_mode=READ_ACCESS) as session,
+            ):
+                result = await session.run(Query(statement, timeout=seconds), dict(given))
+                return [{name: _native(value) for name, value in dict(record).items()} async for record in result]
+
     async def close(self) -> None:
         """Close all connections."""
         await self.driver.close()
@@ -110,6 +131,10 @@ async def open_graph(url: str, *, patience: timedelta = timedelta(seconds=60)) -
         yield graph
     finally:
         await graph.close()
+
+
+def _native(value: Any) -> Any:
+    return value.to_native() if hasattr(value, "to_native") else value
 
 
 @contextmanager

@@ -116,10 +116,21 @@ def read(source: str, model: type[M], body: bytes) -> M:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-    if faults[0]["type"] == "json_invalid":
+        refused = error
+    if is_no_json(refused):
         raise Broken(f"{source} answers with a body that is no JSON, or only the beginning of one")
-    raise answer_faults(source, [(_place(fault["loc"]), _words(fault["msg"])) for fault in faults])
+    raise answer_faults(source, places_and_faults(refused))
+
+
+def is_no_json(refused: ValidationError) -> bool:
+    """Whether what was refused is no JSON at all."""
+    return refused.errors(include_url=False, include_context=False, include_input=False)[0]["type"] == "json_invalid"
+
+
+def places_and_faults(refused: ValidationError) -> list[tuple[str, str]]:
+    """All that is wrong with what was refused: where, and what, without a value."""
+    faults = refused.errors(include_url=False, include_context=False, include_input=False)
+    return [(_place(fault["loc"]), _words(fault["msg"])) for fault in faults]
 
 
 def answer_faults(source: str, faults: Iterable[tuple[str, str]]) -> SourceFailed:
@@ -132,6 +143,10 @@ def answer_faults(source: str, faults: Iterable[tuple[str, str]]) -> SourceFaile
 
 class Broken(SourceFailed):
     """An answer that did not arrive whole: asked again, it may."""
+
+
+class ReadElsewhere(SourceFailed):
+    """An answer that was not read from where it was asked to be: nobody's data is at fault, the source's set-up is."""
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

@@ -14,7 +14,17 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from hark.history.facts import Fact, Kind, Snapshot, line_key
-from hark.history.sources.contracts import Currency, Moment, Part, Priced, Quantity, ReadFrom, Version, answer_faults
+from hark.history.sources.contracts import (
+    Currency,
+    Moment,
+    Part,
+    Priced,
+    Quantity,
+    ReadElsewhere,
+    ReadFrom,
+    Version,
+    answer_faults,
+)
 from hark.history.sources.loaded import Loaded
 from hark.history.sources.paging import PAGE_SIZE, Page, Walked, walk
 from hark.history.sources.polite import Polite
@@ -72,11 +82,12 @@ class PurchaseHistory:
 
         async def page_at(cursor: str | None) -> tuple[Page, Sequence[Receipt]]:
             page = await self.polite.get(PATH, question(user, since, read_from, self.page_size, cursor), ReceiptPage)
-            refuse(self.polite.source, [*read_elsewhere(page, read_from), *_faults(page, since)])
+            check_read_from(self.polite.source, page, read_from)
+            refuse(self.polite.source, [*_faults(page, since)])
             return page, page.receipts
 
         walked = await walk(self.polite.source, "receipts", user, page_at, lambda receipt: receipt.receipt_id)
-        facts = [fact for receipt in walked.rows for fact in _facts(user, receipt)]
+        facts = [fact for receipt in walked.rows for fact in receipt_facts(user, receipt)]
         return loaded(Snapshot(user, Kind.RECEIPT, since, walked.watermark, facts), walked)
 
 
@@ -91,10 +102,16 @@ def loaded(snapshot: Snapshot, walked: Walked[Any]) -> Loaded:
     return Loaded(snapshot, walked.read_from, len(walked.rows), walked.pages, walked.doubled, walked.anew)
 
 
-def read_elsewhere(page: Page, read_from: ReadFrom) -> Iterator[tuple[str, str]]:
-    """A replica may not have seen yet what the live stream will not bring any more."""
+def check_read_from(source: str, page: Page, read_from: ReadFrom) -> None:
+    """A replica may not have seen yet what the live stream will not bring any more.
+
+    Raises:
+        ReadElsewhere: a replica answered, and the primary was asked for.
+    """
     if read_from is ReadFrom.PRIMARY and page.read_from is not ReadFrom.PRIMARY:
-        yield "read_from", "is not primary, which was asked for"
+        raise ReadElsewhere(
+            f"{source} does not answer what it should:\n  read_from is not primary, which was asked for"
+        )
 
 
 def refuse(source: str, faults: Sequence[tuple[str, str]]) -> None:
@@ -115,21 +132,22 @@ def _faults(page: ReceiptPage, since: datetime) -> Iterator[tuple[str, str]]:
             yield f"{where}.purchased_at", "is before the look-back that was asked for"
         if receipt.version > page.watermark:
             yield f"{where}.version", "is newer than the watermark"
-        numbers = [line.line for line in receipt.lines]
-        if len(set(numbers)) < len(numbers):
-            yield f"{where}.lines", "have a number that is there twice"
-        yield from _amount_faults(receipt, where)
+        yield from receipt_faults(receipt, f"{where}.")
 
 
-def _amount_faults(receipt: Receipt, where: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(receipt.lines):
+def receipt_faults(receipt: Receipt, where: str = "") -> Iterator[tuple[str, str]]:
+    """What only a look at several values of one receipt shows: where, behind `where`, and what."""
+    numbers = {line.line for line in receipt.lines}
+    if len(numbers) < len(receipt.lines):
+        yield f"{where}lines", "have a number that is there twice"
+    for place, line in enumerate(receipt.lines):
         try:
             line.minor(receipt.currency)
         except ValueError as error:
-            yield f"{where}.lines[{number}].amount", str(error)
+            yield f"{where}lines[{place}].amount", str(error)
 
 
-def _facts(user: str, receipt: Receipt) -> list[Fact]:
+def receipt_facts(user: str, receipt: Receipt) -> list[Fact]:
     """A receipt comes with all its lines: those that it had and has no more are gone."""
     if receipt.deleted or not receipt.lines:
         return [Fact.gone(user, receipt.receipt_id, receipt.version)]

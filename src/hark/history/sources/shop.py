@@ -18,7 +18,7 @@ from hark.history.sources.contracts import Currency, Moment, Priced, Quantity, R
 from hark.history.sources.loaded import Loaded
 from hark.history.sources.paging import PAGE_SIZE, Page, walk
 from hark.history.sources.polite import Polite
-from hark.history.sources.purchase import loaded, question, read_elsewhere, refuse
+from hark.history.sources.purchase import check_read_from, loaded, question, refuse
 from hark.sources import Name
 
 SOURCE = "shop"
@@ -56,11 +56,12 @@ class ShopOrders:
 
         async def page_at(cursor: str | None) -> tuple[Page, Sequence[Order]]:
             page = await self.polite.get(PATH, question(user, since, read_from, self.page_size, cursor), OrderPage)
-            refuse(self.polite.source, [*read_elsewhere(page, read_from), *_faults(page, since)])
+            check_read_from(self.polite.source, page, read_from)
+            refuse(self.polite.source, [*_faults(page, since)])
             return page, page.orders
 
         walked = await walk(self.polite.source, "orders", user, page_at, lambda order: order.button_order_id)
-        facts = [_fact(user, order) for order in walked.rows]
+        facts = [order_fact(user, order) for order in walked.rows]
         return loaded(Snapshot(user, Kind.ORDER, since, walked.watermark, facts), walked)
 
 
@@ -72,13 +73,19 @@ def _faults(page: OrderPage, since: datetime) -> Iterator[tuple[str, str]]:
             yield f"{where}.ordered_at", "is before the look-back that was asked for"
         if order.version > page.watermark:
             yield f"{where}.version", "is newer than the watermark"
-        try:
-            order.minor(order.currency)
-        except ValueError as error:
-            yield f"{where}.amount", str(error)
+        yield from order_faults(order, f"{where}.")
 
 
-def _fact(user: str, order: Order) -> Fact:
+def order_faults(order: Order, where: str = "") -> Iterator[tuple[str, str]]:
+    """What only a look at several values of one order shows: where, behind `where`, and what."""
+    try:
+        order.minor(order.currency)
+    except ValueError as error:
+        yield f"{where}amount", str(error)
+
+
+def order_fact(user: str, order: Order) -> Fact:
+    """What an order says of its user."""
     return Fact(
         user_id=user,
         key=order_key(order.button_order_id),

@@ -9,18 +9,29 @@ from typing import Annotated, Literal
 
 from fastapi import Body as Sent
 from fastapi import Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Discriminator, Field, Tag
 
 from hark.access.audit import Act
 from hark.access.keys import Scope
 from hark.backfill.failures import Failure
+from hark.backfill.kinds.history import LOOK_BACK_DAYS, MOST_DAYS, MOST_RATE, RATE
 from hark.backfill.listing import Line
 from hark.catalogue.wording import quoted
-from hark.doors.api.backfills import Backfills, CohortAsked, PaceAsked, PreferencesAsked, Shown, SpeedAsked, Verified
+from hark.doors.api.backfills import (
+    Backfills,
+    CohortAsked,
+    LoadAsked,
+    PaceAsked,
+    PreferencesAsked,
+    Shown,
+    SpeedAsked,
+    Verified,
+)
 from hark.doors.api.door import Visit, Visiting, guarded
 from hark.doors.api.fields import AT_ONCE, LARGEST, After, Before, Body, Flag, Limit, Name, Number, Text, Word
 from hark.doors.api.pages import Page
 from hark.doors.api.problems import ApiFault, Kind, Refusal, bad_input, not_found, refusal, responses
+from hark.doors.api.wording import shape
 from hark.errors import BadInput, HarkError
 
 _STEERED = responses(
@@ -43,6 +54,12 @@ _OF_A_LIST = {
     "create_rows": True,
     "batch_size": 500,
 }
+
+_LOADS = (
+    {"user_ids": ["bob", "carol"], "rate_limit": 10, "lookback_days": 365},
+    {"s3_uri": "s3://cohorts/beta.csv"},
+    {"source": "neo4j"},
+)
 
 _BRIEF = 500
 """Characters of a refusal that the audit log keeps."""
@@ -107,6 +124,37 @@ class Asked(Pace):
     batch_size: int = Field(default=500, strict=True, ge=1, le=10_000, description="Users of one transaction.")
 
 
+class AskedLoad(Body):
+    """A load of what people bought. One of `user_ids`, `s3_uri` and `source` says whose."""
+
+    kind: Literal["history"] = Field(default="history", description="Of what kind.")
+    user_ids: list[Name] = Field(default=[], max_length=100_000, description="These users; more are an object.")
+    s3_uri: Text | None = Field(default=None, description="Those in an object: s3://bucket/key, an id a line or CSV.")
+    source: Literal["neo4j"] | None = Field(default=None, description="neo4j: everyone in the graph.")
+    flag: Word | None = Field(
+        default=None, description="Let them in by this flag first; null: they are let in already."
+    )
+    rate_limit: int = Field(
+        default=RATE, strict=True, ge=1, le=MOST_RATE, description="Users, and requests to each source, a second."
+    )
+    lookback_days: int = Field(default=LOOK_BACK_DAYS, strict=True, ge=1, le=MOST_DAYS, description="How far back.")
+    force: Flag = Field(default=False, description="Also who was loaded within 7 days.")
+
+
+_ONLY_LOADS = ("user_ids", "s3_uri", "source", "lookback_days", "rate_limit", "flag", "force")
+
+
+def _shape(sent: object) -> str:
+    """Which of the two a body is, by its kind, or else by the names in it."""
+    kind = sent.get("kind") if isinstance(sent, Mapping) else getattr(sent, "kind", None)
+    named = isinstance(sent, Mapping) and any(name in sent for name in _ONLY_LOADS) and "reasons" not in sent
+    return _LOAD if kind == "history" or (kind is None and named) else _PREFERENCES
+
+
+_PREFERENCES, _LOAD = shape("Asked"), shape("AskedLoad")
+Wanted = Annotated[Asked, Tag(_PREFERENCES)] | Annotated[AskedLoad, Tag(_LOAD)]
+
+
 class Applying(Body):
     """Which plan to apply."""
 
@@ -147,8 +195,50 @@ router = guarded(Scope.BACKFILL, "backfills")
 
 
 @router.post("/admin/backfill", status_code=HTTPStatus.ACCEPTED)
-async def create(visit: Visiting, asked: Annotated[Asked, Sent(examples=[_EXAMPLE, _OF_A_LIST])]) -> Shown:
-    """Ask for a backfill of preferences. Workers plan it: look at it until it is PLANNED. Nothing is changed so far."""
+async def create(
+    visit: Visiting,
+    asked: Annotated[Wanted, Discriminator(_shape), Sent(examples=[_EXAMPLE, _OF_A_LIST, *_LOADS])],
+) -> Shown:
+    """Ask for a backfill. Of preferences, workers plan it: look at it until it is PLANNED; nothing is changed so far.
+
+    A load of what people bought begins by itself once it is planned; `job_id` is its number.
+    """
+    return await (_load(visit, asked) if isinstance(asked, AskedLoad) else _preferences(visit, asked))
+
+
+async def _load(visit: Visit, asked: AskedLoad) -> Shown:
+    told = asked.model_dump(include={"rate_limit", "lookback_days", "flag", "source", "s3_uri"}, exclude_none=True)
+    told |= {"user_ids": len(asked.user_ids)} if asked.user_ids else {}
+    try:
+        made = await _backfills(visit).load(_load_asked(asked), visit.caller.name)
+    except BadInput as error:
+        await visit.note(visit.database, Act.BACKFILL_CREATE, "no backfill", {**told, "refused": str(error)[:_BRIEF]})
+        raise bad_input([_of_load(line) for line in str(error).splitlines()]) from None
+    await _note(visit, made.head.id, Act.BACKFILL_CREATE, told)
+    return made
+
+
+def _load_asked(asked: AskedLoad) -> LoadAsked:
+    """Whose: said once.
+
+    Raises:
+        BadInput: nobody is named, or several ways at once.
+    """
+    said = [name for name in ("user_ids", "s3_uri", "source") if getattr(asked, name)]
+    if len(said) != 1:
+        raise BadInput("cohort: say whose, by one of user_ids, s3_uri and source" + (f", not {said}" if said else ""))
+    urls = (asked.s3_uri,) if asked.s3_uri else ()
+    cohort = None if asked.source else CohortAsked(False, tuple(asked.user_ids), urls, (), (), (), (), (), None, None)
+    return LoadAsked(cohort, asked.source is not None, asked.flag, asked.rate_limit, asked.lookback_days, asked.force)
+
+
+def _of_load(line: str) -> ApiFault:
+    option, _, what = line.partition(": ")
+    where = {"--flag": "body.flag", "--rate-limit": "body.rate_limit", "--lookback-days": "body.lookback_days"}
+    return ApiFault(where[option], what) if option in where else ApiFault("", line.removeprefix("cohort: "))
+
+
+async def _preferences(visit: Visit, asked: Asked) -> Shown:
     wanted = PreferencesAsked(
         tuple(asked.reasons),
         tuple(asked.channels),

@@ -14,6 +14,7 @@ from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import BACKFILLS, Call, verb
 from hark.doors.cli.output import Column, local
 from hark.doors.cli.verbs import backfill_steering as steering
+from hark.doors.cli.verbs.backfill_history import history
 from hark.doors.cli.verbs.backfill_preferences import preferences
 from hark.doors.cli.verbs.backfill_words import (
     LARGEST,
@@ -42,6 +43,7 @@ def add_to(app: typer.Typer) -> None:
     first = "hark backfill preferences --reason app_shared --channels push --user-types Students --all --create-rows"
     examples = {
         "preferences": (preferences, first),
+        "history": (history, "hark backfill history --ids bob,carol --lookback-days 365 --rate-limit 10"),
         "list": (show_all, "hark backfill list"),
         "show": (show, "hark backfill show 1"),
         "apply": (steering.apply, "hark backfill apply 1"),
@@ -143,15 +145,22 @@ async def show(
     faults: Annotated[
         bool, typer.Option("--faults", help="List the bad lines of its lists, and whom Hark does not know, instead.")
     ] = False,
+    left: Annotated[
+        bool, typer.Option("--left", help="With -o: write whom a load has not loaded, for --resume-from.")
+    ] = False,
     after: Annotated[str, typer.Option("--after", metavar="ID", help="Only users behind this id.")] = "",
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
     output: OutFile = None,
 ) -> None:
     """Show what was asked for and for whom, the plan, how far it is applied, what held it up, and who did what."""
-    if output is not None and outcome is None and not faults:
-        raise BadInput("-o: say what to write: --outcome OUTCOME, or --faults")
+    if output is not None and outcome is None and not faults and not left:
+        raise BadInput("-o: say what to write: --outcome OUTCOME, --faults or --left")
+    if left and output is None:
+        raise BadInput("--left: say where to write them: -o FILE")
     async with call.session(size=1) as session:
-        if faults:
+        if left and output is not None:
+            await _left(call, session.database, backfill, output)
+        elif faults:
             await _faults(call, session.database, backfill, limit, output)
         elif outcome is not None:
             await _members(call, session.database, backfill, outcome, _Page(after, limit, output))
@@ -184,6 +193,14 @@ async def _faults(call: Call, database: Database, backfill: int, limit: int, out
         if len(first) >= limit:
             break
     call.output.table(first[:limit], _fault_columns(), empty="nothing is wrong with its lists")
+
+
+async def _left(call: Call, database: Database, backfill: int, output: Path) -> None:
+    from hark.backfill import control
+    from hark.backfill.kinds.history import export_left
+
+    await control.remembered(database, backfill)
+    say_written(call, output, await export_left(database, backfill, output))
 
 
 async def _members(call: Call, database: Database, backfill: int, outcome: str, page: _Page) -> None:

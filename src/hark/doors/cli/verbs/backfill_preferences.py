@@ -178,7 +178,7 @@ async def _order(call: Call, words: PreferenceWords, who: str, *, detach: bool) 
         if ordered is None:
             call.go_on = "nothing was planned; run the same command again"
             return at.stop.end(call)
-        return await _plan(call, at, ordered, who, detach=detach)
+        return await plan_and_apply(call, at, ordered, who, detach=detach)
 
 
 def _check(call: Call, words: PreferenceWords, who: str) -> None:
@@ -192,7 +192,8 @@ def _check(call: Call, words: PreferenceWords, who: str) -> None:
         check_words(catalogue, words, who=who, reach=FileReach.of(call.settings, local=True), environment=os.environ)
 
 
-async def _plan(call: Call, at: Bench, ordered: Ordered, who: str, *, detach: bool) -> ExitCode:
+async def plan_and_apply(call: Call, at: Bench, ordered: Ordered, who: str, *, detach: bool) -> ExitCode:
+    """Plan what was ordered, show it, and apply it if that is asked for."""
     from hark.doors.cli import backfill_pages as pages
     from hark.doors.cli import backfilling
 

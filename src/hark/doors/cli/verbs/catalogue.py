@@ -92,13 +92,26 @@ async def _source_faults(call: Call, catalogue: Catalogue) -> list[Fault]:
 
     if not product_sources.has_sources(catalogue):
         return []
-    faults = product_sources.callable_faults(catalogue)
+    faults = [*product_sources.callable_faults(catalogue), *await _graph_faults(call, catalogue)]
     url = call.settings.database_url
     if url is None:
         call.output.note("queries are not tried: no database is set (HARK_DATABASE_URL)")
         return faults
     async with open_database(url, size=1) as database:
         return [*faults, *await product_sources.query_faults(database, catalogue)]
+
+
+async def _graph_faults(call: Call, catalogue: Catalogue) -> list[Fault]:
+    """What is wrong with feeds that ask the graph, where one is set."""
+    from hark.doors import product_sources
+
+    if not product_sources.asks_graph(catalogue):
+        return []
+    async with product_sources.graph_for(call.settings, catalogue) as graph:
+        if graph is None:
+            call.output.note("Cypher queries are not tried: no graph is set (HARK_GRAPH_URL)")
+            return []
+        return await product_sources.graph_faults(graph, catalogue)
 
 
 def _path(call: Call, file: Path | None) -> Path:

@@ -11,6 +11,7 @@ import typer
 
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import HISTORY, Call, verb
+from hark.doors.cli.verbs import history_audit
 
 if TYPE_CHECKING:
     from hark.clock import Clock
@@ -56,6 +57,7 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(help="What people bought, and the graph of it.", rich_markup_mode=None)
     verb(group, "init", panel=HISTORY, example="hark history init")(init)
     verb(group, "rebuild", panel=HISTORY, example="hark history rebuild --user bob")(rebuild)
+    history_audit.add_to(group)
     app.add_typer(group, name="history", rich_help_panel=HISTORY)
 
 

@@ -1,0 +1,189 @@
+-- name: standing
+-- The users of a span: who was loaded lately, as far back, by the same flag, and has been let in by it ever since, need not be.
+select s.place, not %(force)s::boolean and coalesce(lately.loaded, false) as lately, array_agg(s.recipient_id order by s.recipient_id) as members
+  from spanned s
+  left join lateral (
+    select true as loaded
+      from hark.history_user u
+     where u.user_id = s.recipient_id and u.last_loaded_at > %(fresh_after)s::timestamptz
+       and exists (select from hark.history_step done
+                     join hark.backfill b on b.id = done.backfill_id
+                    where done.user_id = u.user_id and done.state = 'DONE' and done.loaded_at >= u.last_loaded_at
+                      and b.request ->> 'flag' is not distinct from %(flag)s::text
+                      and (b.request ->> 'since')::timestamptz <= %(since)s::timestamptz)
+       and (%(flag)s is null
+            or exists (select from hark.flag f
+                        where f.name = %(flag)s and f.is_on and f.on_since <= u.last_loaded_at
+                          and (exists (select from hark.enrolled e
+                                        where e.user_id = u.user_id and e.flag = f.name and e.is_in and e.since <= u.last_loaded_at)
+                               or exists (select from hark.segment_member m
+                                            join hark.flag_segment fs on fs.segment = m.segment
+                                           where m.recipient_id = u.user_id and fs.flag = f.name and fs.since <= u.last_loaded_at
+                                             and coalesce(m.since <= u.last_loaded_at, true)))))
+  ) lately on true
+ group by s.place, lately
+ order by s.place, lately
+
+-- name: undoing
+-- The users of a span for whom a run did anything.
+select s.place, array_agg(s.recipient_id order by s.recipient_id) as members
+  from spanned s
+ where exists (select from hark.history_step d
+                where d.user_id = s.recipient_id and d.backfill_id = %(undoes)s and d.state = 'DONE')
+ group by s.place
+ order by s.place
+
+-- name: members
+-- Those of a batch whom it is to change; `only`: just these.
+select m.id as user_id
+  from hark.backfill_part p
+ cross join lateral unnest(p.members) as m(id)
+ where p.backfill_id = %(backfill)s and p.batch = %(batch)s and p.change is not null
+   and (%(only)s::text[] is null or m.id = any (%(only)s::text[]))
+ order by m.id
+
+-- name: page
+-- Those of a run whom it is to change, behind one of them.
+select m.id as user_id
+  from hark.backfill_part p
+ cross join lateral unnest(p.members) as m(id)
+ where p.backfill_id = %(backfill)s and p.change is not null and m.id > %(after)s
+ order by m.id
+ limit %(limit)s
+
+-- name: loaded
+-- Both steps done: loaded, from the earlier of the two on, by the version of the flag that was waited for. Else it is said why not.
+with member as materialized (
+    select m.id
+      from hark.backfill_part p
+     cross join lateral unnest(p.members) as m(id)
+     where p.backfill_id = %(backfill)s and p.batch = %(batch)s and p.change is not null
+       and (%(only)s::text[] is null or m.id = any (%(only)s::text[]))
+     order by m.id
+),
+judged as materialized (
+    select m.id, count(*) filter (where s.state = 'DONE') = 2 as done, min(s.loaded_at) as loaded_at,
+           coalesce(string_agg(s.key || ': ' || s.why, '; ' order by s.key) filter (where s.state = 'QUARANTINED'), 'was not asked for') as why
+      from member m
+      left join hark.history_step s on s.user_id = m.id and s.backfill_id = %(backfill)s
+     group by m.id
+),
+marked as (
+    update hark.history_user u
+       set last_loaded_at = j.loaded_at,
+           loaded_epoch = coalesce((select flag_version from hark.history_run where backfill_id = %(backfill)s), 0)
+      from judged j
+     where u.user_id = j.id and j.done and (u.last_loaded_at is null or u.last_loaded_at < j.loaded_at)
+),
+journal as (
+    insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, why, at)
+    select id, %(backfill)s, %(batch)s, case when done then 'applied' else 'quarantined' end::hark.backfill_outcome,
+           case when done then null else why end, %(now)s
+      from judged
+        on conflict (recipient_id, backfill_id) do update set outcome = excluded.outcome, why = excluded.why, at = excluded.at
+    returning outcome
+)
+select count(*) filter (where outcome = 'applied')::int as applied, 0 as drifted,
+       count(*) filter (where outcome = 'quarantined')::int as quarantined
+  from journal
+
+-- name: undoes
+select undoes from hark.backfill where id = %(backfill)s
+
+-- name: taken_back
+-- Who was taken back is not loaded any more, unless by another run since.
+with member as materialized (
+    select id from unnest(%(users)s::text[]) as given(id) order by id
+),
+unmarked as (
+    update hark.history_user u
+       set last_loaded_at = null, loaded_epoch = null
+      from member m
+     where u.user_id = m.id
+       and u.last_loaded_at = (select min(s.loaded_at) from hark.history_step s where s.user_id = m.id and s.backfill_id = %(undoes)s)
+),
+journal as (
+    insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, at)
+    select id, %(backfill)s, %(batch)s, 'applied', %(now)s from member
+    returning 1
+)
+select count(*)::int as applied, 0 as drifted from journal
+
+-- name: verify
+-- Each user who was to be loaded: does all still stand that the run brought, and as it was, unless they were moved on since?
+with member as materialized (
+    select m.id
+      from hark.backfill_part p
+     cross join lateral unnest(p.members) as m(id)
+     where p.backfill_id = %(backfill)s and p.batch = %(batch)s and p.promise is not null
+),
+undone as materialized (
+    select id from hark.backfill where undoes = %(backfill)s and state in ('APPLYING', 'PAUSED', 'APPLIED', 'VERIFIED', 'CANCELED', 'FAILED')
+     order by id limit 1
+),
+looked as (
+    select m.id, count(*) filter (where s.state = 'DONE') = 2 as done,
+           bool_and(said.keys = s.keys) filter (where s.state = 'DONE') as all_there,
+           bool_and(said.hash = s.hash or u.version <> s.version) filter (where s.state = 'DONE') as as_it_was,
+           string_agg(s.key || ': ' || s.why, '; ' order by s.key) filter (where s.state = 'QUARANTINED') as why,
+           exists (select from hark.backfill_item i where i.backfill_id = (select id from undone) and i.recipient_id = m.id
+                      and i.outcome = 'applied') as taken_back
+      from member m
+      left join hark.history_step s on s.user_id = m.id and s.backfill_id = %(backfill)s
+      left join hark.history_user u on u.user_id = m.id
+      left join lateral hark.facts_of_run(m.id, s.kind, %(backfill)s) said on s.state = 'DONE'
+     group by m.id
+),
+said as (
+    select looked.*, done and all_there and as_it_was as holds,
+           case when taken_back then 'was taken back by backfill ' || (select id from undone)
+                when why is not null then 'quarantined: ' || why
+                when not done then 'was not loaded'
+                when not all_there then 'facts that it brought are gone, and nothing says why'
+                else 'facts are not as it brought them, though nothing moved their user on' end as reason
+      from looked
+)
+select count(*)::int as compared, (count(*) filter (where holds))::int as holding,
+       coalesce(array_agg(id order by id) filter (where holds is not true), '{}') as recipients,
+       coalesce(array_agg(taken_back or why is not null order by id) filter (where holds is not true), '{}') as explained,
+       coalesce(array_agg(reason order by id) filter (where holds is not true), '{}') as whys
+  from said
+
+-- name: verify_undone
+with member as materialized (
+    select m.id
+      from hark.backfill_part p
+     cross join lateral unnest(p.members) as m(id)
+     where p.backfill_id = %(backfill)s and p.batch = %(batch)s and p.promise is not null
+),
+said as (
+    select m.id, i.recipient_id is not null
+                 and not exists (select from hark.fact f where f.user_id = m.id and f.runs @> array[%(undoes)s::bigint]) as holds
+      from member m
+      left join hark.backfill_item i on i.recipient_id = m.id and i.backfill_id = %(backfill)s and i.outcome = 'applied'
+)
+select count(*)::int as compared, (count(*) filter (where holds))::int as holding,
+       coalesce(array_agg(id order by id) filter (where not holds), '{}') as recipients,
+       coalesce(array_agg(false order by id) filter (where not holds), '{}') as explained,
+       coalesce(array_agg('was not taken back'::text order by id) filter (where not holds), '{}') as whys
+  from said
+
+-- name: did
+select 1 as number
+ where exists (select from hark.history_step where backfill_id = %(backfill)s and state = 'DONE')
+    or exists (select from hark.history_run r join hark.backfill b on b.id = r.backfill_id
+                where r.backfill_id = %(backfill)s and b.undoes is null and r.reached <> '')
+
+-- name: forget
+delete from hark.history_step where backfill_id = %(backfill)s
+
+-- name: left
+-- Those whom a run was to load and has not.
+select m.id as user_id
+  from hark.backfill_part p
+ cross join lateral unnest(p.members) as m(id)
+ where p.backfill_id = %(backfill)s and p.change is not null and m.id > %(after)s
+   and not exists (select from hark.backfill_item i
+                    where i.recipient_id = m.id and i.backfill_id = %(backfill)s and i.outcome = 'applied')
+ order by m.id
+ limit %(limit)s

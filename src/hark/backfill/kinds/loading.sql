@@ -1,0 +1,2 @@
+-- name: asked
+select request, undoes from hark.backfill where id = %(backfill)s

@@ -1,0 +1,201 @@
+"""`hark backfill history`: whose purchases to load, how far back, how fast; shown first, then applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hark.doors.cli.exits import ExitCode
+from hark.doors.cli.frame import Call
+from hark.doors.cli.verbs.backfill_preferences import (
+    ApplyNow,
+    ExceptFiles,
+    ExceptSegments,
+    ExceptUsers,
+    FileFormat,
+    IdColumn,
+    Segments,
+    Texts,
+    Urls,
+    Users,
+    plan_and_apply,
+)
+from hark.doors.cli.verbs.backfill_words import Adaptive, Detach, Hours, Who, who_does_it
+from hark.errors import BadInput
+
+if TYPE_CHECKING:
+    from hark.backfill.cohort import CohortWords
+    from hark.backfill.loads import LoadWords
+
+Everyone = Annotated[bool, typer.Option("--all", help="All users that Hark knows. Nobody named is nobody, never all.")]
+Files = Annotated[
+    Texts, typer.Option("--file", "--user-file", metavar="FILE", help="Those in a text, CSV or Parquet file.")
+]
+MembersOf = Annotated[Texts, typer.Option("--members-of", metavar="FLAG", help="Whoever a flag lets in already.")]
+Source = Annotated[str | None, typer.Option("--source", metavar="SOURCE", help="neo4j: everyone in the graph.")]
+ResumeFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--resume-from", metavar="FILE", help="Only those whom an earlier run left, as show --left wrote them."
+    ),
+]
+FlagToSet = Annotated[
+    str | None, typer.Option("--flag", metavar="FLAG", help="Let them in by this flag first, and wait until it is so.")
+]
+LookbackDays = Annotated[int, typer.Option("--lookback-days", metavar="N", help="How far back.")]
+RateLimit = Annotated[
+    int, typer.Option("--rate-limit", metavar="N", help="Users, and requests to each source, a second; all workers.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Also who was loaded within 7 days.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", metavar="N", help="Users a batch; else ten seconds of them.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only plan; so it is without --apply anyway.")]
+QueueUrl = Annotated[str | None, typer.Option("--queue-url", metavar="URL", help="Not there: Postgres is the queue.")]
+
+NO_QUEUE = (
+    "--queue-url: steps are not driven through SQS; leave it out: they are queued in Postgres, any number of"
+    " hark worker processes take them from there, and hark backfill show counts them"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """Users that options name."""
+
+    everyone: bool
+    ids: Texts
+    files: Texts
+    urls: Texts
+    segments: Texts
+    flags: Texts
+
+
+@dataclass(frozen=True, slots=True)
+class _Excepted:
+    """Users that options leave out, and how files are read."""
+
+    ids: Texts
+    files: Texts
+    segments: Texts
+    column: str | None
+    format: str | None
+
+
+async def history(
+    call: Call,
+    everyone: Everyone = False,
+    ids: Users = None,
+    file: Files = None,
+    url: Urls = None,
+    segment: Segments = None,
+    members_of: MembersOf = None,
+    source: Source = None,
+    except_ids: ExceptUsers = None,
+    except_file: ExceptFiles = None,
+    except_segment: ExceptSegments = None,
+    column: IdColumn = None,
+    file_format: FileFormat = None,
+    flag: FlagToSet = None,
+    lookback_days: LookbackDays = 365,
+    rate_limit: RateLimit = 10,
+    force: Force = False,
+    resume_from: ResumeFrom = None,
+    batch_size: BatchSize = None,
+    adaptive: Adaptive = True,
+    window: Hours = None,
+    apply_now: ApplyNow = False,
+    dry_run: DryRun = False,
+    detach: Detach = False,
+    queue_url: QueueUrl = None,
+    who: Who = None,
+) -> ExitCode:
+    """Load what people bought from the sources, beside the live stream: shown first, then applied.
+
+    Without --apply nobody is asked for: what would be done is stored as a plan, for hark backfill apply.
+    """
+    from hark.backfill.loads import LoadWords
+
+    _check(queue_url, dry_run=dry_run, apply_now=apply_now)
+    named = _Named(everyone, ids, file, url, segment, members_of)
+    excepted = _Excepted(except_ids, except_file, except_segment, column, file_format)
+    words = LoadWords(
+        cohort=_resumed(resume_from, excepted) if resume_from else _cohort(named, excepted),
+        source=source,
+        flag=flag,
+        lookback_days=lookback_days,
+        rate_limit=rate_limit,
+        force=force,
+        batch_size=batch_size,
+        adaptive=adaptive,
+        window=window,
+        apply=apply_now,
+    )
+    return await _order(call, words, who_does_it(who), detach=detach)
+
+
+def _check(queue_url: str | None, *, dry_run: bool, apply_now: bool) -> None:
+    faults = [NO_QUEUE] if queue_url is not None else []
+    faults += ["--dry-run and --apply exclude each other"] if dry_run and apply_now else []
+    if faults:
+        raise BadInput("\n".join(faults))
+
+
+def _cohort(named: _Named, excepted: _Excepted) -> CohortWords:
+    from hark.backfill.cohort import CohortWords
+
+    return CohortWords(
+        everyone=named.everyone,
+        ids=named.ids or (),
+        files=named.files or (),
+        urls=named.urls or (),
+        segments=named.segments or (),
+        flags=named.flags or (),
+        except_ids=excepted.ids or (),
+        except_files=excepted.files or (),
+        except_segments=excepted.segments or (),
+        column=excepted.column,
+        format=excepted.format,
+    )
+
+
+def _resumed(path: str, excepted: _Excepted) -> CohortWords:
+    """Whom an earlier run left; whoever else is named was among its users."""
+    return _cohort(_Named(False, None, [path], None, None, None), excepted)
+
+
+async def _order(call: Call, words: LoadWords, who: str, *, detach: bool) -> ExitCode:
+    from hark.backfill.loads import order_load
+    from hark.doors.cli import backfilling
+
+    _check_words(call, words)
+    async with backfilling.bench(call, install=True) as at:
+        with call.output.progress("reading the cohort") as told:
+            reading = order_load(
+                at.database,
+                at.session.catalogue,
+                words,
+                who=who,
+                now=at.clock.now(),
+                allowed=call.settings.source_rate,
+                reach=at.reach,
+                progress=told,
+            )
+            ordered = await at.stop.unless_told(reading)
+        if ordered is None:
+            call.go_on = "nothing was planned; run the same command again"
+            return at.stop.end(call)
+        return await plan_and_apply(call, at, ordered, who, detach=detach)
+
+
+def _check_words(call: Call, words: LoadWords) -> None:
+    """A slip of the pen is told at once, and not after Hark's own Postgres was started."""
+    from datetime import UTC, datetime
+
+    from hark.backfill.cohort import FileReach
+    from hark.backfill.loads import check_words
+
+    reach = FileReach.of(call.settings, local=True)
+    check_words(words, now=datetime.now(UTC), allowed=call.settings.source_rate, reach=reach)

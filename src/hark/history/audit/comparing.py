@@ -1,0 +1,272 @@
+"""Holds what the facts say against what the graph has: of a user, of a product. Pure: two sides in, findings out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hark.history.audit.report import Finding, Name
+
+LINE = (
+    "key",
+    "product_id",
+    "store_id",
+    "amount_minor",
+    "currency",
+    "quantity",
+    "occurred_at",
+    "version",
+    "receipt_id",
+    "order_id",
+)
+SUM = ("count", "quantity", "first_at", "last_at", "currencies", "totals_minor", "total_minor")
+_TIMES = frozenset({"occurred_at", "first_at", "last_at"})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_LEAST, _MOST = -(2**63), 2**63 - 1
+
+Row = Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user by the facts, of one moment; rows as `buyers.sql` gives them.
+
+    Attributes:
+        marked: the version that the graph is marked to hold.
+        unsettled: their facts are ahead of the graph, or the window or a product is about to move them on.
+        changed_us: when their facts last changed, in microseconds.
+        future: keys of facts that lie in the future; `beyond`: of facts that claim a later version than their user's.
+        unrolled: they have a fact that counts, and that the window would forget to let go.
+    """
+
+    id: str
+    version: int
+    marked: int
+    changed_us: int
+    ahead_since: datetime | None
+    last_loaded_at: datetime | None
+    unsettled: bool
+    facts: int
+    gone: int
+    before: int
+    future: Sequence[str]
+    beyond: Sequence[str]
+    unrolled: bool
+    lines: Sequence[Row]
+    ins: Sequence[Row]
+    ats: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPerson:
+    """A user's node and what hangs on it; rows as `cypher.USERS` gives them. `nodes`: how many have this id."""
+
+    version: int
+    changed_us: Any
+    lines: Sequence[Row]
+    ins: Sequence[Row]
+    ats: Sequence[Row]
+    nodes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Goods:
+    """A product by what is known of it."""
+
+    id: str
+    version: int
+    marked: int
+    unsettled: bool
+    name: str | None
+    category_id: str | None
+    hierarchy: Sequence[str] | None
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGoods:
+    """A product's node, and the categories that it is in."""
+
+    version: int
+    name: Any
+    category_id: Any
+    hierarchy: Any
+    categories: Sequence[Row]
+    nodes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What came of comparing. `strays`: keys of edges that the facts do not have; why, is still to be asked."""
+
+    findings: Sequence[Finding]
+    strays: Sequence[str] = field(default=())
+
+
+def person(facts: Person, held: HeldPerson | None, future_us: int) -> Compared:
+    """All that a user's node has otherwise than the facts say.
+
+    Args:
+        future_us: from when on a time lies in the future, in microseconds since 1970.
+    """
+    if held is None:
+        return Compared([Finding(Name.MISSING_NODE, facts.id, f"has {len(facts.lines)} purchases, and no node")])
+    if away := _versions(facts, held):
+        return Compared(away)
+    found = [*_twins(facts.id, held.nodes), *_node(facts, held)]
+    expected, lines = {row[0]: row for row in facts.lines}, _by_key(held.lines)
+    found += _lines(facts.id, expected, lines)
+    found += _sums(facts.id, "SHOPS_IN", facts.ins, held.ins)
+    found += _sums(facts.id, "SHOPS_AT", facts.ats, held.ats)
+    found += _in_future(facts, held.lines, future_us)
+    strays = [key for key in lines if key not in expected]
+    return Compared(found, strays)
+
+
+def goods(facts: Goods, held: HeldGoods | None) -> Compared:
+    """All that a product's node has otherwise than is known of it."""
+    if held is None:
+        return Compared([Finding(Name.MISSING_NODE, facts.id, "the product has no node")])
+    if away := _versions(facts, held):
+        return Compared(away)
+    named = {"name": facts.name, "category_id": facts.category_id, "category_hierarchy": facts.hierarchy}
+    has = {"name": held.name, "category_id": held.category_id, "category_hierarchy": held.hierarchy}
+    wrong = [_other(name, has[name], value) for name, value in named.items() if has[name] != value]
+    found = [*_twins(facts.id, held.nodes)]
+    found += [Finding(Name.WRONG_PRODUCT, facts.id, "; ".join(wrong))] if wrong else []
+    expected = [] if facts.category_id is None else [[facts.category_id, facts.hierarchy]]
+    if [list(row) for row in held.categories] != expected:
+        cause = f"it is in {_listed(held.categories)} in the graph, in {_listed(expected)} by what is known"
+        found.append(Finding(Name.IN_CATEGORY, facts.id, cause))
+    return Compared(found)
+
+
+def microseconds(at: Any) -> Any:
+    """A moment of the graph's in microseconds since 1970; whatever is no moment, as it is."""
+    try:
+        return (getattr(at, "to_native", lambda: at)() - _EPOCH) // _MICROSECOND
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        return at
+
+
+def summed(row: Row) -> tuple[Any, ...]:
+    """What an edge with sums must say, by a row of the facts: of one currency its total is the only one."""
+    _, count, quantity, first, last, totals = row
+    by_currency = sorted(totals.items())
+    # A sum past what the graph can hold stops there.
+    minor = [min(max(total, _LEAST), _MOST) for _, total in by_currency]
+    return (
+        count,
+        quantity,
+        first,
+        last,
+        [each for each, _ in by_currency],
+        minor,
+        minor[0] if len(minor) == 1 else None,
+    )
+
+
+def _versions(facts: Person | Goods, held: HeldPerson | HeldGoods) -> list[Finding]:
+    if held.version == facts.version:
+        return []
+    cause = f"the graph holds version {held.version}, the facts are at {facts.version}, marked is {facts.marked}"
+    return [Finding(Name.VERSION, facts.id, cause)]
+
+
+def _twins(named: str, nodes: int) -> Iterator[Finding]:
+    if nodes > 1:
+        yield Finding(Name.TWIN_NODE, named, f"{nodes} nodes have this id")
+
+
+def _node(facts: Person, held: HeldPerson) -> Iterator[Finding]:
+    if held.changed_us != facts.changed_us:
+        cause = _other("last_updated_at", _time(held.changed_us), _time(facts.changed_us))
+        yield Finding(Name.WRONG_NODE, facts.id, cause)
+
+
+def _in_future(facts: Person, rows: Sequence[Row], future_us: int) -> Iterator[Finding]:
+    """What lies in the future in the graph alone."""
+    for row in rows:
+        at = microseconds(row[6])
+        if isinstance(at, int) and at > future_us and row[0] not in facts.future:
+            yield Finding(Name.FUTURE_TIME, facts.id, f"PURCHASED {row[0]}: at {_time(at)} in the graph")
+
+
+def _by_key(rows: Sequence[Row]) -> dict[Any, list[Row]]:
+    """Edges by what names them. What somebody else wrote may have any name, or none."""
+    found: dict[Any, list[Row]] = {}
+    for row in rows:
+        name = row[0] if isinstance(row[0], str) else repr(row[0])
+        found.setdefault(name, []).append(row)
+    return found
+
+
+def _lines(user: str, expected: Mapping[str, Row], held: Mapping[Any, Sequence[Row]]) -> Iterator[Finding]:
+    for key, row in expected.items():
+        if key not in held:
+            cause = f"PURCHASED {key}: the facts have it, in version {row[7]}; the graph has no such edge"
+            yield Finding(Name.MISSING_EDGE, user, cause)
+            continue
+        first, *others = held[key]
+        if others:
+            yield Finding(Name.TWIN_EDGE, user, f"PURCHASED {key}: {len(others) + 1} edges of one key")
+        if wrong := _differences(LINE, row, first, without=1):
+            yield Finding(Name.WRONG_EDGE, user, f"PURCHASED {key}: {wrong}")
+
+
+def _sums(user: str, edge: str, facts: Sequence[Row], rows: Sequence[Row]) -> Iterator[Finding]:
+    expected, held = {row[0]: row for row in facts}, _by_key(rows)
+    for target, row in expected.items():
+        if target not in held:
+            cause = f"{edge} {target}: {row[1]} purchases by the facts; the graph has no such edge"
+            yield Finding(Name.MISSING_EDGE, user, cause)
+            continue
+        first, *others = held[target]
+        if others:
+            yield Finding(Name.TWIN_EDGE, user, f"{edge} {target}: {len(others) + 1} edges to it")
+        if wrong := _differences(SUM, summed(row), first[1:], without=0):
+            yield Finding(Name.WRONG_TOTAL, user, f"{edge} {target}: {wrong}")
+    for target in sorted(held.keys() - expected.keys()):
+        yield Finding(Name.STALE_EDGE, user, f"{edge} {target}: by the facts there is no purchase that counts")
+
+
+def _differences(names: Sequence[str], expected: Row, held: Row, *, without: int) -> str:
+    """What is other, with both values, and whether there is more on the edge than Hark writes.
+
+    Args:
+        without: how many of the names are no property of the edge.
+    """
+    *values, keys = held
+    wrong = [
+        _other(name, _time(is_) if name in _TIMES else is_, _time(be) if name in _TIMES else be)
+        for name, be, is_ in zip(names, expected, map(_as_given, names, values), strict=True)
+        if be != is_
+    ]
+    if not wrong and keys != sum(value is not None for value in expected) - without:
+        wrong.append("it has properties that Hark never wrote")
+    return "; ".join(wrong)
+
+
+def _as_given(name: str, value: Any) -> Any:
+    return microseconds(value) if name in _TIMES else value
+
+
+def _other(name: str, held: Any, expected: Any) -> str:
+    return f"{name} is {_short(held)} in the graph, {_short(expected)} by the facts"
+
+
+def _time(us: Any) -> Any:
+    return (_EPOCH + us * _MICROSECOND).isoformat() if isinstance(us, int) and abs(us) < 2**57 else us
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _listed(categories: Sequence[Row]) -> str:
+    each = [f"{row[0]} ({' > '.join(map(str, row[1] or ())) or 'no hierarchy'})" for row in categories]
+    return ", ".join(each) or "no category"

@@ -1,0 +1,186 @@
+"""Facts against the sources: of a few users, or all, whether the facts are what the sources have.
+
+The source is asked first, then the facts: what the live stream brought in between is newer than the source's answer,
+and no fault. What differs is asked for once more, and only what differs again is told: the stream may be a little late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from hark.errors import NotNow, SourceFailed, Unreachable
+from hark.history import window
+from hark.history.audit.report import Finding, Findings, Name
+from hark.history.audit.walking import Pause
+from hark.history.facts import Fact, Snapshot
+from hark.history.sources.reach import Sources
+from hark.postgres.database import Database
+from hark.postgres.queries import Queries
+
+_SQL = Queries.beside(__file__)
+
+_PAGE = 500
+_AGAIN = 500
+_FIELDS = ("product_id", "store_id", "amount_minor", "currency", "quantity", "occurred_at")
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    user_id: str
+    key: str
+    version: int
+    product_id: str | None
+    store_id: str | None
+    amount_minor: int | None
+    currency: str | None
+    quantity: Decimal | None
+    occurred_at: datetime | None
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    id: str
+
+
+@dataclass(slots=True)
+class AgainstSources:
+    """Asks the sources for users, at the rate that all workers share, and holds the facts against what they answer."""
+
+    database: Database
+    sources: Sources
+    findings: Findings
+    pause: Pause
+
+    async def sample(self, many: int | None) -> None:
+        """So many users, each as likely as any other; None: all. As many again whom the facts do not know at all."""
+        await self._ask_all(self._users("known", many))
+        await self._ask_all(self._users("unknown", many))
+
+    async def user(self, user: str) -> list[Finding]:
+        """What the facts of one user have otherwise than the sources; empty as well if none is set.
+
+        Raises:
+            NotNow, Unreachable: a source does not answer now.
+            SourceFailed: it answers what it should not.
+        """
+        found = await self._differences(user)
+        if found:
+            await self.pause()
+            again = await self._differences(user)
+            found = [each for each in again if each in found]
+        return found
+
+    async def _ask_all(self, users: AsyncIterator[str]) -> None:
+        """Two questions a user; those that differ are asked for again at the end, or when there are many."""
+        again: list[str] = []
+        async for user in users:
+            if not await self._agrees(user):
+                again.append(user)
+            if len(again) >= _AGAIN:
+                await self._ask_again(again)
+        await self._ask_again(again)
+
+    async def _agrees(self, user: str) -> bool:
+        try:
+            differs = await self._differences(user)
+        except (NotNow, Unreachable, SourceFailed) as error:
+            self._away(user, error)
+            return True
+        self.findings.looked_at("users at sources")
+        return not differs
+
+    async def _ask_again(self, users: list[str]) -> None:
+        if not users:
+            return
+        await self.pause()
+        for user in users:
+            try:
+                if found := await self._differences(user):
+                    self.findings.found(found)
+            except (NotNow, Unreachable, SourceFailed) as error:
+                self._away(user, error)
+        users.clear()
+
+    def _away(self, user: str, error: Exception) -> None:
+        self.findings.found([Finding(Name.SOURCE_AWAY, user, str(error).partition("\n")[0])])
+
+    async def _users(self, which: str, many: int | None) -> AsyncIterator[str]:
+        if many is not None:
+            for row in await self.database.fetch(_SQL[f"some_{which}"], _User, {"many": many}):
+                yield row.id
+            return
+        after = ""
+        while rows := await self.database.fetch(_SQL[f"all_{which}"], _User, {"after": after, "limit": _PAGE}):
+            for row in rows:
+                yield row.id
+            after = rows[-1].id
+
+    async def _differences(self, user: str) -> list[Finding]:
+        since = await window.starts_at(self.database)
+        snapshots = await self._asked(user, since)
+        rows = await self.database.fetch(_SQL["facts"], _Recorded, {"user": user})
+        if not rows:
+            return _never_loaded(user, snapshots)
+        return [each for snapshot in snapshots for each in _compared(snapshot, rows)]
+
+    async def _asked(self, user: str, since: datetime) -> list[Snapshot]:
+        """What the sources that are set have of a user."""
+        found = []
+        if self.sources.knows("purchase"):
+            found.append((await self.sources.purchase.receipts(user, since)).snapshot)
+        if self.sources.knows("shop"):
+            found.append((await self.sources.shop.orders(user, since)).snapshot)
+        return found
+
+
+def _never_loaded(user: str, snapshots: Sequence[Snapshot]) -> list[Finding]:
+    lacking = sum(not fact.deleted for snapshot in snapshots for fact in snapshot.facts)
+    return [Finding(Name.SOURCE_UNKNOWN, user, f"has {lacking} purchases in the sources, and no facts")] * bool(lacking)
+
+
+def _compared(snapshot: Snapshot, rows: Sequence[_Recorded]) -> Iterator[Finding]:
+    """One user's facts of one kind against what its source has."""
+    has = {fact.key: fact for fact in snapshot.facts if not fact.deleted}
+    recorded = {row.key: row for row in rows if row.key.startswith(f"{snapshot.kind}:")}
+    yield from _lacking(snapshot, has, recorded)
+    for key, row in recorded.items():
+        if key not in has and _should_be_there(snapshot, row):
+            cause = f"{key}: the facts have it, in version {row.version}; its source, at {snapshot.version}, has not"
+            yield Finding(Name.SOURCE_EXTRA, snapshot.user_id, cause)
+
+
+def _lacking(snapshot: Snapshot, has: Mapping[str, Fact], recorded: Mapping[str, _Recorded]) -> Iterator[Finding]:
+    for key, fact in has.items():
+        row = recorded.get(key)
+        if row is None or (row.deleted and row.version <= fact.version):
+            cause = f"{key}: its source has it, in version {fact.version}; the facts do not"
+            yield Finding(Name.SOURCE_MISSING, snapshot.user_id, cause)
+        elif not row.deleted and row.version <= fact.version and (other := _other(fact, row)):
+            yield Finding(Name.SOURCE_DIFFERS, snapshot.user_id, f"{key}: {other}")
+
+
+def _should_be_there(snapshot: Snapshot, row: _Recorded) -> bool:
+    """Whether a source that lists all since a time, as of a version, must have what the facts have."""
+    return (
+        not row.deleted
+        and row.version <= snapshot.version
+        and row.occurred_at is not None
+        and row.occurred_at >= snapshot.since
+    )
+
+
+def _other(fact: Fact, row: _Recorded) -> str:
+    """What is other; the version alone is no difference to anybody who reads purchases."""
+    wrong = [(name, getattr(fact, name), getattr(row, name)) for name in _FIELDS]
+    return "; ".join(
+        f"{name} is {_short(is_)} in the facts, {_short(be)} in its source" for name, be, is_ in wrong if be != is_
+    )
+
+
+def _short(value: Any) -> str:
+    return "nothing" if value is None else str(value)[:80]

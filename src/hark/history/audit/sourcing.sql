@@ -1,0 +1,25 @@
+-- name: some_known
+-- A sample that nobody chose: each audit takes another one.
+select user_id as id from hark.history_user order by random() limit %(many)s
+
+-- name: some_unknown
+select r.id
+  from hark.recipient r
+ where not exists (select from hark.history_user u where u.user_id = r.id)
+ order by random()
+ limit %(many)s
+
+-- name: all_known
+select user_id as id from hark.history_user where user_id > %(after)s order by user_id limit %(limit)s
+
+-- name: all_unknown
+select r.id
+  from hark.recipient r
+ where r.id > %(after)s and not exists (select from hark.history_user u where u.user_id = r.id)
+ order by r.id
+ limit %(limit)s
+
+-- name: facts
+select user_id, key, version, product_id, store_id, amount_minor, currency, quantity, occurred_at, deleted
+  from hark.fact
+ where user_id = %(user)s

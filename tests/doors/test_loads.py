@@ -1,0 +1,123 @@
+"""Loads as operators run them: at the command line, killed in the middle, over HTTP; the sandbox is their sources."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.doors.commands import Desk
+from tests.doors.test_serve import serving
+from tests.doors.test_serve_backfills import Operator
+from tests.servers import eventually
+
+QUICK = ("--rate-limit", "200", "--batch-size", "10")
+
+
+@pytest.fixture
+def sandbox(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The sources of thirty users, in a process of their own; where they are, the environment says."""
+    child = desk.spawn("sandbox", "--port", "0", "--users", "30", "--receipts", "4", "--json")
+    assert child.stdout is not None
+    url = json.loads(child.stdout.readline())["url"]
+    for name in ("PURCHASE", "SHOP"):
+        monkeypatch.setenv(f"HARK_{name}_URL", url)
+    monkeypatch.setenv("HARK_HTTP_ALLOW_PRIVATE", "127.0.0.1")
+    monkeypatch.setenv("HARK_SOURCE_RATE", "200/s")
+    monkeypatch.setenv("HARK_LEASE", "5s")
+    users = urlopen(f"{url}/sandbox/users").read()
+    (desk.directory / "users.txt").write_bytes(users)
+    yield url
+    child.kill()
+    child.communicate()
+
+
+def faulty(url: str, **fault: object) -> None:
+    urlopen(Request(f"{url}/sandbox/faults", json.dumps(fault).encode(), {"content-type": "application/json"})).read()
+
+
+def mended(url: str) -> None:
+    urlopen(Request(f"{url}/sandbox/faults", method="DELETE")).read()
+
+
+def test_the_command_line_as_it_was_plans_and_with_apply_loads_and_takes_back(desk: Desk, sandbox: str) -> None:
+    old = ("backfill", "history", "--user-file", "users.txt", "--lookback-days", "365", *QUICK)
+    plan = desk.hark(*old, "--dry-run")
+    assert plan.code == 0, plan.err
+    assert "30  are asked for, and what they bought is recorded" in plan.out and "0:00:00" in plan.out
+    assert desk.ask("select count(*) from hark.fact") == 0
+    done = desk.hark("backfill", "apply", "1")
+    assert done.code == 0, done.err
+    assert "steps: 60 done, 0 waiting, 0 quarantined" in done.out and "DONE: all is done" in done.out
+    brought = desk.ask("select count(*) from hark.fact where runs = array[1::bigint]")
+    assert brought == desk.ask("select count(*) from hark.fact") > 0
+    assert desk.hark("backfill", "verify", "1").code == 0
+    left = desk.hark("backfill", "show", "1", "--left", "-o", "left.csv")
+    assert left.out == "0 written to left.csv\n"
+    again = desk.hark(*old, "--apply")
+    assert again.code == 0 and "30  were loaded within 7 days" in again.err
+    assert desk.hark("backfill", "undo", "1", "--apply").code == 0
+    assert desk.ask("select count(*) from hark.fact where not deleted") == 0
+
+
+def test_what_is_wrong_is_told_at_once(desk: Desk) -> None:
+    wrong = ("backfill", "history", "--user-file", "none.txt", "--lookback-days", "0", "--rate-limit", "0")
+    told = desk.hark(*wrong)
+    assert told.code == 2 and "--lookback-days: 0" in told.err and "--rate-limit: 0" in told.err
+    queue = desk.hark("backfill", "history", "--ids", "bob", "--queue-url", "https://sqs.example/q")
+    assert queue.code == 2 and "--queue-url: steps are not driven through SQS" in queue.err
+    assert desk.hark("backfill", "history", "--ids", "bob").code == 0
+    alone = desk.hark("backfill", "apply", "1")
+    assert alone.code == 2 and "set HARK_PURCHASE_URL and HARK_SHOP_URL" in alone.err
+    assert desk.ask("select state::text from hark.backfill") == "PLANNED"
+
+
+def test_a_process_that_is_killed_in_the_middle_is_gone_on_from_and_nobody_is_asked_for_twice(
+    desk: Desk, sandbox: str
+) -> None:
+    assert desk.hark("backfill", "history", "--user-file", "users.txt", *QUICK).code == 0
+    faulty(sandbox, kind="slow", source="shop", seconds=20)
+    child = desk.spawn("backfill", "apply", "1")
+    done = "select count(*) from hark.history_step where state = 'DONE'"
+    eventually(lambda: desk.ask(done) >= 10, "some are loaded")
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    had = desk.ask(done)
+    mended(sandbox)
+    assert desk.hark("backfill", "apply", "1").code == 0
+    assert desk.ask(done) == 60
+    came = json.loads(urlopen(f"{sandbox}/sandbox/arrivals?source=purchase").read())["arrivals"]
+    assert len(came) <= 30 + (30 - had), "what was recorded is not asked for again"
+    assert desk.hark("backfill", "verify", "1").code == 0
+
+
+def test_a_load_over_http_begins_by_itself_and_can_be_called_off(desk: Desk, sandbox: str) -> None:
+    key = desk.hark("keys", "create", "ann", "--scopes", "backfill,flags").out.strip()
+    desk.hark("flags", "create", "live")
+    with serving(desk) as served:
+        ann = Operator(served, key)
+        made = ann.call(
+            "POST", "", {"user_ids": ["user-000001", "user-000002"], "rate_limit": 10, "lookback_days": 365}
+        )
+        assert made.status_code == 202, made.text
+        job = made.json()["job_id"]
+        shown = ann.waits_for(job, "APPLIED")
+        assert (shown["totals"]["applied"], shown["more"]["stage"]) == (2, "DONE")
+        assert ann.call("POST", f"/{job}/cancel").status_code == 409
+
+        enrolled = served.client.request(
+            "POST",
+            "/v1/enroll",
+            headers={"Authorization": f"Bearer {key}"},
+            json={"flag": "live", "user_ids": ["user-000003"]},
+        )
+        assert enrolled.status_code == 200, enrolled.text
+        eventually(lambda: desk.ask("select count(*) from hark.fact where user_id = 'user-000003'"), "it is loaded")
+
+        faulty(sandbox, kind="too_many", retry_after="3600")
+        later = ann.call("POST", "", {"source": "neo4j", "force": True}).json()["job_id"]
+        ann.waits_for(later, "APPLYING")
+        assert ann.call("POST", f"/{later}/cancel").json()["head"]["state"] == "CANCELED"

@@ -1,0 +1,1 @@
+"""Loads of what people bought, with the sandbox as their sources."""

@@ -1,0 +1,458 @@
+"""Loads: what is planned, what comes of it, what is quarantined, put off, skipped, verified and taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from hark.backfill import control
+from hark.backfill.cohort import CohortWords
+from hark.backfill.failures import failures, retry_failures
+from hark.backfill.forgetting import forget
+from hark.backfill.kinds.history import export_left
+from hark.backfill.loads import LoadWords, check_words
+from hark.backfill.run import Runner, Step
+from hark.backfill.throttle import Why
+from hark.backfill.undo import undo
+from hark.durations import parse_rate
+from hark.errors import BadInput
+from hark.flags import Author, FlagGate, Named, add_users, create, enrol, remove_users, set_segment, turn, withdraw
+from hark.flags.reading import FlagReader
+from hark.history.facts import Fact
+from hark.history.sandbox.faults import Kind
+from hark.lists import FileReach
+from tests.history.loading.yard import Yard
+
+
+async def flagged(yard: Yard) -> None:
+    """There is a flag, and somebody acts on it."""
+    await create(yard.database, "live", author(yard))
+
+
+def author(yard: Yard) -> Author:
+    return Author("olga", yard.scene.clock.now())
+
+
+async def until(yard: Yard, runner: Runner, backfill: int, query: str) -> None:
+    """Step until a query finds something."""
+    async with asyncio.timeout(30):
+        while not await yard.rows(query):
+            await runner.step(backfill)
+
+
+async def let_in(yard: Yard, *users: str) -> set[str]:
+    """Who of these is let in."""
+    now = await FlagReader(yard.database, frozenset(["live"])).refresh()
+    return {user for user in users if now.decide("live", user).lets_in}
+
+
+async def whys(yard: Yard, backfill: int) -> dict[str, str]:
+    return {each.recipient_id: each.why or "" for each in await failures(yard.database, backfill)}
+
+
+async def moved_on(yard: Yard, like: Fact) -> None:
+    """The stream brings a later version of a fact."""
+    ((product, quantity, at, version),) = await yard.rows(
+        "select product_id, quantity, occurred_at, version from hark.fact where key = %s", like.key
+    )
+    await yard.live(Fact(like.user_id, like.key, version + 1, product, quantity=quantity, occurred_at=at))
+
+
+# A whole one ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_load_brings_all_that_the_sources_have_and_ends(yard: Yard) -> None:
+    backfill = await yard.plan()
+    assert await yard.outcomes(backfill) == {"load": 12}
+    assert await yard.facts() == {}
+    assert await yard.apply(backfill) == "APPLIED"
+    assert await yard.facts() == yard.bought()
+    assert sorted(map(str, yard.asked("purchase"))) == sorted(map(str, yard.asked("shop"))) == yard.users
+    assert (await yard.course(backfill)).stage == "DONE"
+    seen = await yard.verified(backfill)
+    assert seen.good and seen.compared == seen.holding == 12
+
+
+async def test_the_look_back_is_what_was_asked_for(yard: Yard) -> None:
+    await yard.loaded(lookback_days=60)
+    assert await yard.facts() == yard.bought(days=60) != yard.bought()
+
+
+async def test_users_whom_nobody_told_hark_of_are_loaded_and_so_are_those_of_whom_sources_know_nothing(
+    yard: Yard,
+) -> None:
+    backfill = await yard.loaded(["user-000001", "nobody"])
+    assert set(await yard.facts()) == {"user-000001"}
+    assert await whys(yard, backfill) == {}
+
+
+async def test_each_step_has_its_key_and_keeps_the_watermark_of_the_primary(yard: Yard) -> None:
+    backfill = await yard.loaded(["user-000001"])
+    rows = await yard.rows("select key, state::text, watermark from hark.history_step order by key")
+    newest = yard.scene.goods.receipts.version
+    assert rows == [(f"receipt-{backfill}", "DONE", newest), (f"shop-{backfill}", "DONE", newest)]
+
+
+async def test_two_workers_ask_for_each_user_once(yard: Yard) -> None:
+    backfill = await yard.plan(batch_size=2)
+    await yard.started(backfill)
+    hands = [yard.run_out(backfill, yard.runner(name)) for name in ("one", "two")]
+    assert await asyncio.gather(*hands) == ["APPLIED", "APPLIED"]
+    assert await yard.facts() == yard.bought()
+    assert sorted(map(str, yard.asked())) == yard.users
+
+
+# Lately ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_who_was_loaded_lately_is_left_alone_unless_it_is_forced(yard: Yard) -> None:
+    await yard.loaded(["user-000001", "user-000002"])
+    assert await yard.outcomes(await yard.plan()) == {"load": 10, "recent": 2}
+    assert await yard.outcomes(await yard.plan(force=True)) == {"load": 12}
+    assert await yard.outcomes(await yard.plan(lookback_days=366)) == {"load": 12}
+    await yard.run("update hark.history_user set last_loaded_at = now() - interval '8 days'")
+    assert await yard.outcomes(await yard.plan()) == {"load": 12}
+
+
+async def test_who_was_let_out_meanwhile_is_loaded_again(yard: Yard) -> None:
+    await flagged(yard)
+    backfill = await yard.loaded(flag="live")
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 12}
+    assert await yard.outcomes(await yard.plan()) == {"load": 12}, "by another gate, and nobody knows what that dropped"
+    one = Named(["user-000001"])
+    segment = f"history-{backfill}"
+    await remove_users(yard.database, "live", segment, one, author(yard), reach=FileReach())
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 11, "load": 1}
+    await add_users(yard.database, "live", segment, one, author(yard), reach=FileReach())
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 11, "load": 1}
+
+
+# The order ------------------------------------------------------------------------------------------------------------
+
+
+async def test_users_are_let_in_first_and_nobody_is_asked_for_until_that_is_effective(yard: Yard) -> None:
+    await flagged(yard)
+    gate = FlagGate(yard.database, yard.scene.clock, "live", "ingest")
+    await gate.view()
+    backfill = await yard.plan(["user-000001"], flag="live")
+    await yard.started(backfill)
+    runner = yard.runner()
+    for _ in range(20):
+        stepped = await runner.step(backfill)
+    assert stepped.obstacle is not None and stepped.obstacle.why is Why.FLAG
+    assert await let_in(yard, "user-000001", "user-000002") == {"user-000001"}
+    course = await yard.course(backfill)
+    assert course.stage == "EFFECTIVE" and course.waits_for.startswith(f"{gate.process} acts on version 1")
+    assert yard.asked() == []
+    await gate.view()
+    assert await yard.run_out(backfill, runner) == "APPLIED"
+    assert await yard.facts() == yard.bought(["user-000001"])
+
+
+async def test_who_is_let_in_already_is_not_put_into_another_segment(yard: Yard) -> None:
+    await flagged(yard)
+    await set_segment(yard.database, "live", "beta", Named(["user-000001"]), author(yard), reach=FileReach())
+    await yard.loaded(["user-000001", "user-000002"], flag="live")
+    assert await yard.rows("select segment, recipient_id from hark.segment_member where segment like 'history-%%'") == [
+        (f"history-{1}", "user-000002")
+    ]
+
+
+async def test_a_flag_that_is_not_there_or_off_is_refused(yard: Yard) -> None:
+    with pytest.raises(BadInput, match='--flag: "live": no such flag'):
+        await yard.plan(flag="live")
+    await flagged(yard)
+    await turn(yard.database, "live", author(yard), on=False)
+    with pytest.raises(BadInput, match="live is off and lets nobody in"):
+        await yard.plan(flag="live")
+
+
+class Brokers:
+    """A stream that has one message to pass."""
+
+    def __init__(self) -> None:
+        self.at = 0
+        self.looks = 0
+
+    async def ends_now(self):  # type: ignore[no-untyped-def]
+        """One partition, at 1."""
+        from hark.history.loading.seams import End
+
+        self.looks += 1
+        return [End("group", "topic", 0, 1)]
+
+    async def passed(self, ends):  # type: ignore[no-untyped-def]
+        """Once it was read."""
+        return all(self.at >= end.offset for end in ends)
+
+
+async def test_a_run_ends_once_the_stream_has_passed_where_it_was_when_all_were_loaded(yard: Yard) -> None:
+    brokers = Brokers()
+    backfill = await yard.plan(["user-000001"])
+    await yard.started(backfill)
+    runner = yard.runner(loading=yard.loading(stream=brokers))
+    await until(yard, runner, backfill, "select from hark.history_run where stage = 'STREAM'")
+    for _ in range(3):
+        await runner.step(backfill)
+    course = await yard.course(backfill)
+    assert (course.stage, course.waits_for, brokers.looks) == ("STREAM", "topic/0@1", 1)
+    assert await yard.facts() == yard.bought(["user-000001"])
+    brokers.at = 1
+    assert await yard.run_out(backfill, runner) == "APPLIED"
+
+
+# What goes wrong ------------------------------------------------------------------------------------------------------
+
+
+async def test_whose_answer_cannot_be_taken_is_quarantined_alone_and_asked_for_again_on_retry(yard: Yard) -> None:
+    users = yard.users[:4]
+    yard.fault(Kind.STRANGER, source="shop", times=1)
+    backfill = await yard.loaded(users)
+    ((bad, why),) = (await whys(yard, backfill)).items()
+    assert why.startswith(f"shop-{backfill}: shop does not answer what it should")
+    held, whole = await yard.facts(), yard.bought(users)
+    assert {user: held[user] for user in users if user != bad} == {user: whole[user] for user in users if user != bad}
+    assert not any(key.startswith("order:") for key in held.get(bad, ()))
+    seen = await yard.verified(backfill)
+    assert seen.good and seen.explained == 1
+    before = len(yard.asked("purchase"))
+    await retry_failures(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    assert await yard.run_out(backfill) == "APPLIED"
+    assert await yard.facts() == whole
+    assert len(yard.asked("purchase")) == before, "what was done is not asked for again"
+
+
+async def test_amounts_that_are_no_amounts_and_pages_without_an_end_are_causes(yard: Yard) -> None:
+    yard.fault(Kind.FLOATS, source="purchase")
+    yard.fault(Kind.ENDLESS, source="shop")
+    user = next(user for user, keys in yard.bought().items() if {key[:5] for key in keys} == {"order", "recei"})
+    ((_, why),) = (await whys(yard, await yard.loaded([user]))).items()
+    assert "a number with a point" in why and "its pages have no end" in why
+
+
+async def test_a_replicas_answer_is_not_taken_and_held_against_nobody(yard: Yard) -> None:
+    yard.fault(Kind.REPLICA)
+    backfill = await yard.plan(["user-000001"])
+    await yard.started(backfill)
+    runner = yard.runner()
+    await until(yard, runner, backfill, "select 1 from hark.history_step where why like '%%read_from is not primary%%'")
+    assert await yard.facts() == {}
+    yard.mended()
+    assert await yard.run_out(backfill, runner) == "APPLIED"
+    assert await yard.facts() == yard.bought(["user-000001"])
+
+
+async def test_storms_and_failures_are_waited_out_and_each_step_is_done_once(yard: Yard) -> None:
+    yard.fault(Kind.TOO_MANY, share=0.2, retry_after="0")
+    yard.fault(Kind.UNAVAILABLE, share=0.1, retry_after="0")
+    yard.fault(Kind.CUT, share=0.05)
+    assert await yard.apply(await yard.plan()) == "APPLIED"
+    assert await yard.facts() == yard.bought()
+    assert await yard.rows("select count(*) from hark.history_step where state = 'DONE'") == [(24,)]
+
+
+async def test_a_source_that_is_away_holds_no_run_but_its_own(yard: Yard) -> None:
+    yard.fault(Kind.TOO_MANY, source="shop", retry_after="3600")
+    held = await yard.plan(["user-000001"])
+    await yard.started(held)
+    runner = yard.runner()
+    await until(yard, runner, held, "select 1 from hark.history_step where kind = 'receipt' and state = 'DONE'")
+    assert await control.pause(yard.database, held, who="olga", now=yard.scene.clock.now())
+    assert await yard.run_out(held, runner) == "PAUSED"
+    left = await yard.rows("select kind::text, state::text, attempts from hark.history_step s order by s.kind")
+    assert left == [("receipt", "DONE", 1), ("order", "WAITING", 0)]
+
+
+# Stopping and going on ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", [Step.CLAIMED, Step.WORKED, Step.FENCED, Step.SETTLED, Step.FINISHING])
+async def test_who_dies_at_any_point_leaves_nothing_that_another_one_cannot_go_on_with(yard: Yard, point: Step) -> None:
+    class Died(Exception):
+        pass
+
+    def die(step: object) -> None:
+        if step is point:
+            raise Died
+
+    backfill = await yard.plan(batch_size=6)
+    await yard.started(backfill)
+    first = yard.runner("first", passed=die, lease=timedelta(seconds=5))
+    with pytest.raises(Died):
+        await yard.run_out(backfill, first)
+    await yard.run("update hark.backfill_batch set lease_until = now() where state = 'CLAIMED'")
+    assert await yard.run_out(backfill, yard.runner("second")) == "APPLIED"
+    assert await yard.facts() == yard.bought()
+    assert (await yard.verified(backfill)).good
+
+
+async def test_who_is_told_to_end_lets_go_and_keeps_what_was_done(yard: Yard) -> None:
+    yard.fault(Kind.SLOW, source="shop", seconds=4)
+    backfill = await yard.plan(["user-000001"])
+    await yard.started(backfill)
+    runner = yard.runner()
+    await until(yard, runner, backfill, "select 1 from hark.history_step where kind = 'receipt' and state = 'DONE'")
+    await runner.close()
+    assert await yard.rows("select state::text from hark.backfill_batch") == [("WAITING",)]
+    yard.mended()
+    assert await yard.run_out(backfill) == "APPLIED"
+    assert yard.asked("purchase") == ["user-000001"]
+
+
+async def test_nothing_is_written_once_it_is_paused_or_canceled(yard: Yard) -> None:
+    yard.fault(Kind.SLOW, seconds=0.3)
+    backfill = await yard.plan()
+    await yard.started(backfill)
+    runner = yard.runner()
+    await runner.step(backfill)
+    while not yard.asked():
+        await runner.step(backfill)
+        await asyncio.sleep(0.01)
+    await control.cancel(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    before = await yard.facts()
+    assert await yard.run_out(backfill, runner) == "CANCELED"
+    await asyncio.sleep(0.6)
+    assert await yard.facts() == before
+
+
+async def test_what_is_left_is_written_and_gone_on_with(yard: Yard, tmp_path: Path) -> None:
+    yard.fault(Kind.STRANGER, source="purchase", times=2)
+    backfill = await yard.loaded()
+    left = tmp_path / "left.csv"
+    assert await export_left(yard.database, backfill, left) == 2
+    users = {row["id"] for row in csv.DictReader(left.open())}
+    assert users == set(await whys(yard, backfill))
+    again = await yard.ask(LoadWords(cohort=CohortWords(ids=sorted(users)), rate_limit=500, start=True))
+    while await yard.state(again) != "APPLIED":
+        await yard.starter().step()
+        await yard.run_out(again)
+    assert await yard.facts() == yard.bought()
+
+
+# By themselves --------------------------------------------------------------------------------------------------------
+
+
+async def test_who_is_enrolled_is_loaded_by_itself_once_that_is_effective(yard: Yard) -> None:
+    await flagged(yard)
+    gate = FlagGate(yard.database, yard.scene.clock, "live", "ingest")
+    await gate.view()
+    await enrol(yard.database, "live", ["user-000001", "user-000002"], author(yard))
+    await enrol(yard.database, "live", ["user-000003"], author(yard))
+    await withdraw(yard.database, "live", ["user-000002"], author(yard))
+    await yard.run("update hark.load_asked set asked_at = now() - interval '1 minute'")
+    starter, runner = yard.starter(), yard.runner()
+    for _ in range(40):
+        await starter.step()
+        await runner.step_any()
+    ((run,),) = await yard.rows("select distinct backfill_id from hark.load_asked")
+    assert (await yard.course(run)).stage == "EFFECTIVE"
+    assert yard.asked() == []
+    await gate.view()
+    assert await yard.run_out(run, runner) == "APPLIED"
+    assert await yard.facts() == yard.bought(["user-000001", "user-000003"])
+    assert await starter.step() is False
+
+
+async def test_a_load_that_needs_a_second_person_does_not_begin_by_itself(yard: Yard) -> None:
+    backfill = await yard.plan(start=True)
+    await yard.run("update hark.backfill set approval_over = 11")
+    assert await yard.starter().step() is False
+    await control.approve(yard.database, backfill, who="paul", now=yard.scene.clock.now())
+    assert await yard.starter().step() is True
+    assert await yard.state(backfill) == "APPLYING"
+
+
+async def test_everyone_in_the_graph_is_everyone_with_facts(yard: Yard) -> None:
+    await yard.loaded(["user-000001", "user-000004"])
+    backfill = await yard.plan(source="neo4j", cohort=CohortWords(), force=True)
+    assert await yard.rows("select members from hark.cohort order by id desc limit 1") == [(2,)]
+    assert await yard.outcomes(backfill) == {"load": 2}
+
+
+# Verifying and taking back --------------------------------------------------------------------------------------------
+
+
+async def test_verifying_finds_what_was_changed_behind_its_back_and_not_what_the_stream_moved_on(yard: Yard) -> None:
+    backfill = await yard.loaded()
+    held = await yard.facts()
+    one, two, three = (
+        (user for user in yard.users if len(held.get(user, ())) > 2)
+        if False
+        else [user for user in yard.users if len(held.get(user, ())) > 2][:3]
+    )
+    await yard.run("delete from hark.fact where key = %s", min(held[one]))
+    await yard.run("update hark.fact set quantity = 77 where key = %s", min(held[two]))
+    await moved_on(yard, Fact(three, min(held[three]), 0))
+    seen = await yard.verified(backfill)
+    assert not seen.good
+    assert {each.recipient_id: each.explained for each in seen.astray} == {one: False, two: False}
+
+
+async def test_an_undo_takes_back_what_only_the_run_said_and_lets_out_whom_it_let_in(yard: Yard) -> None:
+    await flagged(yard)
+    backfill = await yard.loaded(flag="live")
+    user = next(user for user, keys in (await yard.facts()).items() if len(keys) > 1)
+    touched = min((await yard.facts())[user])
+    await moved_on(yard, Fact(user, touched, 0))
+    back = await yard.undone(backfill)
+    assert await yard.state(back) == "APPLIED"
+    assert await yard.facts() == {user: {touched}}
+    assert await let_in(yard, *yard.users) == set()
+    assert (await yard.course(back)).stage == "DONE"
+    assert (await yard.verified(back)).good
+    seen = await yard.verified(backfill)
+    assert seen.good and list(seen.whys) == [f"was taken back by backfill {back}"]
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"load": 12}, "they are not loaded any more"
+
+
+async def test_an_undo_lets_nobody_out_whom_another_run_loaded_since(yard: Yard) -> None:
+    await flagged(yard)
+    first = await yard.loaded(flag="live")
+    await yard.loaded(["user-000001"], flag="live", force=True)
+    await yard.undone(first)
+    assert await let_in(yard, *yard.users) == {"user-000001"}
+    assert await yard.facts() == yard.bought(["user-000001"])
+
+
+async def test_what_was_called_off_half_way_is_taken_back_too(yard: Yard) -> None:
+    yard.fault(Kind.SLOW, source="shop", seconds=4)
+    backfill = await yard.plan(["user-000001"])
+    await yard.started(backfill)
+    runner = yard.runner()
+    await until(yard, runner, backfill, "select from hark.fact")
+    await control.cancel(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    await runner.close()
+    yard.mended()
+    await yard.undone(backfill)
+    assert await yard.facts() == {}
+
+
+async def test_a_run_that_did_nothing_has_nothing_to_undo(yard: Yard) -> None:
+    backfill = await yard.plan()
+    await control.cancel(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    with pytest.raises(BadInput, match="changed nothing"):
+        await undo(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+
+
+async def test_forgetting_a_load_forgets_who_it_asked_for(yard: Yard) -> None:
+    backfill = await yard.loaded()
+    await forget(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    assert await yard.rows("select * from hark.history_step") == []
+
+
+# Words ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_all_that_is_wrong_with_the_words_is_told_at_once(yard: Yard) -> None:
+    with pytest.raises(BadInput) as refused:
+        await yard.plan(lookback_days=0, rate_limit=2000, source="mysql", window="soon")
+    said = str(refused.value)
+    assert "--lookback-days: 0" in said and "--rate-limit: 2000" in said and '--source: "mysql"' in said
+    slow = replace(yard.settings, source_rate=parse_rate("5/s"))
+    with pytest.raises(BadInput, match="--rate-limit: 6 is more than the 5 requests a second"):
+        check_words(yard.words(rate_limit=6), now=yard.scene.clock.now(), allowed=slow.source_rate, reach=FileReach())
