@@ -57,8 +57,11 @@ with ranked as (
                      store_id desc nulls last, amount_minor desc nulls last, currency desc nulls last,
                      quantity desc nulls last, receipt desc nulls last)
 ),
+receipts as materialized (
+    select user_id, receipt, max(version) as version from fact_given where receipt is not null group by user_id, receipt
+),
 given as (
-    select g.*, f.user_id as owner, f.version as was, f.deleted as was_deleted, f.live as was_live, f.runs as was_runs,
+    select g.*, r.version as receipt_version, f.user_id as owner, f.version as was, f.deleted as was_deleted, f.live as was_live, f.runs as was_runs,
            case when f.user_id is null or g.version > f.version then true
                 when g.version < f.version then false
                 else (g.deleted, coalesce(g.occurred_at, '-infinity'), coalesce(g.product_id, ''), coalesce(g.store_id, ''),
@@ -70,10 +73,8 @@ given as (
            end as wins
       from ranked g
       left join hark.fact f on f.key = g.key
+      left join receipts r on r.user_id = g.user_id and r.receipt = g.receipt
      where g.place = 1
-),
-receipts as materialized (
-    select user_id, receipt, max(version) as version from fact_given where receipt is not null group by user_id, receipt
 ),
 fated as materialized (
     -- What was never heard of is old news, if a load or its own receipt was seen without it in a later version. Not so what
@@ -90,8 +91,7 @@ fated as materialized (
                                                  where l.user_id = g.user_id and l.kind = g.kind
                                                    and l.version >= s.version)) then 'stale'
                 when g.receipt is not null
-                 and (exists (select from receipts r
-                               where r.user_id = g.user_id and r.receipt = g.receipt and r.version > g.version)
+                 and (g.receipt_version > g.version
                       or (g.owner is null or g.was >= 0)
                      and exists (select from hark.fact w
                                   where w.user_id = g.user_id and w.key >= g.receipt || ':' and w.key < g.receipt || ';'

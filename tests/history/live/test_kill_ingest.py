@@ -21,7 +21,7 @@ __all__ = ["desk", "furnished"]
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 NONSENSE = b'{"user_id": '
-EVENTS = 1_500
+EVENTS = 500
 USERS = 60
 SUM = "select coalesce(sum(position), 0) from hark.ingest_position"
 
@@ -50,8 +50,8 @@ def test_killed_again_and_again(desk: Desk, topics: Topics) -> None:
     for what, body in written:
         getattr(topics, what)(body, partition=chance.randrange(2))
     running = [start(desk, topics) for _ in range(2)]
-    for kill in range(4):
-        reached = (kill + 1) * len(written) // 6
+    for kill in range(3):
+        reached = (kill + 1) * len(written) // 5
         eventually(lambda at=reached: desk.ask(SUM) >= at, f"{reached} are taken", 120)  # type: ignore[misc]
         running[kill % 2].kill()
         running[kill % 2].communicate()
