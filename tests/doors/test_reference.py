@@ -69,7 +69,7 @@ def prepare(desk: Desk, verb: Verb) -> None:
 
 
 def prepare_ingest(desk: Desk, verb: str) -> None:
-    """A file of purchases; and a letter, which is mended before it is replayed."""
+    """Purchases; for letters, behind them a line that was nonsense, and is not any more when it is replayed."""
     desk.write("purchases.jsonl", PURCHASES)
     if verb.startswith("hark ingest dead"):
         desk.write("nonsense.jsonl", "nonsense\n")
