@@ -40,6 +40,10 @@ class Beside:
         self._reading.discard(backfill)
         return self._tasks.pop(backfill).result()
 
+    def is_at(self, backfill: int) -> bool:
+        """Whether a step of this one is under way."""
+        return backfill in self._tasks
+
     def _may_begin(self, backfill: int, reads_files: bool) -> bool:
         if not reads_files:
             return True

@@ -78,12 +78,23 @@ async def ended(connection: Connection, backfill: int, now: datetime) -> None:
 
 
 async def stalled(
-    database: Database, webhook: Webhook | None, backfill: int, obstacle: Obstacle, now: datetime
+    database: Database,
+    webhook: Webhook | None,
+    backfill: int,
+    obstacle: Obstacle,
+    now: datetime,
+    *,
+    turns: timedelta = timedelta(0),
 ) -> None:
-    """Tell that a run, or its planning, has done nothing for so long, once for each time that it stalls."""
+    """Tell that a run, or its planning, has done nothing for so long, once for each time that it stalls.
+
+    Args:
+        turns: so long others had their turns meanwhile; that does not count.
+    """
     if obstacle.why in _MEANT:
         return
-    given = {"backfill": backfill, "now": now, "before": now - STALLED_AFTER, "obstacle": str(obstacle.why)}
+    before = now - STALLED_AFTER - turns
+    given = {"backfill": backfill, "now": now, "before": before, "obstacle": str(obstacle.why)}
     try:
         await database.fetch(_SQL["publish_stall"], _Published, given)
         if webhook is not None:

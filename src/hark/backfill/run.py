@@ -135,6 +135,7 @@ class Runner:
     passed: Callable[[Step | PlanStep], None] = lambda _step: None
     outside: Mapping[str, Outside] = field(default_factory=dict)
     _steerings: dict[int, Steering] = field(default_factory=dict)
+    _had_its_turn: int = 0
     _beside: Beside = field(default_factory=Beside)
     _crew: Crew = field(default_factory=Crew)
 
@@ -155,34 +156,47 @@ class Runner:
         return await self._plan(run)
 
     async def step_any(self) -> Stepped:
-        """The same for whichever backfill has something to do: what workers call again and again.
+        """The same for the next backfill that has something to do: what workers call again and again.
 
-        One that fails for now is logged and passed over, so that it keeps no other from going on.
+        They take turns, so that a long one holds up no small one, no plan and no undo. One that fails for now is logged
+        and passed over, so that it keeps no other from going on.
 
         Raises:
             Exception: the first of what failed, where nothing could be done for any other.
         """
         waits, failed = [], None
-        active = await self._active()
-        await self._beside.keep({run.id for run in active})
-        await self._crew.keep({run.id for run in active})
-        for run in active:
+        runs = await self._in_turn()
+        for place, run in enumerate(runs, 1):
+            begun = self.clock.now()
             try:
-                stepped = await self._step_beside(run.id)
+                stepped = await self._step_beside(run)
             except Exception as error:
-                _log.warning("backfill_passed_over", backfill=run.id, error=type(error).__name__, sqlstate=_code(error))
+                _log.warning("backfill_passed_over", backfill=run, error=type(error).__name__, sqlstate=_code(error))
                 failed = failed or error
                 continue
             if stepped.did:
+                self._end_turn(run, begun, runs[place:])
                 return stepped
             waits.append(stepped.obstacle)
         if failed is not None:
             raise failed
         return Stepped(did=False, obstacle=await self._first(waits))
 
-    async def _active(self) -> list[_Id]:
+    async def _in_turn(self) -> list[int]:
+        """All that are under way, from the one behind that which had its turn last. What is done for others ends."""
         with self._accounting_for_absence():
-            return await self.database.fetch(_SQL["active"], _Id, {"kinds": list(KINDS), "now": self.clock.now()})
+            active = await self.database.fetch(_SQL["active"], _Id, {"kinds": list(KINDS), "now": self.clock.now()})
+        runs = [run.id for run in active]
+        await self._beside.keep({*runs})
+        await self._crew.keep({*runs})
+        return sorted(runs, key=lambda run: (run <= self._had_its_turn, run))
+
+    def _end_turn(self, run: int, begun: datetime, others: Sequence[int]) -> None:
+        """The others were not looked at: since it was begun they have waited for their turns, if for nothing else."""
+        self._had_its_turn = run
+        for other in others:
+            if not self._beside.is_at(other):
+                self._steering(other).wait_for_turn(begun)
 
     async def _first(self, waits: Sequence[Obstacle | None]) -> Obstacle | None:
         """The first of what is waited for; planning that failed for now is among it."""
@@ -224,7 +238,7 @@ class Runner:
         now = self.clock.now()
         steering.wait_for(obstacle, now)
         await self._keep_long_waits(run.id, steering)
-        await notice.stalled(self.database, self.webhook, run.id, obstacle, now)
+        await notice.stalled(self.database, self.webhook, run.id, obstacle, now, turns=steering.turns)
         return Stepped(did=False, obstacle=obstacle)
 
     # One batch -------------------------------------------------------------------------------------------------------

@@ -79,11 +79,16 @@ class Stepped:
 
 @dataclass(slots=True)
 class Steering:
-    """One process's sense of how fast it may go on one run. Each wait is accounted to what it was for."""
+    """One process's sense of how fast it may go on one run. Each wait is accounted to what it was for.
+
+    Attributes:
+        turns: how long other runs had their turns since something was done for this one.
+    """
 
     probes: Probes
     limits: Limits = field(default_factory=Limits)
     throttle: Throttle = field(default_factory=Throttle)
+    turns: timedelta = timedelta(0)
     _read_at: datetime | None = None
     _rest_until: datetime | None = None
     _statement: timedelta | None = None
@@ -115,11 +120,19 @@ class Steering:
         """From now on this is what is waited for; what was until now is accounted."""
         if self._waiting is not None:
             why, since = self._waiting
-            self._waited[why] += max(0.0, (now - since).total_seconds())
+            waited = max(timedelta(0), now - since)
+            self._waited[why] += waited.total_seconds()
+            self.turns += waited if why is Why.TURN else timedelta(0)
         self._waiting = None if obstacle is None else (obstacle.why, now)
+
+    def wait_for_turn(self, since: datetime) -> None:
+        """Another run has its turn since then, and this one was not looked at. What it waits for anyway stays."""
+        if self._waiting is None:
+            self._waiting = (Why.TURN, since)
 
     def worked(self, took: timedelta, users: int, now: datetime) -> None:
         """A batch of so many users is done."""
+        self.turns = timedelta(0)
         if users:
             self._statement = took / users
         if self.throttle.rest:

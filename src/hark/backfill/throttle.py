@@ -32,6 +32,8 @@ class Why(StrEnum):
     PROBE = "probe"
     STATEMENTS = "statements"
     TRAFFIC = "traffic"
+    TURN = "turn"
+    """Other runs had their turns at this worker."""
     OTHERS = "others"
     """The last batches are with other workers."""
     RETRY = "retry"
