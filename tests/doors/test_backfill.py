@@ -70,6 +70,21 @@ def test_everything_wrong_is_told_at_once_before_anything_else(campus: Desk) -> 
     assert campus.ask("select count(*) from hark.cohort") == 0
 
 
+def test_what_is_no_number_and_variables_that_cannot_be_read_are_told_with_all_else(
+    campus: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = {"PREFERENCE_NAME": "app_shard", "CHANNELS": "sms,push,push", "USER_IDS": "", "DRY_RUN": "perhaps"}
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    options = ("--user-types", "students", "--rate", "fast", "--window", "25:00-26:00", "--batch-size", "many")
+    refused = campus.hark("backfill", "preferences", *options, "--as", "")
+    assert refused.code == 2
+    assert [line.partition(" ")[0] for line in refused.err.splitlines()] == [
+        *("who", "--reason:", "--channels:", "--channels:", "--user-types:"),
+        *("USER_IDS", "--rate:", "--window:", "--batch-size:", "DRY_RUN:"),
+    ]
+
+
 def test_user_types_are_required(campus: Desk) -> None:
     refused = campus.hark("backfill", "preferences", "--reason", "app_shared", "--channels", "push", "--all")
     assert (refused.code, refused.err.splitlines()) == (2, ["--user-types: none is given; write Students or Employers"])

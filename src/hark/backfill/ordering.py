@@ -54,7 +54,8 @@ _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 class PreferenceWords:
     """What somebody says who wants preferences changed.
 
-    `cohort` is in words; or it reads a cohort that was said otherwise.
+    `cohort` is in words; or it reads a cohort that was said otherwise. So may `batch_size` and `rate` be: what is no
+    number is told with all else that is wrong.
     """
 
     reasons: Sequence[str] = ()
@@ -62,8 +63,8 @@ class PreferenceWords:
     user_types: Sequence[str] = ()
     cohort: CohortWords | Callable[[], Cohort] = field(default_factory=CohortWords)
     create_rows: bool = False
-    batch_size: int | None = None
-    rate: float | None = None
+    batch_size: int | str | None = None
+    rate: float | str | None = None
     adaptive: bool = True
     window: str | None = None
     apply: bool = False
@@ -79,7 +80,7 @@ class Ordered:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class Read:
     """The words, understood."""
 
     asked: PreferenceRequest
@@ -97,7 +98,10 @@ def check_words(
     Raises:
         BadInput: all that is wrong with the words.
     """
-    _read(catalogue, words, check_who(who), environment, reach)
+    reading = Reading()
+    reading.take(lambda: check_who(who))
+    reading.take(lambda: _read(catalogue, words, environment, reach))
+    reading.end()
 
 
 async def order_preferences(
@@ -122,7 +126,7 @@ async def order_preferences(
         BadInput: all that is wrong with the words; or what `cohort.stage` refuses.
     """
     who = check_who(who)
-    read = _read(catalogue, words, who, environment or {}, reach)
+    read = _read(catalogue, words, environment or {}, reach)
     staged = await stage(
         database, read.cohort, user_types=read.asked.user_types, now=now, reach=reach, progress=progress
     )
@@ -142,10 +146,27 @@ async def ask_preferences(
         BadInput: all that is wrong with the words; or there is no such segment or flag.
     """
     who = check_who(who)
-    read = _read(catalogue, words, who, {}, reach)
-    await check_names(database, read.cohort)
+    read = await check_asked(database, catalogue, words, reach=reach)
     order = _order(catalogue, read, ToStage(read.cohort, read.asked.user_types), who)
     return await create(database, order, now)
+
+
+async def check_asked(database: Database, catalogue: Catalogue, words: PreferenceWords, *, reach: FileReach) -> Read:
+    """Read the words, and whether the segments and flags that they name are there.
+
+    Raises:
+        BadInput: all that is wrong with them.
+    """
+    reading = Reading()
+    read = reading.take(lambda: _read(catalogue, words, {}, reach))
+    try:
+        await check_names(database, _cohort(words, {}) if read is None else read.cohort)
+    except BadInput as refusal:
+        told = "\n".join(reading.faults).splitlines()
+        reading.faults += [line for line in str(refusal).splitlines() if line not in told]
+    reading.end()
+    assert read is not None
+    return read
 
 
 async def apply_plan(
@@ -167,17 +188,24 @@ def notify_of(rules: Backfills) -> Notify | None:
     return None if rules.notify_reason is None else Notify(rules.notify_reason, rules.notify_to)
 
 
-def read_pace(rate: float | None, *, adaptive: bool, window: str | None) -> Pace:
+def read_pace(rate: float | str | None, *, adaptive: bool, window: str | None) -> Pace:
     """How fast and when.
 
     Raises:
         BadInput: all that is wrong with it.
     """
     reading = Reading()
-    reading.take(lambda: check_rate(rate))
+    users = reading.take(lambda: check_rate(_number(rate)))
     hours = reading.take(lambda: _window(window)) if window else None
     reading.end()
-    return Pace(rate, adaptive, hours)
+    return Pace(users, adaptive, hours)
+
+
+def _number(rate: float | str | None) -> float | None:
+    try:
+        return None if rate is None else float(rate)
+    except ValueError:
+        raise BadInput(f"--rate: {quoted(str(rate))} is not a number of users a second; write 500") from None
 
 
 def _window(text: str) -> Window:
@@ -204,7 +232,7 @@ def read_change(
     return PaceChange(pace.rate, any_rate, adaptive, pace.window, any_time)
 
 
-def _order(catalogue: Catalogue, read: _Read, cohort: int | ToStage, who: str) -> Order:
+def _order(catalogue: Catalogue, read: Read, cohort: int | ToStage, who: str) -> Order:
     rules = catalogue.backfills
     return Order(
         PREFERENCES.name,
@@ -218,9 +246,7 @@ def _order(catalogue: Catalogue, read: _Read, cohort: int | ToStage, who: str) -
     )
 
 
-def _read(
-    catalogue: Catalogue, words: PreferenceWords, _who: str, environment: Mapping[str, str], reach: FileReach
-) -> _Read:
+def _read(catalogue: Catalogue, words: PreferenceWords, environment: Mapping[str, str], reach: FileReach) -> Read:
     reading = Reading()
     said = _with_variables(words, environment)
     asked = reading.take(
@@ -238,7 +264,7 @@ def _read(
     apply = reading.take(lambda: said.apply or not _dry_run(environment))
     reading.end()
     assert asked is not None and cohort is not None and pace is not None and size is not None
-    return _Read(asked, cohort, pace, size, bool(apply))
+    return Read(asked, cohort, pace, size, bool(apply))
 
 
 def _with_variables(words: PreferenceWords, environment: Mapping[str, str]) -> PreferenceWords:
@@ -263,14 +289,16 @@ def _is_of_the_task_before(words: PreferenceWords) -> bool:
     return words.cohort == CohortWords() and not (words.reasons or words.channels or words.user_types)
 
 
-def _size(given: int | None, environment: Mapping[str, str]) -> int:
-    if given is not None:
+def _size(given: int | str | None, environment: Mapping[str, str]) -> int:
+    if isinstance(given, int):
         return given
-    text = environment.get("BATCH_SIZE", "").strip()
-    if not text:
+    name, text = ("BATCH_SIZE", environment.get("BATCH_SIZE", "")) if given is None else ("--batch-size", given)
+    text = text.strip()
+    if not text and given is None:
         return BATCH_SIZE
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise BadInput(f"BATCH_SIZE: {quoted(text)} is not a whole number; write {BATCH_SIZE}")
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+        raise BadInput(f"{name}: {quoted(text)} is not a whole number; write {BATCH_SIZE}")
     return int(text)
 
 

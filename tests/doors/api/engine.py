@@ -48,6 +48,9 @@ class Engine:
             self._change(each.head.id, state=state.upper())
         return {state: each.head.id for state, each in made.items()}
 
+    async def faults(self, asked: PreferencesAsked) -> list[str]:
+        return [f"--reason: {name}" for name in asked.reasons if name != "comment"]
+
     async def create(self, asked: PreferencesAsked, who: str) -> Shown:
         if asked.reasons == ("nope",):
             raise BadInput('--reason: "nope": no such reason\n--channels: none')

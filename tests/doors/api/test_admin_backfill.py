@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
 import pytest
 
+from hark.access import keys
 from hark.access.keys import Scope
+from hark.backfill.cohort import FileReach
+from hark.config import Settings
+from hark.doors.api import build_api
 from hark.doors.api.backfills import CohortAsked, PaceAsked
+from hark.doors.api.engine import Engine
 from tests.doors.api.callers import Caller, Office
+from tests.world import World
 
 ASKED = {"reasons": ["comment"], "channels": ["email"], "user_types": ["Students"], "cohort": {"ids": ["bob"]}}
 VERBS = ("approve", "apply", "pause", "resume", "cancel", "speed", "retry", "verify", "undo")
+
+
+@asynccontextmanager
+async def in_earnest(world: World) -> AsyncIterator[Caller]:
+    """Somebody at the door to the engine itself."""
+    engine = Engine(world.database, world.catalogue, world.clock, FileReach())
+    app = build_api(world.database, world.catalogue, Settings(), world.clock, engine)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://hark.example") as client:
+        new = await keys.create(world.database, "ann", [Scope.BACKFILL], world.clock.now())
+        yield Caller(client, new.key)
 
 
 async def planned(caller: Caller, **more: object) -> int:
@@ -106,6 +126,53 @@ async def test_all_that_is_wrong_is_told_at_once(office: Office) -> None:
     assert ("body.cohort.id", "no such field; did you mean ids?") in refused.faults
     refused = await office.all.post("/admin/backfill", {**ASKED, "reasons": ["nope"]})
     assert refused.faults == [("body.reasons", '"nope": no such reason'), ("body.channels", "none")]
+
+
+async def test_what_the_catalogue_does_not_know_is_told_with_what_is_no_body(world: World) -> None:
+    wrong = {
+        "reasons": ["coment"],
+        "channels": ["sms", "push", "push"],
+        "user_types": ["students"],
+        "cohort": {"segments": ["nope"]},
+        "rate": 0,
+        "window": "25:00-26:00",
+        "batch_size": -1,
+        "zzz": 1,
+    }
+    async with in_earnest(world) as caller:
+        refused = await caller.post("/admin/backfill", wrong)
+        assert refused.status == 422
+        assert sorted(refused.faults) == [
+            ("body.batch_size", "is -1, expected at least 1"),
+            ("body.channels", '"push" is named twice'),
+            ("body.channels", '"sms": no such channel; there is email, in_app, push'),
+            ("body.cohort.segments[0]", '"nope": no such segment; there is none'),
+            ("body.rate", "is 0, expected at least 0.001"),
+            ("body.reasons", '"coment": no such reason; did you mean comment?'),
+            ("body.user_types", '"students": no such user type; did you mean Students?'),
+            ("body.window", '"25:00" is not a time of day; write 08:00'),
+            ("body.zzz", "no such field; there is none"),
+        ]
+        sound = {**wrong, "rate": 1, "batch_size": 1, "cohort": {"ids": ["bob"]}}
+        sound.pop("zzz")
+        refused = await caller.post("/admin/backfill", sound)
+        assert {where for where, _ in refused.faults} == {f"body.{name}" for name in sorted(wrong)[1:2]} | {
+            "body.reasons",
+            "body.user_types",
+            "body.window",
+        }
+
+
+async def test_of_what_is_no_body_only_the_rest_is_looked_at(world: World) -> None:
+    async with in_earnest(world) as caller:
+        refused = await caller.post("/admin/backfill", {"reasons": ["coment", 5], "channels": [], "cohort": {"id": 1}})
+        assert sorted(refused.faults) == [
+            ("body.channels", "has 0 of them, expected at least 1"),
+            ("body.cohort.id", "no such field; did you mean ids?"),
+            ("body.reasons", '"coment": no such reason; did you mean comment?'),
+            ("body.reasons[1]", "is 5, expected a text"),
+            ("body.user_types", "is missing"),
+        ]
 
 
 async def test_who_did_what_is_audited_also_what_was_refused(office: Office) -> None:

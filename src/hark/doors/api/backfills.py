@@ -192,6 +192,10 @@ class Verified:
 class Backfills(Protocol):
     """All that can be done with backfills. `who` is the name of the caller's key."""
 
+    async def faults(self, asked: PreferencesAsked) -> Sequence[str]:
+        """All that `create` would refuse; writes nothing."""
+        ...
+
     async def create(self, asked: PreferencesAsked, who: str) -> Shown:
         """Ask for a plan; workers stage its cohort and make it. Nothing is changed until it is applied."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -20,7 +20,7 @@ from hark.catalogue import Catalogue
 from hark.clock import Clock
 from hark.config import Settings
 from hark.doors.api.backfills import Backfills
-from hark.doors.api.problems import Kind, Refusal, bad_input, refusal, responses
+from hark.doors.api.problems import ApiFault, Kind, Refusal, bad_input, refusal, responses
 from hark.doors.api.wording import faults_of
 from hark.postgres.database import Database
 
@@ -83,8 +83,17 @@ Visiting = Annotated[Visit, Depends(_visit)]
 """For routes of `guarded`."""
 
 
-def guarded(scope: Scope, tag: str) -> APIRouter:
-    """A router whose routes open to keys of one scope. Who calls is settled before any of the body is read."""
+More = Callable[[Door, RequestValidationError], Awaitable[Sequence[ApiFault]]]
+"""What else is wrong with a body that has faults."""
+
+
+def guarded(scope: Scope, tag: str, more: Mapping[str, More] | None = None) -> APIRouter:
+    """A router whose routes open to keys of one scope. Who calls is settled before any of the body is read.
+
+    Args:
+        more: of routes, by their names, what looks at the rest of a body that has faults.
+    """
+    look = more or {}
 
     class Guarded(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Awaitable[Any]]:  # type: ignore[override]
@@ -95,7 +104,10 @@ def guarded(scope: Scope, tag: str) -> APIRouter:
                 try:
                     return await handle(request)
                 except RequestValidationError as error:
-                    raise bad_input(faults_of(error.errors(), self), _status(error)) from None
+                    told, status = faults_of(error.errors(), self), _status(error)
+                    if self.name in look and status is HTTPStatus.UNPROCESSABLE_ENTITY:
+                        told += await look[self.name](await _door(request), error)
+                    raise bad_input(told, status) from None
 
             return enter
 

@@ -14,7 +14,7 @@ from hark.backfill import verify as verifying
 from hark.backfill.cohort import Cohort, CohortWords, FileReach, Staged, cohort_from_json
 from hark.backfill.loads import GRAPH_SOURCE, LoadWords, ask_load
 from hark.backfill.notice import Webhook
-from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, read_change
+from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, check_asked, read_change
 from hark.backfill.undo import undo
 from hark.catalogue import Catalogue
 from hark.clock import Clock
@@ -51,19 +51,17 @@ class Engine:
 
     async def create(self, asked: told.PreferencesAsked, who: str) -> told.Shown:
         """See `Backfills.create`."""
-        words = PreferenceWords(
-            reasons=asked.reasons,
-            channels=asked.channels,
-            user_types=asked.user_types,
-            cohort=partial(cohort_asked, asked.cohort),
-            create_rows=asked.create_rows,
-            batch_size=asked.batch_size,
-            rate=asked.pace.rate,
-            adaptive=asked.pace.adaptive,
-            window=asked.pace.window,
-        )
+        words = _words(asked)
         number = await ask_preferences(self.database, self.catalogue, words, who=who, now=self._now(), reach=self.reach)
         return await self._shown(number)
+
+    async def faults(self, asked: told.PreferencesAsked) -> Sequence[str]:
+        """See `Backfills.faults`."""
+        try:
+            await check_asked(self.database, self.catalogue, _words(asked), reach=self.reach)
+        except BadInput as error:
+            return str(error).splitlines()
+        return ()
 
     async def load(self, asked: told.LoadAsked, who: str) -> told.Shown:
         """See `Backfills.load`."""
@@ -177,6 +175,20 @@ class Engine:
             more=None if seen.more is None else dict(seen.more),
             job_id=number,
         )
+
+
+def _words(asked: told.PreferencesAsked) -> PreferenceWords:
+    return PreferenceWords(
+        reasons=asked.reasons,
+        channels=asked.channels,
+        user_types=asked.user_types,
+        cohort=partial(cohort_asked, asked.cohort),
+        create_rows=asked.create_rows,
+        batch_size=asked.batch_size,
+        rate=asked.pace.rate,
+        adaptive=asked.pace.adaptive,
+        window=asked.pace.window,
+    )
 
 
 def cohort_asked(asked: told.CohortAsked) -> Cohort:

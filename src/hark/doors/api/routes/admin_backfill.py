@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from fastapi import Body as Sent
 from fastapi import Query
-from pydantic import BaseModel, Discriminator, Field, Tag
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError
 
 from hark.access.audit import Act
 from hark.access.keys import Scope
@@ -27,10 +28,11 @@ from hark.doors.api.backfills import (
     SpeedAsked,
     Verified,
 )
-from hark.doors.api.door import Visit, Visiting, guarded
+from hark.doors.api.door import Door, Visit, Visiting, guarded
 from hark.doors.api.fields import AT_ONCE, LARGEST, After, Before, Body, Flag, Limit, Name, Number, Text, Word
 from hark.doors.api.pages import Page
 from hark.doors.api.problems import ApiFault, Kind, Refusal, bad_input, not_found, refusal, responses
+from hark.doors.api.sound import places, without
 from hark.doors.api.wording import shape
 from hark.errors import BadInput, HarkError
 
@@ -191,7 +193,26 @@ class WhichFailures(Body):
     limit: Limit = 100
 
 
-router = guarded(Scope.BACKFILL, "backfills")
+async def _rest(door: Door, error: RequestValidationError) -> list[ApiFault]:
+    """What the engine would say of the sound part of a body of preferences that has faults."""
+    if door.backfills is None or not isinstance(error.body, Mapping) or _shape(error.body) != _PREFERENCES:
+        return []
+    faulty = places(error.errors(), whole=("cohort",))
+    sound = {name: value for name, value in without(error.body, faulty).items() if value != []}
+    try:
+        asked = Asked.model_validate({**_SOUND, **sound})
+    except ValidationError:
+        return []
+    unknown = {f"body.{name}" for name in _SOUND if name not in sound}
+    unknown |= {"body.cohort"} if any(place[0] == "cohort" for place in faulty) else set()
+    told = [_of_body(line, asked.cohort) for line in await door.backfills.faults(_wanted(asked))]
+    return [each for each in told if each.where not in unknown]
+
+
+_SOUND: Mapping[str, object] = {"reasons": ["-"], "channels": ["-"], "user_types": ["-"], "cohort": {}}
+"""Stands in for what is not sound; what the engine says of it is not told."""
+
+router = guarded(Scope.BACKFILL, "backfills", {"create": _rest})
 
 
 @router.post("/admin/backfill", status_code=HTTPStatus.ACCEPTED)
@@ -239,7 +260,18 @@ def _of_load(line: str) -> ApiFault:
 
 
 async def _preferences(visit: Visit, asked: Asked) -> Shown:
-    wanted = PreferencesAsked(
+    told = {**asked.model_dump(include={"reasons", "channels", "user_types"}), "cohort": _in_short(asked.cohort)}
+    try:
+        made = await _backfills(visit).create(_wanted(asked), visit.caller.name)
+    except BadInput as error:
+        await visit.note(visit.database, Act.BACKFILL_CREATE, "no backfill", {**told, "refused": str(error)[:_BRIEF]})
+        raise bad_input([_of_body(line, asked.cohort) for line in str(error).splitlines()]) from None
+    await _note(visit, made.head.id, Act.BACKFILL_CREATE, told)
+    return made
+
+
+def _wanted(asked: Asked) -> PreferencesAsked:
+    return PreferencesAsked(
         tuple(asked.reasons),
         tuple(asked.channels),
         tuple(asked.user_types),
@@ -248,14 +280,6 @@ async def _preferences(visit: Visit, asked: Asked) -> Shown:
         asked.batch_size,
         _pace(asked),
     )
-    told = {**asked.model_dump(include={"reasons", "channels", "user_types"}), "cohort": _in_short(asked.cohort)}
-    try:
-        made = await _backfills(visit).create(wanted, visit.caller.name)
-    except BadInput as error:
-        await visit.note(visit.database, Act.BACKFILL_CREATE, "no backfill", {**told, "refused": str(error)[:_BRIEF]})
-        raise bad_input([_of_body(line, asked.cohort) for line in str(error).splitlines()]) from None
-    await _note(visit, made.head.id, Act.BACKFILL_CREATE, told)
-    return made
 
 
 @router.post("/admin/backfill/stop-all")

@@ -11,7 +11,7 @@ import typer
 
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
-from hark.doors.cli.verbs.backfill_words import Adaptive, Detach, Hours, Rate, Who, names_of, say, who_does_it
+from hark.doors.cli.verbs.backfill_words import Adaptive, Detach, Hours, Who, names_of, say, who_does_it
 
 if TYPE_CHECKING:
     from hark.backfill.cohort import CohortWords
@@ -42,8 +42,11 @@ IdColumn = Annotated[
 FileFormat = Annotated[
     str | None, typer.Option("--format", metavar="FORMAT", help="csv, lines or parquet; else as it looks.")
 ]
+Rate = Annotated[
+    str | None, typer.Option("--rate", metavar="N", help="Users a second at most; else as the database bears.")
+]
 CreateRows = Annotated[bool, typer.Option("--create-rows", help="Also for users who have no preferences at all yet.")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", metavar="N", help="Users a transaction; else 500.")]
+BatchSize = Annotated[str | None, typer.Option("--batch-size", metavar="N", help="Users a transaction; else 500.")]
 ApplyNow = Annotated[bool, typer.Option("--apply", help="Apply the plan at once; else it is only shown.")]
 
 
@@ -79,8 +82,8 @@ class _Change:
 class _Going:
     """How it is gone about."""
 
-    batch_size: int | None
-    rate: float | None
+    batch_size: str | None
+    rate: str | None
     adaptive: bool
     window: str | None
     apply: bool
