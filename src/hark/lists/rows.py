@@ -6,6 +6,7 @@ A block of plain lines is looked at as a whole; only one with something odd in i
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ from hark.lists.naming import DEFAULT_COLUMN, LONGEST_ID, File, Format, id_fault
 _LONGEST_ROW = 100
 """Lines of one row of CSV: a quotation mark that is not closed by then was left open by mistake."""
 _SEPARATORS = ",;\t"
+_SAYS = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)
+"""The line before a table that spreadsheets write to say what separates its cells."""
 _PRINTABLE = bytes(range(32, 127)) + b"\n"
 
 
@@ -52,11 +55,25 @@ def chunks(file: File, url: str, texts: Iterator[str]) -> Iterator[Chunk]:
     """
     remaining = Remaining(batches(texts))
     yield from _blank_ones(remaining)
-    first = remaining.first_line()
+    first, separator = remaining.first_line(), ""
+    if first is not None and file.format is not Format.LINES and (said := _SAYS.fullmatch(first[1])):
+        separator = said[1]
+        yield _passed_over(remaining, first[0])
+        yield from _blank_ones(remaining)
+        first = remaining.first_line()
     if first is None:
         return
-    table = _table(file, url, first)
+    table = _table(file, url, first, separator)
     yield from _lines(remaining) if table is None else _rows(remaining, table)
+
+
+def _passed_over(remaining: Remaining, number: int) -> Chunk:
+    """All lines up to this one, which is of the block that was put back: they name nobody."""
+    taken = remaining.take()
+    assert taken is not None
+    begun, batch = taken
+    remaining.put_back(number + 1, batch.lines[number + 1 - begun :])
+    return Chunk((), (), blank=number + 1 - begun)
 
 
 # Lines ----------------------------------------------------------------------------------------------------------------
@@ -138,8 +155,11 @@ class _Table:
     place: int
 
 
-def _table(file: File, url: str, first: tuple[int, str]) -> _Table | None:
+def _table(file: File, url: str, first: tuple[int, str], separator: str) -> _Table | None:
     """The layout that the first line shows; None: the file has one id a line.
+
+    Args:
+        separator: what the file says that it is; empty: it says nothing.
 
     Raises:
         FileFaults: it is to be a table, but has no such column.
@@ -148,7 +168,7 @@ def _table(file: File, url: str, first: tuple[int, str]) -> _Table | None:
         return None
     number, line = first
     wanted = file.column or DEFAULT_COLUMN
-    separator = max(_SEPARATORS, key=line.count)
+    separator = separator or max(_SEPARATORS, key=line.count)
     names = _header(line, separator)
     places = [place for place, name in enumerate(names) if name == wanted]
     places = places or [place for place, name in enumerate(names) if name.lower() == wanted.lower()]

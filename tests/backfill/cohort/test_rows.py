@@ -125,6 +125,18 @@ class TestTables:
     def test_empty_rows_are_blank(self) -> None:
         assert sum(chunk.blank for chunk in read(b"id,x\n,\n\nbob,1\n")) == 2
 
+    @pytest.mark.parametrize("size", [1, 5, 1000])
+    @pytest.mark.parametrize("first", [b"sep=;\r\n", b'"SEP=;"\n', b"\nsep=;\n\n"])
+    def test_may_say_first_what_separates_their_cells(self, first: bytes, size: int) -> None:
+        found = read(first + b"a,b;id\nx,y;bob\n;cy\n", size=size)
+        assert [name for chunk in found for name in chunk.ids] == ["bob", "cy"]
+        end = len((first + b"a,b;id\nx,y;bob\n;cy").splitlines())
+        assert [line for chunk in found for line in chunk.lines] == [end - 1, end]
+        assert read(first) == [] or sum(chunk.blank for chunk in read(first)) == len(first.splitlines())
+
+    def test_what_says_so_may_be_an_id_where_lines_are_asked_for(self) -> None:
+        assert ids(b"sep=;\nbob\n", Format.LINES) == {1: "sep=;", 2: "bob"}
+
     def test_without_their_column_are_refused(self) -> None:
         assert 'people:1  columns  "id": no such column; did you mean ids?' in refusal(b"ids,name\nbob,Bob\n")
         assert 'people:3  columns  "user": no such column; there is bob' in refusal(b"\n\nbob\n", column="user")
