@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from hark.backfill import control
+from hark.backfill import control, probes
 from hark.backfill.failures import failed_batches, failures, retry_failures
 from hark.backfill.plan import plan_chunk
 from hark.backfill.planning import MAX_ATTEMPTS as MAX_PLANNING
@@ -20,6 +20,7 @@ from hark.backfill.throttle import Readings, Why
 from hark.backfill.undo import undo
 from hark.backfill.windows import Window
 from hark.errors import BadInput
+from hark.postgres.queries import Queries
 from tests.backfill.campus import Campus
 
 POISON = """
@@ -448,6 +449,26 @@ async def test_the_probes_read_the_database(campus: Campus) -> None:
     )
     waiting = await campus.runner(probes=None).step(backfill)
     assert waiting.obstacle is not None and waiting.obstacle.why is Why.LIVE
+
+
+@pytest.mark.parametrize(
+    ("replicas", "seen"),
+    [
+        ("('1 s', 'streaming', '0/1'), ('3 s', 'catchup', '0/1')", (3.0, 0, 0)),
+        ("(null, 'streaming', pg_current_wal_lsn())", (0.0, 0, 0)),
+        ("(null, 'streaming', '0/1'), ('1 s', 'streaming', '0/1')", (1.0, 0, 1)),
+        ("(null, 'catchup', null), (null, 'backup', null)", (0.0, 0, 1)),
+        ("(null, null, null)", (0.0, 1, 0)),
+    ],
+)
+async def test_a_replica_that_is_behind_by_nobody_knows_how_much_is_not_one_that_is_not(
+    campus: Campus, replicas: str, seen: tuple[float, int, int]
+) -> None:
+    made = f"from (select lag::interval, state::text, lsn::pg_lsn from (values {replicas}) v (lag, state, lsn))"
+    told = Queries.beside(probes.__file__)["replica_lag"].sql
+    assert await campus.rows(
+        told.replace("from pg_stat_replication", f"{made} r (replay_lag, state, replay_lsn)").replace("%%", "%")
+    ) == [seen]
 
 
 # What fails -----------------------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ class _Rate:
 class _Lag:
     seconds: float
     hidden: int
+    unknown: int
 
 
 @dataclass(slots=True)
@@ -94,4 +95,6 @@ class DatabaseProbes:
             return timedelta(0)
         if found.hidden:
             self._unreadable.append("replica lag (grant pg_monitor to Hark's role)")
+        if found.unknown:
+            self._unreadable.append("replica lag (a replica is behind, and nobody knows how long)")
         return timedelta(seconds=found.seconds)

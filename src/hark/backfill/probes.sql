@@ -8,8 +8,9 @@ select coalesce((select 100 / greatest(extract(epoch from %(now)s - published_at
                    from hark.event order by id desc offset 99 limit 1), 0)::float8 as rate
 
 -- name: replica_lag
--- Who may not see the replicas sees their rows without their states.
-select coalesce(max(extract(epoch from replay_lag)), 0)::float8 as seconds, count(*) filter (where state is null) as hidden
+-- Who may not see the replicas sees their rows without their states. A lag that is not known is none where all is replayed.
+select coalesce(max(extract(epoch from replay_lag)), 0)::float8 as seconds, count(*) filter (where state is null) as hidden,
+       count(*) filter (where replay_lag is null and (state = 'catchup' or replay_lsn < pg_current_wal_lsn())) as unknown
   from pg_stat_replication
 
 -- name: lock_waits
