@@ -27,6 +27,10 @@ PATIENCE = timedelta(seconds=60)
 """How long to wait for the batches under way: no transaction lasts longer, unless the database is in trouble."""
 
 
+class HasEnded(BadInput):
+    """What was to be steered has ended; it could have been before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stand:
     """A backfill as a command finds or leaves it."""
@@ -202,7 +206,8 @@ async def speed(database: Database, backfill: int, change: PaceChange, *, who: s
         The pace from now on.
 
     Raises:
-        BadInput: nothing is to be changed, there is no such rate, or it has ended.
+        HasEnded: it has ended.
+        BadInput: nothing is to be changed, or there is no such rate.
     """
     found = await stand(database, backfill)
     _check_change(change)
@@ -222,7 +227,7 @@ async def speed(database: Database, backfill: int, change: PaceChange, *, who: s
     async with database.transaction() as connection:
         paced = await fetch(connection, _SQL["speed"], _Paced, given)
         if not paced:
-            raise BadInput(f"backfill {backfill} is {found.state}: it has ended, and goes at no speed any more")
+            raise HasEnded(f"backfill {backfill} is {found.state}: it has ended, and goes at no speed any more")
         pace = paced[0].pace
         await connection.execute(_SQL["note_speed"].text(), {**given, "said": str(pace)})
     return pace

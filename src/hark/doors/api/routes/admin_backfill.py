@@ -14,6 +14,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError
 
 from hark.access.audit import Act
 from hark.access.keys import Scope
+from hark.backfill.control import HasEnded
 from hark.backfill.failures import Failure
 from hark.backfill.kinds.history import LOOK_BACK_DAYS, MOST_DAYS, MOST_RATE, RATE
 from hark.backfill.listing import Line
@@ -74,6 +75,7 @@ _FIELDS = {
     "--rate": "body.rate",
     "--window": "body.window",
     "cohort": "body.cohort",
+    "body": "body",
 }
 
 Rate = Annotated[float | None, Field(strict=True, ge=0.001, le=10_000_000, allow_inf_nan=False)]
@@ -357,9 +359,13 @@ async def speed(
     await _found(visit, number)
     told = speed.model_dump(exclude_unset=True)
     try:
+        if not told:
+            raise BadInput("body: names nothing that is to be different; send rate, adaptive or window")
         done = await _backfills(visit).speed(number, _speed(speed), visit.caller.name)
     except BadInput as error:
         await _note(visit, number, Act.BACKFILL_SPEED, {**told, "refused": str(error)[:_BRIEF]})
+        if isinstance(error, HasEnded):
+            raise refusal(Kind.NOT_NOW, HTTPStatus.CONFLICT, str(error)) from None
         raise bad_input([_of_body(line, Cohort()) for line in str(error).splitlines()]) from None
     await _note(visit, number, Act.BACKFILL_SPEED, told)
     return done
