@@ -246,10 +246,10 @@ class TestFaults:
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
     async def test_a_full_disk_leaves_nothing(self, world: World, tmp_path: Path) -> None:
         found = await staged(world, Ids(("nobody",)))
-        (tmp_path / ".faults.csv.part").symlink_to("/dev/full")
+        (tmp_path / "faults.csv").symlink_to("/dev/full")
         with pytest.raises(Unreachable, match="No space left"):
             await export_faults(world.database, found.cohort_id, tmp_path / "faults.csv")
-        assert os.listdir(tmp_path) == []  # noqa: PTH208
+        assert os.listdir(tmp_path) == ["faults.csv"]  # noqa: PTH208
 
     async def test_a_disk_that_fills_up_in_the_middle_leaves_nothing_and_harms_nothing(
         self, world: World, tmp_path: Path, small_disk: Path

@@ -21,10 +21,11 @@ from hark.doors.cli.verbs.backfill_words import (
     Detach,
     Id,
     OutFile,
+    Target,
     Who,
     say,
-    say_written,
     who_does_it,
+    write_all,
 )
 from hark.errors import BadInput
 
@@ -185,7 +186,7 @@ async def _faults(call: Call, database: Database, backfill: int, limit: int, out
     if cohort is None:
         raise BadInput(f"the lists of backfill {backfill} are not read yet; look again when it is planned")
     if output is not None:
-        say_written(call, output, await export_faults(database, cohort, output))
+        await write_all(call, output, export_faults(database, cohort, output))
         return
     first: list[ListFault] = []
     async for page in faults_of(database, cohort):
@@ -200,7 +201,7 @@ async def _left(call: Call, database: Database, backfill: int, output: Path) -> 
     from hark.backfill.kinds.history import export_left
 
     await control.remembered(database, backfill)
-    say_written(call, output, await export_left(database, backfill, output))
+    await write_all(call, output, export_left(database, backfill, output))
 
 
 async def _members(call: Call, database: Database, backfill: int, outcome: str, page: _Page) -> None:
@@ -211,7 +212,7 @@ async def _members(call: Call, database: Database, backfill: int, outcome: str, 
     await stand(database, backfill)
     pages.check_outcome(await counts(database, backfill), outcome)
     if page.output is not None:
-        say_written(call, page.output, await export_members(database, backfill, outcome, page.output))
+        await write_all(call, page.output, export_members(database, backfill, outcome, page.output))
         return
     found = await members(database, backfill, outcome, after=page.after, limit=page.limit)
     call.output.table(found, _member_columns(), empty="no such users")
@@ -230,6 +231,7 @@ async def verify(
     from hark.backfill.verify import verify as look
     from hark.doors.cli import backfill_pages as pages
 
+    target = None if output is None else Target.of(output)
     async with call.session(size=2) as session:
         now = await session.database.now()
         with _astray(output) as written, call.output.progress("verifying") as told:
@@ -237,8 +239,8 @@ async def verify(
                 session.database, backfill, who=who_does_it(who), now=now, shown=limit, progress=told, told=written
             )
     call.output.show(seen, pages.verified(seen))
-    if output is not None:
-        call.output.note(f"{seen.explained + seen.unexplained:,} written to {output}")
+    if target is not None:
+        call.output.note(target.said(seen.explained + seen.unexplained))
     return ExitCode.DONE if seen.good else ExitCode.NOT_GOOD
 
 
@@ -300,7 +302,7 @@ async def failures(
     if not retry:
         async with call.session(size=1) as session:
             if output is not None:
-                say_written(call, output, await failing.export_failures(session.database, backfill, output))
+                await write_all(call, output, failing.export_failures(session.database, backfill, output))
                 return ExitCode.DONE
             page = await failing.failures(session.database, backfill, after=after, limit=limit)
             given_up = await failing.failed_batches(session.database, backfill)

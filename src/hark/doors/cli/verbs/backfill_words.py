@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,11 +51,46 @@ OutFile = Annotated[
 class _Exported:
     path: Path
     rows: int
+    replaced: bool
 
 
-def say_written(call: Call, path: Path, rows: int) -> None:
-    """Show what was written to a file."""
-    call.output.show(_Exported(path, rows), [f"{rows:,} written to {path}"])
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where rows are written to.
+
+    Attributes:
+        plain: it is a file, so that what is said of it has the output for itself; not, of a device or a pipe.
+        replaces: a file is there already.
+    """
+
+    path: Path
+    plain: bool
+    replaces: bool
+
+    @classmethod
+    def of(cls, path: Path) -> Target:
+        """As it is before anything is written. What cannot be written to is found out by who writes."""
+        from hark.lists.writing import is_plain
+
+        try:
+            plain = is_plain(path)
+        except OSError:
+            return cls(path, True, False)
+        return cls(path, plain, plain and path.exists())
+
+    def said(self, rows: int) -> str:
+        """That it is written."""
+        return f"{rows:,} written to {self.path}{', which was there before: replaced' if self.replaces else ''}"
+
+
+async def write_all(call: Call, path: Path, work: Awaitable[int]) -> None:
+    """Write rows to a file, and say how many."""
+    target = Target.of(path)
+    rows = await work
+    if target.plain:
+        call.output.show(_Exported(path, rows, target.replaces), [target.said(rows)])
+    else:
+        call.output.note(target.said(rows))
 
 
 def who_does_it(name: str | None) -> str:
