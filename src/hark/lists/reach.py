@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -32,6 +32,10 @@ class FileReach:
         """What the settings allow."""
         pairs = (text.partition("=") for text in settings.object_endpoints)
         return cls(settings.object_stores, {scheme: url for scheme, _, url in pairs}, local)
+
+    def also(self, stores: Sequence[str]) -> FileReach:
+        """This, and what lies at these places."""
+        return replace(self, stores=(*self.stores, *stores))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from hark.backfill.cohort.parsing import cohort_from_json
 from hark.backfill.cohort.reach import within
 from hark.backfill.cohort.spec import Buyers, Cohort, Difference, Everyone, Flag, Ids, Segment, Union
 from hark.backfill.cohort.staging import check_names, stage
-from hark.backfill.cohort.words import VARIABLES, CohortWords, cohort_of, name_somebody
+from hark.backfill.cohort.words import VARIABLES, CohortWords, both_said, cohort_of, name_somebody, place_of
 from hark.flags.segments import put_segment
 from hark.lists import File, FileReach, Format, ObjectSeen
 
@@ -47,6 +47,7 @@ __all__ = [
     "Segment",
     "Staged",
     "Union",
+    "both_said",
     "check_names",
     "cohort_from_json",
     "cohort_of",
@@ -55,6 +56,7 @@ __all__ = [
     "forget",
     "load",
     "name_somebody",
+    "place_of",
     "put_segment",
     "stage",
     "unchanged",

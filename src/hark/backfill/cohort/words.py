@@ -75,6 +75,23 @@ def cohort_of(words: CohortWords, environment: Mapping[str, str] | None = None) 
     return Cohort(Difference(who, union_of(taken)) if taken else who)
 
 
+def place_of(environment: Mapping[str, str]) -> Sequence[str]:
+    """The object that the variables name, for whoever set them may have it read; none: they name none."""
+    given = _variables(CohortWords(), environment)
+    if not _truth(given) or list(_variable_faults(given)):
+        return ()
+    return _with_variables(CohortWords(), given).urls
+
+
+def both_said(words: CohortWords, environment: Mapping[str, str]) -> str:
+    """Which variables name users beside each other, in words; empty: no two do."""
+    given = _variables(words, environment)
+    of_file = "GOOGLE_CLOUD_STORAGE_PATH" if _truth(given) else "CSV_PATH"
+    if "USER_IDS" not in given or of_file not in given:
+        return ""
+    return f"USER_IDS and {of_file} are both set: the users of both are meant"
+
+
 def name_somebody(environment: Mapping[str, str]) -> bool:
     """Whether the variables say whose, be it nobody: one that is set to nothing is refused by `cohort_of`."""
     return _names_somebody(_variables(CohortWords(), environment))

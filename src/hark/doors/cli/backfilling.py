@@ -13,7 +13,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 from hark.backfill import control, ordering
-from hark.backfill.cohort import FileReach, Staged
+from hark.backfill.cohort import FileReach, Staged, place_of
 from hark.backfill.kinds import KINDS
 from hark.backfill.listing import Shown, Totals, show, totals
 from hark.backfill.rehearse import rehearse
@@ -77,7 +77,12 @@ class Bench:
     @property
     def reach(self) -> FileReach:
         """From where this user may have files read."""
-        return FileReach.of(self.call.settings, local=True)
+        return reach_of(self.call)
+
+
+def reach_of(call: Call) -> FileReach:
+    """From where who calls may have files read: any path of theirs, and the one object that their variables name."""
+    return FileReach.of(call.settings, local=True).also(place_of(os.environ))
 
 
 @asynccontextmanager

@@ -186,13 +186,16 @@ async def _order(call: Call, words: PreferenceWords, who: str, *, detach: bool) 
 
 def _check(call: Call, words: PreferenceWords, who: str) -> None:
     """A slip of the pen is told at once, and not after Hark's own Postgres was started."""
-    from hark.backfill.cohort import FileReach
+    from hark.backfill.cohort import CohortWords, both_said
     from hark.backfill.ordering import check_words
     from hark.catalogue import load_catalogue
+    from hark.doors.cli.backfilling import reach_of
 
     if call.settings.catalogue is not None:
         catalogue = load_catalogue(call.settings.catalogue, os.environ)
-        check_words(catalogue, words, who=who, reach=FileReach.of(call.settings, local=True), environment=os.environ)
+        check_words(catalogue, words, who=who, reach=reach_of(call), environment=os.environ)
+    if isinstance(words.cohort, CohortWords) and (said := both_said(words.cohort, os.environ)):
+        call.output.note(said)
 
 
 async def plan_and_apply(call: Call, at: Bench, ordered: Ordered, who: str, *, detach: bool) -> ExitCode:
