@@ -6,6 +6,8 @@ import csv
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -318,3 +320,100 @@ def test_who_held_all_backfills_and_who_let_them_go_is_audited(campus: Desk) -> 
         ("cli:paul", {"stopped": False}),
         ("cli:olga", {"stopped": True}),
     ]
+
+
+# What operators stumbled over ----------------------------------------------------------------------------------------
+
+
+def test_the_bucket_that_the_tasks_variables_name_may_be_read_and_no_other(
+    campus: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {"USE_BUCKET_CSV": "true", "GOOGLE_CLOUD_STORAGE_BUCKET": "bkt", "GOOGLE_CLOUD_STORAGE_PATH": "a/b.csv"}
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    other = campus.hark(*ASKED, "--from", "gs://bkt/a/c.csv")
+    assert (other.code, "gs://bkt/a/c.csv" in other.err, "may not be read" in other.err) == (2, True, True)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("HARK_OBJECT_ENDPOINTS", f"gs=http://127.0.0.1:{port}")
+    monkeypatch.setenv("GOOGLE_SKIP_SIGNATURE", "true")
+    tried = campus.hark(*ASKED)
+    assert (tried.code, "may not be read" in tried.err) == (3, False)
+
+
+def test_what_is_written_replaces_a_file_and_says_so_and_leaves_devices(campus: Desk) -> None:
+    campus.write("ids.csv", "id\nu0001\nnobody\n")
+    campus.hark(*ASKED, "--file", "ids.csv")
+    first = campus.hark("backfill", "show", "1", "--faults", "-o", "faults.csv")
+    assert first.out == "1 written to faults.csv\n"
+    again = campus.hark("backfill", "show", "1", "--faults", "-o", "faults.csv")
+    assert again.out == "1 written to faults.csv, which was there before: replaced\n"
+    nowhere = campus.hark("backfill", "show", "1", "--faults", "-o", "/dev/null")
+    assert (nowhere.code, nowhere.out, nowhere.err) == (0, "", "1 written to /dev/null\n")
+    assert campus.hark("backfill", "show", "1", "--faults", "-o", ".").code == 2
+
+
+def test_what_a_trigger_says_of_each_is_counted_as_one(campus: Desk) -> None:
+    campus.execute(
+        "create function hark.poison() returns trigger language plpgsql as $$ begin if new.recipient_id <= 'u0030' then"
+        " raise exception 'poisoned by %', new.recipient_id; end if; return new; end $$;"
+        "create trigger poison before update on hark.preference for each row execute function hark.poison()"
+    )
+    campus.hark(*PLAN, "--apply")
+    verified = campus.hark("backfill", "verify", "1", "--json", "--limit", "2", "-o", "astray.csv").only
+    assert verified["whys"] == {"quarantined (P0001)": 30}
+    assert [each["why"] for each in verified["astray"]] == [
+        f"quarantined: poisoned by u000{number} (P0001)" for number in (1, 2)
+    ]
+
+
+def test_what_was_undone_says_so_and_cannot_be_undone_again(campus: Desk) -> None:
+    campus.hark(*PLAN, "--apply")
+    planned = campus.hark("backfill", "undo", "1")
+    assert "undone by" not in campus.hark("backfill", "show", "1").out
+    assert "hark backfill apply 2" in planned.out
+    assert campus.hark("backfill", "apply", "2").code == 0
+    verified = campus.hark("backfill", "verify", "1")
+    assert (verified.code, "undone by 2; hark backfill verify 2" in verified.out) == (0, True)
+    shown = campus.hark("backfill", "show", "1").out
+    assert "(preferences, undone by 2) is APPLIED" in shown
+    assert shown.endswith("undone by 2; hark backfill show 2 says what it did\n")
+    again = campus.hark("backfill", "undo", "1")
+    assert again.code == 0
+    assert again.out.endswith("nothing is left to take back of backfill 1: there is nothing to apply\n")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("id\n", "its list was empty, which means nobody: there is nothing to apply"),
+        ("id\nxx\n", "of 1 rows none names a user who is meant: there is nothing to apply"),
+    ],
+)
+def test_a_plan_for_nobody_says_why(rows: str, said: str, campus: Desk) -> None:
+    campus.write("ids.csv", rows)
+    planned = campus.hark(*ASKED, "--file", "ids.csv")
+    assert (planned.code, planned.out.splitlines()[-1]) == (0, said)
+
+
+def test_that_two_variables_name_users_is_said(campus: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    campus.write("ids.csv", "id\nu0001\n")
+    monkeypatch.setenv("CSV_PATH", "ids.csv")
+    assert "both" not in campus.hark(*ASKED).err
+    monkeypatch.setenv("USER_IDS", "u0002")
+    planned = campus.hark(*ASKED)
+    assert "USER_IDS and CSV_PATH are both set: the users of both are meant" in planned.err.splitlines()
+    assert "2 to change" in planned.out
+    assert "both" not in campus.hark(*ASKED, "--ids", "u0003").err
+
+
+def test_the_name_of_a_column_that_is_read_as_an_id_is_pointed_out(campus: Desk) -> None:
+    campus.write("ids.csv", "user\nu0001\n")
+    planned = campus.hark(*ASKED, "--file", "ids.csv")
+    assert "ids.csv:1  user: no such user; if that is the name of a column, write --column user" in planned.out
+    assert "write --column" not in campus.hark(*ASKED, "--file", "ids.csv", "--column", "user").out
+
+
+def test_hark_is_a_module_that_runs(desk: Desk) -> None:
+    ran = subprocess.run([sys.executable, "-m", "hark", "--version"], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr, ran.stdout[:4]) == (0, "", "hark")

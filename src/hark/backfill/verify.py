@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,11 @@ _SQL = Queries.beside(__file__)
 
 VERIFIABLE = (State.APPLIED, State.VERIFIED, State.CANCELED, State.FAILED, State.PAUSED)
 SHOWN = 100
+KINDS_SHOWN = 20
+"""Kinds of explanations that are counted apart; whatever else there is, is counted as `others`."""
+
+_QUARANTINED = re.compile(r"quarantined: .*?( \([0-9A-Z]{5}\))?", re.DOTALL)
+"""What somebody else's code said of one user, a trigger's say, may name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +36,9 @@ class Verified:
         compared: users to whom something was promised; `holding`: of whom it is so.
         explained: of whom it is not, and the journal or a later choice of theirs says why.
         unexplained: of whom it is not, and nothing says why.
-        whys: how many of each explanation.
-        astray: the first of those of whom it is not so, the unexplained before the others.
+        whys: how many of each kind of explanation: the most frequent ones, and all others as one.
+        astray: the first of those of whom it is not so, the unexplained before the others; each with its own words.
+        undone_by: the backfills that took back what it did, or some of it.
     """
 
     backfill: int
@@ -41,6 +48,7 @@ class Verified:
     unexplained: int
     whys: dict[str, int]
     astray: list[Astray]
+    undone_by: list[int]
 
     @property
     def good(self) -> bool:
@@ -51,6 +59,11 @@ class Verified:
 @dataclass(frozen=True, slots=True)
 class _Batch:
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Id:
+    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +85,7 @@ class _Tally:
     def note(self, astray: Astray) -> None:
         self.told(astray)
         self.counted[astray.explained] += 1
-        self.whys[astray.why] += 1
+        self.whys[_kind(astray.why)] += 1
         kept = self.explained if astray.explained else self.unexplained
         if len(kept) < self.shown:
             kept.append(astray)
@@ -90,7 +103,8 @@ async def verify(
 ) -> Verified:
     """Read the users of a backfill again, batch by batch, and keep what was found with it.
 
-    An applied one becomes VERIFIED, when it is good; a verified one that is not good any more, APPLIED.
+    An applied one becomes VERIFIED, when it is good and was not undone; a verified one of which that is not so any
+    more, APPLIED.
 
     Args:
         shown: how many of those that do not hold are named.
@@ -105,11 +119,25 @@ async def verify(
         raise BadInput(f"backfill {backfill} is {found.state}; it can be verified when it was applied")
     tally = await _read_again(database, backfill, _Tally(shown, told), progress)
     astray = [*tally.unexplained, *tally.explained][:shown]
+    undone_by = [row.id for row in await database.fetch(_SQL["undone_by"], _Id, {"backfill": backfill})]
+    counted = tally.counted
     seen = Verified(
-        backfill, tally.compared, tally.holding, tally.counted[True], tally.counted[False], dict(tally.whys), astray
+        backfill, tally.compared, tally.holding, counted[True], counted[False], _most(tally.whys), astray, undone_by
     )
     await _keep(database, seen, check_who(who), now)
     return seen
+
+
+def _kind(why: str) -> str:
+    """An explanation without the words that may differ from user to user."""
+    found = _QUARANTINED.fullmatch(why)
+    return why if found is None else f"quarantined{found[1] or ''}"
+
+
+def _most(whys: Counter[str]) -> dict[str, int]:
+    most = dict(whys.most_common(KINDS_SHOWN))
+    others = whys.total() - sum(most.values())
+    return {**most, "others": others} if others else most
 
 
 async def _read_again(database: Database, backfill: int, tally: _Tally, progress: Callable[[int], None]) -> _Tally:
@@ -128,13 +156,17 @@ async def _read_again(database: Database, backfill: int, tally: _Tally, progress
     return tally
 
 
+def _undone(seen: Verified) -> str:
+    return f"; undone by {', '.join(map(str, seen.undone_by))}" if seen.undone_by else ""
+
+
 async def _keep(database: Database, seen: Verified, who: str, now: datetime) -> None:
     given = {
         "backfill": seen.backfill,
         "compared": seen.compared,
         "holding": seen.holding,
-        "good": seen.good,
-        "said": f"{seen.holding:,} of {seen.compared:,} hold, {seen.unexplained:,} unexplained",
+        "good": seen.good and not seen.undone_by,
+        "said": f"{seen.holding:,} of {seen.compared:,} hold, {seen.unexplained:,} unexplained{_undone(seen)}",
         "who": who,
         "now": now,
     }

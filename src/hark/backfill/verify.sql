@@ -4,6 +4,13 @@ select kind from hark.backfill where id = %(backfill)s
 -- name: batches
 select number from hark.backfill_batch where backfill_id = %(backfill)s and number > %(after)s order by number limit 200
 
+-- name: undone_by
+-- Those that took back some of it at least.
+select u.id
+  from hark.backfill u
+ where u.undoes = %(backfill)s and exists (select from hark.backfill_batch d where d.backfill_id = u.id and d.applied > 0)
+ order by u.id
+
 -- name: keep
 with kept as (
     update hark.backfill

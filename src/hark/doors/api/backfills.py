@@ -177,7 +177,10 @@ class Astray:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What reading the cohort again found; `good`: something was compared, and all that does not hold is explained."""
+    """What reading the cohort again found; `good`: something was compared, and all that does not hold is explained.
+
+    `whys` counts each kind of explanation; `undone_by`: the backfills that took back what it did, or some of it.
+    """
 
     backfill: int
     good: bool
@@ -187,6 +190,7 @@ class Verified:
     unexplained: int
     whys: Mapping[str, int]
     astray: Sequence[Astray]
+    undone_by: Sequence[int] = ()
 
 
 class Backfills(Protocol):

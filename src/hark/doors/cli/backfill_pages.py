@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from hark.backfill.cohort import Staged
 from hark.backfill.listing import Count, Estimate, Sample, Shown
-from hark.backfill.states import State
+from hark.backfill.states import ENDED, State
 from hark.backfill.verify import Verified
 from hark.catalogue.wording import no_such
 from hark.doors.cli.output import local, printable
-from hark.errors import BadInput
+from hark.errors import BadInput, Fault
 from hark.history.loading.course import SAID, Stage
 
 _FAULTS = 10
+_UNKNOWN = re.compile(r"(.+): no such user")
+_COLUMN = re.compile(r"(user|recipient|customer|member|account|student|uu|u)?[ _-]?(id|name|e?mail)?s?", re.IGNORECASE)
 
 _SAID = {
     "append": "get them behind what they chose",
@@ -70,7 +73,10 @@ def shown(seen: Shown) -> Iterator[str]:
 def verified(seen: Verified) -> Iterator[str]:
     """What reading the cohort again found."""
     yield f"{seen.compared:,} compared, {seen.holding:,} hold, {seen.explained + seen.unexplained:,} do not"
-    for why, users in sorted(seen.whys.items(), key=lambda each: -each[1])[:20]:
+    if seen.undone_by:
+        last = seen.undone_by[-1]
+        yield f"undone by {_and(seen.undone_by)}; hark backfill verify {last} says whether all of that holds"
+    for why, users in sorted(seen.whys.items(), key=lambda each: (each[0] == "others", -each[1])):
         yield f"  {users:>10,}  {why}"
     for each in seen.astray:
         yield f"  {each.recipient_id}  {'' if each.explained else 'UNEXPLAINED: '}{each.why}"
@@ -89,10 +95,17 @@ def _cohort(staged: Staged) -> Iterator[str]:
     counts = "".join(f", {count:,} {what}" for what, count in found.items() if count)
     yield f"  {staged.members:,} users{counts}"
     for fault in staged.faults[:_FAULTS]:
-        yield f"  {fault.where}:{fault.line}  {fault.what}"
+        yield f"  {fault.where}:{fault.line}  {fault.what}{_hint(fault)}"
     if staged.bad + staged.unknown > len(staged.faults[:_FAULTS]):
         yield f"  … and {staged.bad + staged.unknown - len(staged.faults[:_FAULTS]):,} more"
     yield ""
+
+
+def _hint(fault: Fault) -> str:
+    """Of a first line that names nobody, but may well be the name of a column."""
+    if fault.line != 1 or (found := _UNKNOWN.match(fault.what)) is None or not _COLUMN.fullmatch(found[1]):
+        return ""
+    return f"; if that is the name of a column, write --column {found[1]}"
 
 
 def _head(seen: Shown) -> Iterator[str]:
@@ -198,9 +211,32 @@ def _more(course: Mapping[str, Any] | None) -> Iterator[str]:
     yield f"steps: {course['done']:,} done, {course['waiting']:,} waiting, {course['quarantined']:,} quarantined"
 
 
+def _and(numbers: Sequence[int]) -> str:
+    return " and ".join(map(str, numbers))
+
+
+def _nothing(seen: Shown) -> str:
+    """Why a plan would change nothing."""
+    if seen.head.undoes is not None:
+        return f"nothing is left to take back of backfill {seen.head.undoes}: there is nothing to apply"
+    if seen.totals.members:
+        return "nothing is to be changed: there is nothing to apply"
+    if seen.cohort is not None and seen.cohort.rows:
+        return f"of {seen.cohort.rows:,} rows none names a user who is meant: there is nothing to apply"
+    return "its list was empty, which means nobody: there is nothing to apply"
+
+
 def _next(seen: Shown) -> str:
-    number = seen.head.id
-    match State(seen.head.state):
+    number, state, undone_by = seen.head.id, State(seen.head.state), seen.head.undone_by
+    if state in (State.PLANNED, State.APPROVED) and not seen.totals.to_change:
+        return _nothing(seen)
+    if state in ENDED and undone_by:
+        return f"undone by {_and(undone_by)}; hark backfill show {undone_by[-1]} says what it did"
+    return _next_in(state, number, seen)
+
+
+def _next_in(state: State, number: int, seen: Shown) -> str:
+    match state:
         case State.PLANNING:
             return f"next: hark backfill show {number}, when it is planned"
         case State.PLANNED if seen.needs_approval:
