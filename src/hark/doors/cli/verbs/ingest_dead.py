@@ -11,7 +11,7 @@ import typer
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import HISTORY, INGESTING, Call, verb
 from hark.doors.cli.output import Column, local
-from hark.doors.cli.verbs.backfill_words import LARGEST, OutFile, say_written
+from hark.doors.cli.verbs.backfill_words import LARGEST, OutFile, write_all
 from hark.errors import BadInput
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ async def show_all(
     async with call.session(size=1) as session:
         which = await _which(session.database, group, topic, cause, since, after)
         if output is not None:
-            say_written(call, output, await _export(session.database, which, output))
+            await write_all(call, output, _export(session.database, which, output))
             return
         page = await dead.page(session.database, which, limit)
     call.output.table(page, _columns(), empty="no dead letters")
