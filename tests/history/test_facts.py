@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from hark.errors import BadInput
-from hark.history.facts import Fact, Kind, Moved, Snapshot
+from hark.history.facts import Fact, Kind, Moved, Snapshot, line_key
 from tests.history.shopping import JANUARY, NOW, Shop, line, order
 
 
@@ -236,3 +236,34 @@ async def test_odd_texts_are_kept_as_they_are(shop: Shop) -> None:
     await shop.record(odd)
     (row,) = await shop.rows("select key, product_id, store_id from hark.fact")
     assert tuple(row) == (odd.key, odd.product_id, odd.store_id)
+
+
+async def test_of_one_batch_the_same_word_holds_as_of_many(shop: Shop) -> None:
+    """Which of several words about one key is the highest is decided in two places, and alike."""
+    words = [
+        line("r", product="tea"),
+        line("r", product="zoë"),
+        line("r", store=None),
+        line("r", amount=None, currency=None),
+        line("r", amount=-5),
+        line("r", quantity="0.5"),
+        line("r", at=NOW - timedelta(hours=1)),
+        line("r", version=0, product="zz"),
+    ]
+    held = set()
+    for turn in range(len(words)):
+        turned = [*words[turn:], *words[:turn]]
+        at_once, one_by_one = f"at-once-{turn}", f"one-by-one-{turn}"
+        await shop.record(*(replace(word, key=line_key(at_once, 1)) for word in turned))
+        for word in turned:
+            await shop.record(replace(word, key=line_key(one_by_one, 1)))
+        held |= {tuple(row) for row in await shop.rows(_CONTENT, f"receipt:%{turn}:1")}
+    assert len(held) == 1
+    given = await shop.record(*(replace(word, key=line_key("again", 1)) for word in words))
+    assert (given.given, given.new, given.same) == (1, 1, 0)
+
+
+_CONTENT = (
+    "select product_id, store_id, amount_minor, currency, quantity, occurred_at, version, deleted"
+    " from hark.fact where key like %s"
+)

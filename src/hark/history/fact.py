@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 
 from hark.errors import FAULTS_SHOWN, BadInput
 
@@ -127,7 +128,10 @@ def refuse(facts: Sequence[Fact], more: Sequence[str] = ()) -> None:
     Raises:
         BadInput: a fault a line, each with its key and user.
     """
-    faults = [f"{fact.key!r} of {fact.user_id!r}: {what}" for fact in facts for rule, what in _RULES if not rule(fact)]
+    doubtful = [fact for fact in facts if not _is_plainly_fine(fact)]
+    faults = [
+        f"{fact.key!r} of {fact.user_id!r}: {what}" for fact in doubtful for rule, what in _RULES if not rule(fact)
+    ]
     faults += more
     if faults:
         others = [f"and {len(faults) - FAULTS_SHOWN:,} more"] if len(faults) > FAULTS_SHOWN else []
@@ -144,6 +148,38 @@ def faults_of(each: Snapshot) -> list[str]:
         for fact in each.facts
         if (fact.user_id, fact.kind) != (each.user_id, each.kind) or fact.version > each.version
     ]
+
+
+def _is_plainly_fine(fact: Fact) -> bool:
+    """Whether a fact is one of the ordinary kind, against which no rule can have anything, seen in a tenth of the time.
+
+    What is not is looked at by the rules; they alone say what is wrong.
+    """
+    user, product, store, currency, at, quantity = (
+        *(fact.user_id, fact.product_id, fact.store_id, fact.currency, fact.occurred_at, fact.quantity),
+    )
+    return (
+        product is not None
+        and store is not None
+        and currency is not None
+        and fact.amount_minor is not None
+        and -MOST <= fact.amount_minor <= MOST
+        and at is not None
+        and at.tzinfo is not None
+        and at.year >= 1900
+        and 0 <= fact.version <= MOST
+        and 0 < len(user) <= 255
+        and 0 < len(product) <= 255
+        and 0 < len(store) <= 255
+        and "\0" not in user
+        and "\0" not in product
+        and "\0" not in store
+        and _is_key(fact.key)
+        and _is_known_currency(currency)
+        and quantity is not None
+        and quantity.is_finite()
+        and _is_known_quantity(quantity)
+    )
 
 
 def _is_id(text: str) -> bool:
@@ -165,6 +201,10 @@ def _is_currency(code: str) -> bool:
 
 def _is_quantity(quantity: Decimal) -> bool:
     return quantity.is_finite() and abs(quantity) < 10**9 and quantity == round(quantity, 3)
+
+
+_is_known_currency = lru_cache(maxsize=1_000)(_is_currency)
+_is_known_quantity = lru_cache(maxsize=10_000)(_is_quantity)
 
 
 def _is_moment(moment: datetime) -> bool:

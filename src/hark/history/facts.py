@@ -191,16 +191,42 @@ async def _record_once(
     by: int | None,
     schema: str,
 ) -> Recorded:
-    given = {"now": now, "run": by, "live": by is None}
+    words, plain = _highest(facts)
+    users = sorted({*(fact.user_id for fact in words), *(each.user_id for each in snapshots)})
+    given = {"now": now, "run": by, "live": by is None, "users": users, "plain": plain}
     await connection.execute(MAKE_TABLES.text(schema))
-    await _copy(connection, "copy_facts", map(_fact_line, facts))
+    await _copy(connection, "copy_facts", map(_fact_line, words))
     await _copy(connection, "copy_snapshots", map(_snapshot_line, snapshots))
     await connection.execute(_SQL["know_users"].text(schema), given)
-    await connection.execute(_SQL["lock_users"].text(schema))
+    await connection.execute(_SQL["lock_given"].text(schema), given)
     (row,) = await fetch(connection, _SQL["record"], _RecordedRow, given, schema=schema, prepare=False)
     await connection.execute(_SQL["empty_tables"].text(schema))
     counts = (row.given, row.new, row.changed, row.same, row.stale, row.gone, row.refused)
     return Recorded(*counts, _moved(row.users, row.versions))
+
+
+def _highest(facts: Sequence[Fact]) -> tuple[Sequence[Fact], bool]:
+    """Of each key the highest word, and whether that leaves one of each.
+
+    It does not where two users claim a key at once, or a line comes both with its whole receipt and alone: then all
+    words are left as they are, and the statement sorts them out.
+    """
+    kept: dict[str, Fact] = {}
+    for fact in facts:
+        other = kept.setdefault(fact.key, fact)
+        if other is fact:
+            continue
+        if (other.user_id, other.whole) != (fact.user_id, fact.whole):
+            return facts, False
+        if _rank(fact) > _rank(other):
+            kept[fact.key] = fact
+    return list(kept.values()), True
+
+
+def _rank(fact: Fact) -> tuple[tuple[bool, Any], ...]:
+    """Which of two words about one key is the higher one: as the statement `record` has it, nothing being the least."""
+    said = (fact.occurred_at, fact.product_id, fact.store_id, fact.amount_minor, fact.currency, fact.quantity)
+    return ((True, fact.version), (True, fact.deleted), *((each is not None, each) for each in said))
 
 
 def _moved(users: Sequence[str], versions: Sequence[int]) -> tuple[Moved, ...]:
@@ -214,22 +240,13 @@ async def _copy(connection: Connection, name: str, lines: Iterable[str]) -> None
 
 
 def _fact_line(fact: Fact) -> str:
-    receipt = fact.key.rpartition(":")[0] if fact.whole and fact.kind is Kind.RECEIPT else None
-    cells = (
-        fact.user_id.translate(_ESCAPES),
-        fact.key.translate(_ESCAPES),
-        fact.kind.value,
-        _text(fact.product_id),
-        _text(fact.store_id),
-        _plain(fact.amount_minor),
-        _text(fact.currency),
-        _plain(fact.quantity),
-        _plain(fact.occurred_at),
-        str(fact.version),
-        "t" if fact.deleted else "f",
-        _text(receipt),
+    key, order = fact.key, fact.key.startswith("order:")
+    receipt = key.rpartition(":")[0] if fact.whole and not order else None
+    return (
+        f"{_text(fact.user_id)}\t{_text(key)}\t{'order' if order else 'receipt'}\t{_text(fact.product_id)}\t"
+        f"{_text(fact.store_id)}\t{_plain(fact.amount_minor)}\t{_text(fact.currency)}\t{_plain(fact.quantity)}\t"
+        f"{_plain(fact.occurred_at)}\t{fact.version}\t{'t' if fact.deleted else 'f'}\t{_text(receipt)}\n"
     )
-    return "\t".join(cells) + "\n"
 
 
 def _snapshot_line(each: Snapshot) -> str:
@@ -237,7 +254,9 @@ def _snapshot_line(each: Snapshot) -> str:
 
 
 def _text(value: str | None) -> str:
-    return _NULL if value is None else value.translate(_ESCAPES)
+    if value is None:
+        return _NULL
+    return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPES)
 
 
 def _plain(value: object) -> str:

@@ -23,24 +23,14 @@ with facts as (delete from fact_given) delete from fact_load_given
 -- name: know_users
 insert into hark.history_user (user_id, changed_at)
 select user_id, %(now)s
-  from (select user_id from fact_given union select user_id from fact_load_given) given
+  from unnest(%(users)s::text[]) as given(user_id)
  where not exists (select from hark.history_user known where known.user_id = given.user_id)
  order by user_id
     on conflict do nothing
 
--- name: lock_users
+-- name: lock_given
 -- Facts of a user change only under this lock. All in the same order, so nobody waits for each other; a statement of its own,
 -- so that the next one sees whatever was committed while this one waited.
-with locked as materialized (
-    select user_id
-      from hark.history_user
-     where user_id in (select user_id from fact_given union select user_id from fact_load_given)
-     order by user_id
-       for no key update
-)
-select count(*) as locked from locked
-
--- name: lock_given
 with locked as materialized (
     select user_id from hark.history_user where user_id = any (%(users)s) order by user_id for no key update
 )
@@ -49,19 +39,20 @@ select count(*) as locked from locked
 -- name: record
 with ranked as (
     -- Of each key and user the highest word. A new key that two users claim at once is the first one's, by id.
+    -- `plain`: there is but one of each key, so nothing is to be sorted.
+    select *, 1::bigint as place, user_id as first_user from fact_given where %(plain)s
+    union all
     select *, row_number() over same_key as place, first_value(user_id) over same_key as first_user
       from fact_given
+     where not %(plain)s
     window same_key as (
         partition by key
             order by user_id, version desc, deleted desc, occurred_at desc nulls last, product_id desc nulls last,
                      store_id desc nulls last, amount_minor desc nulls last, currency desc nulls last,
                      quantity desc nulls last, receipt desc nulls last)
 ),
-receipts as materialized (
-    select user_id, receipt, max(version) as version from fact_given where receipt is not null group by user_id, receipt
-),
 given as (
-    select g.*, r.version as receipt_version, f.user_id as owner, f.version as was, f.deleted as was_deleted, f.live as was_live, f.runs as was_runs,
+    select g.*, f.user_id as owner, f.version as was, f.deleted as was_deleted, f.live as was_live, f.runs as was_runs,
            case when f.user_id is null or g.version > f.version then true
                 when g.version < f.version then false
                 else (g.deleted, coalesce(g.occurred_at, '-infinity'), coalesce(g.product_id, ''), coalesce(g.store_id, ''),
@@ -73,8 +64,31 @@ given as (
            end as wins
       from ranked g
       left join hark.fact f on f.key = g.key
-      left join receipts r on r.user_id = g.user_id and r.receipt = g.receipt
      where g.place = 1
+),
+receipts as materialized (
+    -- `held`: the highest version in which a receipt was whole before.
+    select r.user_id, r.receipt, r.version,
+           (select max(w.version) from hark.fact w
+             where w.user_id = r.user_id and w.key >= r.receipt || ':' and w.key < r.receipt || ';' and w.whole) as held
+      from (select user_id, receipt, max(version) as version
+              from fact_given
+             where receipt is not null
+             group by user_id, receipt) r
+),
+loaded as materialized (
+    -- What loads have seen of these users; but not where one that is as new is given now, for it says itself what it lacks.
+    select s.user_id, s.kind, s.since, s.version
+      from hark.fact_snapshot s
+     where s.user_id = any (%(users)s)
+       and not exists (select from fact_load_given l
+                        where l.user_id = s.user_id and l.kind = s.kind and l.version >= s.version)
+),
+unseen as materialized (
+    -- What a load was seen without, in this version or a later one.
+    select distinct g.key
+      from given g
+      join loaded s on s.user_id = g.user_id and s.kind = g.kind and s.since <= g.occurred_at and s.version >= g.version
 ),
 fated as materialized (
     -- What was never heard of is old news, if a load or its own receipt was seen without it in a later version. Not so what
@@ -83,22 +97,14 @@ fated as materialized (
            case when g.owner <> g.user_id then 'refused'
                 when not g.wins then 'same'
                 when g.deleted then case when g.owner is null then 'new' else 'changed' end
-                when (g.owner is null or g.was_deleted and g.was >= 0)
-                 and exists (select from hark.fact_snapshot s
-                              where s.user_id = g.user_id and s.kind = g.kind and s.since <= g.occurred_at
-                                and s.version >= g.version
-                                and not exists (select from fact_load_given l
-                                                 where l.user_id = g.user_id and l.kind = g.kind
-                                                   and l.version >= s.version)) then 'stale'
+                when (g.owner is null or g.was_deleted and g.was >= 0) and u.key is not null then 'stale'
                 when g.receipt is not null
-                 and (g.receipt_version > g.version
-                      or (g.owner is null or g.was >= 0)
-                     and exists (select from hark.fact w
-                                  where w.user_id = g.user_id and w.key >= g.receipt || ':' and w.key < g.receipt || ';'
-                                    and w.whole and w.version > g.version)) then 'stale'
+                 and (r.version > g.version or (g.owner is null or g.was >= 0) and r.held > g.version) then 'stale'
                 when g.owner is null then 'new'
                 else 'changed' end as fate
       from given g
+      left join unseen u on u.key = g.key
+      left join receipts r on r.user_id = g.user_id and r.receipt = g.receipt
 ),
 gone as materialized (
     select user_id, key, max(version) as version, bool_or(whole) as whole, bool_or(shown) as shown, min(occurred_at) as oldest_at

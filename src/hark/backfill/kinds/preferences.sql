@@ -41,7 +41,7 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
 -- One statement: under the row's lock, who still holds what the plan saw gets what it said; all of it is journaled.
 -- Who is told of a feed from now on came back to it now; since when they were told before is journaled, and comes back when
 -- it is undone, if nobody said otherwise meanwhile. A row that still says since when is emptied, not removed. Only for
--- reasons with feeds are rows looked up for that. Of an undo, who comes back is whom what it takes back had taken the feed from,
+-- reasons with feeds are rows looked up for that, and `returned` asked, which takes longer than all else. Of an undo, who comes back is whom what it takes back had taken the feed from,
 -- reachable or not; and what was chosen since is left alone, though it be the same.
 -- A change that commits meanwhile makes Postgres look at the row again, and the guard with it: it is never overwritten.
 with part as materialized (
@@ -62,7 +62,7 @@ undoing as materialized (
 ),
 member as materialized (
     select m.id, t.before, t.after, t.absent, t.dropped, t.user_type, r.user_type as type_now,
-           r.reach, t.user_type is null or t.user_type is not distinct from r.user_type as same_type,
+           r.reach, t.of_feeds, t.user_type is null or t.user_type is not distinct from r.user_type as same_type,
            case when t.of_feeds then coalesce(had.since, '{}') end as since, undone.since as since_was, undone.at as undone_at,
            u.undoes is not null as undoing, undone.chose as chose_was
       from terms t
@@ -85,7 +85,9 @@ changed as (
     update hark.preference p
        set channels = (p.channels - m.dropped) || m.after, updated_at = %(now)s,
            since = case when m.since_was is null then p.since else hark.since_taken_back(p.since, m.since_was, m.before, m.undone_at) end
-                   || hark.returned(m.type_now, case when m.undoing then 'ok' else m.reach end, p.channels, m.after, p.frequencies, %(now)s)
+                   || case when m.of_feeds
+                           then hark.returned(m.type_now, case when m.undoing then 'ok' else m.reach end, p.channels, m.after, p.frequencies, %(now)s)
+                           else '{}' end
       from member m
      where p.recipient_id = m.id and m.same_type and m.before is not null and m.after is not null
        and p.channels || m.before = p.channels and not p.channels ?| m.absent
@@ -94,7 +96,7 @@ changed as (
 ),
 created as (
     insert into hark.preference (recipient_id, channels, updated_at, since)
-    select id, after, %(now)s, hark.returned(type_now, reach, '{}', after, '{}', %(now)s)
+    select id, after, %(now)s, case when of_feeds then hark.returned(type_now, reach, '{}', after, '{}', %(now)s) else '{}' end
       from member where before is null and same_type
         on conflict (recipient_id) do nothing
     returning recipient_id, chose

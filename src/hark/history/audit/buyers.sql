@@ -8,12 +8,13 @@ select u.user_id as id, u.version, u.projected as marked,
  limit %(limit)s
 
 -- name: page_of_run
--- Whom a run touched: who has facts that it said, or of whom it saw that there are none.
+-- Whom a run touched: who has facts that it said, or of whom it saw that there are none. `offset 0` asks for one user after the
+-- other by their key, so that a page ends where it is full; else each page would read all facts there are.
 select u.user_id as id, u.version, u.projected as marked, 1 as changes
   from hark.history_user u
  where u.user_id > %(after)s
-   and (exists (select from hark.fact f where f.user_id = u.user_id and %(run)s = any (f.runs))
-        or exists (select from hark.fact_snapshot s where s.user_id = u.user_id and s.run = %(run)s))
+   and (exists (select from hark.fact f where f.user_id = u.user_id and %(run)s = any (f.runs) offset 0)
+        or exists (select from hark.fact_snapshot s where s.user_id = u.user_id and s.run = %(run)s offset 0))
  order by u.user_id
  limit %(limit)s
 
@@ -60,6 +61,7 @@ own as (
      cross join hark.history_window w
       join hark.fact f on f.user_id = a.user_id
       left join hark.product p on p.product_id = f.product_id
+     where f.user_id = any (%(users)s)
      group by f.user_id
 )
 select a.user_id as id, a.version, a.projected as marked,
