@@ -146,8 +146,7 @@ async def test_one_that_is_busy_and_in_time_is_asked_as_often_as_is_wanted() -> 
     _let_go.clear()
     source = PythonSource("tests.test_sources:hangs")
     asking = [asyncio.create_task(call(source, n, PATIENT)) for n in range(3 * MOST_UNANSWERED)]
-    while _counted(source.path) < len(asking):
-        await asyncio.sleep(0)
+    await asyncio.to_thread(eventually, lambda: _counted(source.path) == len(asking), "all are asked")
     _let_go.set()
     assert await asyncio.gather(*asking) == list(range(len(asking)))
 

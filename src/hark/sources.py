@@ -36,6 +36,8 @@ hangs.
 _log = structlog.get_logger(__name__)
 _OF_WHAT_WAS_ASKED = (400, 422, 500)
 """Statuses of an endpoint that broke on what it was asked; those of a product that is away are others."""
+_TOOK_TOO_LONG = 504
+"""What a gateway answers that waited for it."""
 
 _ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -121,12 +123,18 @@ async def post(source: UrlSource, question: Mapping[str, object], answer: type[M
         SourceFailed: it cannot be reached, answers another status than 200, or not what it should.
     """
     try:
-        given = await asking.client.post(source.url, question, patience=asking.timeout)
+        # The client's own patience is longer: it does not say whether a server was slow, or is not there.
+        async with asyncio.timeout(asking.timeout.total_seconds()):
+            given = await asking.client.post(source.url, question, patience=2 * asking.timeout)
+    except TimeoutError:
+        raise SourceFailed(f"the endpoint gave no answer within {_seconds(asking)}", too_slow=True) from None
     except HarkError as error:
         raise SourceFailed(str(error)) from None
     if given.status != 200:
         raise SourceFailed(
-            f"the endpoint answered with status {given.status}, not 200", of_the_data=given.status in _OF_WHAT_WAS_ASKED
+            f"the endpoint answered with status {given.status}, not 200",
+            of_the_data=given.status in _OF_WHAT_WAS_ASKED,
+            too_slow=given.status == _TOOK_TOO_LONG,
         )
     try:
         return answer.model_validate_json(given.body)

@@ -13,7 +13,8 @@ from hark import audience, preferences
 from hark.catalogue import Calendar, Channel, Feed, Frequency
 from hark.clock import VirtualClock
 from hark.digests import CoverageLost, Planner
-from hark.digests.planning import FEW, smaller
+from hark.digests.narrowing import smaller
+from hark.digests.planning import FEW
 from hark.digests.walks import MOST_PASSED_OVER
 from hark.errors import BadInput, SourceFailed
 from hark.feeds import Asking, Due, FeedItem
