@@ -33,6 +33,8 @@ BUSY_WAIT = timedelta(seconds=1)
 """When a planner comes again that found nothing but what others are planning."""
 _FIRST_WAIT = timedelta(seconds=30)
 _LONGEST_WAIT = timedelta(minutes=30)
+_TIME_OUTS = 8
+"""So many in a row are no more than it takes to find one for whom a feed is slow."""
 _LOAN = 3
 """For how many time-outs a walk is lent: what a step may take, which asks twice at most, and writes."""
 
@@ -159,8 +161,11 @@ class Planner:
         _log.error("feed_failed", reason=walk.reason, slot=walk.slot, failures=blame.failures, error=name_of(error))
 
     def _in_a_row(self, walk: Walk, error: Broken) -> int:
-        """How often the feed broke as a whole before, in whichever of its walks."""
-        if is_of_some(error) or is_too_slow(error):
+        """How often the feed broke as a whole before, in whichever of its walks, and answered for nobody in between.
+
+        Who is slow is looked for by some time-outs soon after each other; where they are many more, all of it is slow.
+        """
+        if is_of_some(error):
             return 0
         self._broken[walk.reason] += 1
-        return self._broken[walk.reason] - 1
+        return max(self._broken[walk.reason] - 1 - (_TIME_OUTS if is_too_slow(error) else 0), 0)
