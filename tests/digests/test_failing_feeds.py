@@ -22,7 +22,7 @@ from tests.world import LOOPBACK, World, reason, student, students
 ZONES = ["Europe/Berlin", "Europe/Paris", "Europe/Rome", "Europe/Oslo", "Europe/Vienna"]
 AT = datetime(2026, 3, 2, tzinfo=UTC)
 SLOW_SQL = f"select front.* from ({FRONT_PAGE_SQL}\n) front where pg_sleep(20) is not null"
-SOON = Asking(timeout=timedelta(milliseconds=200))
+SOON = Asking(timeout=timedelta(milliseconds=600))
 IN_BERLIN = datetime(2026, 3, 3, 7, tzinfo=UTC)
 
 asked: list[int] = []
