@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -15,7 +16,7 @@ import pytest
 from hark import sources
 from hark.catalogue import PythonSource
 from hark.errors import SourceFailed
-from hark.sources import AT_ONCE, Asking, call
+from hark.sources import MOST_UNANSWERED, Asking, call
 from tests.servers import REPOSITORY, eventually
 
 HURRIED = Asking(timeout=timedelta(seconds=0.05))
@@ -68,22 +69,22 @@ def test_one_that_hangs_holds_up_no_other_and_is_not_asked_without_end() -> None
 async def _hang() -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     _let_go.clear()
-    for _ in range(AT_ONCE):
+    for _ in range(MOST_UNANSWERED):
         with pytest.raises(SourceFailed, match="did not answer within"):
             await call(PythonSource("tests.test_sources:hangs"), 1, HURRIED)
     assert await call(PythonSource("tests.test_sources:answers"), 2, PATIENT) == 2
-    with pytest.raises(SourceFailed, match=f"is still busy with {AT_ONCE} earlier questions"):
+    with pytest.raises(SourceFailed, match=f"is still at {MOST_UNANSWERED} earlier questions"):
         await call(PythonSource("tests.test_sources:hangs"), 3, PATIENT)
 
     _let_go.set()
-    for _ in range(AT_ONCE):
+    for _ in range(MOST_UNANSWERED):
         assert await asyncio.to_thread(_gone.acquire, timeout=60)
     eventually(lambda: not _counted("tests.test_sources:hangs"), "its threads have ended")
     assert await call(PythonSource("tests.test_sources:hangs"), 4, PATIENT) == 4
 
 
 def _counted(path: str) -> int:
-    return sources._under_way[path]
+    return len(sources._under_way[path])
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,55 @@ def _counted(path: str) -> int:
 async def test_what_it_raises_is_named_whatever_it_is(name: str, kind: str) -> None:
     with pytest.raises(SourceFailed, match=f"raised {kind}"):
         await call(PythonSource(f"tests.test_sources:{name}"), 1, PATIENT)
+
+
+class Lazily:
+    """What is read only when it is gone through, as a query of an ORM's."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def __iter__(self) -> Iterator[object]:
+        if self.how == "ends":
+            sys.exit(3)
+        if self.how == "hangs":
+            _let_go.wait()
+        if self.how == "breaks":
+            raise ValueError("secret")
+        return iter([threading.current_thread() is threading.main_thread()])
+
+
+def lazily(how: str) -> object:
+    return Lazily(how)
+
+
+async def lazily_itself(how: str) -> object:
+    return Lazily(how)
+
+
+@pytest.mark.parametrize("name", ["lazily", "lazily_itself"])
+async def test_what_is_read_lazily_is_read_where_it_may_break_and_hang(name: str) -> None:
+    source = PythonSource(f"tests.test_sources:{name}")
+    assert await call(source, "answers", PATIENT) == [False]
+    with pytest.raises(SourceFailed, match="raised ValueError in __iter__, line") as failed:
+        await call(source, "breaks", PATIENT)
+    assert failed.value.of_the_data and "secret" not in str(failed.value)
+    with pytest.raises(SourceFailed, match="raised SystemExit"):
+        await call(source, "ends", PATIENT)
+    _let_go.clear()
+    with pytest.raises(SourceFailed, match="did not answer within") as failed:
+        await call(source, "hangs", HURRIED)
+    assert failed.value.too_slow
+    _let_go.set()
+
+
+async def test_one_that_is_busy_and_in_time_is_asked_as_often_as_is_wanted() -> None:
+    _let_go.clear()
+    source = PythonSource("tests.test_sources:hangs")
+    asking = [asyncio.create_task(call(source, n, PATIENT)) for n in range(3 * MOST_UNANSWERED)]
+    await asyncio.to_thread(eventually, lambda: _counted(source.path) == len(asking), "all are asked")
+    _let_go.set()
+    assert await asyncio.gather(*asking) == list(range(len(asking)))
 
 
 async def test_one_that_will_not_be_stopped_is_not_waited_for() -> None:

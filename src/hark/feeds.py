@@ -15,7 +15,20 @@ from pydantic import Field
 
 from hark.catalogue import CypherSource, Feed, PythonSource, SqlSource, UrlSource
 from hark.errors import SourceFailed
-from hark.sources import Answer, Asking, Moment, Name, Payload, Text, as_part, ask_graph, call, post, validated
+from hark.sources import (
+    Answer,
+    Asking,
+    Moment,
+    Name,
+    Payload,
+    Text,
+    as_part,
+    ask_graph,
+    call,
+    post,
+    unanswered,
+    validated,
+)
 
 __all__ = ["Asking", "Due", "FeedItem", "SourceFailed", "as_part", "ask_feed"]
 
@@ -72,7 +85,8 @@ async def ask_feed(feed: Feed, reason: str, due: Sequence[Due], ask: Asking) -> 
     """
     match feed.source:
         case PythonSource() as source:
-            answer = validated(_Items, {"items": _as_written(await call(source, list(due), ask))})
+            _refuse_whom_it_is_still_at(source, due)
+            answer = validated(_Items, {"items": await call(source, list(due), ask, _as_written)})
         case UrlSource() as source:
             answer = await post(source, _question(reason, due), _Items, ask)
         case CypherSource() as source:
@@ -82,6 +96,14 @@ async def ask_feed(feed: Feed, reason: str, due: Sequence[Due], ask: Asking) -> 
             raise TypeError("an SQL feed runs inside of the planning statement")
     _refuse_strays(answer.items, due)
     return [_item(each) for each in answer.items]
+
+
+def _refuse_whom_it_is_still_at(source: PythonSource, due: Sequence[Due]) -> None:
+    """Who was asked about alone and hangs, hangs: asking again costs another thread, and tells nothing new."""
+    alone = [about[0] for about in unanswered(source) if isinstance(about, list) and len(about) == 1]
+    hang = {each.recipient_id for each in alone if isinstance(each, Due)}
+    if any(each.recipient_id in hang for each in due):
+        raise SourceFailed(f"{source.path} is still at an earlier question about the same one", of_the_data=True)
 
 
 class _Item(Answer):

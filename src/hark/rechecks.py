@@ -71,7 +71,7 @@ async def ask_recheck(source: Source, reason: str, asked: Sequence[Asked], askin
     """
     match source:
         case PythonSource():
-            answer = validated(_Answers, {"answers": _as_written(await call(source, list(asked), asking))})
+            answer = validated(_Answers, {"answers": await call(source, list(asked), asking, _as_written)})
         case UrlSource():
             answer = await post(source, _question(reason, asked), _Answers, asking)
         case SqlSource():

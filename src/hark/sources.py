@@ -7,8 +7,8 @@ import importlib
 import inspect
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -26,12 +26,18 @@ from hark.guarded.client import Guarded
 
 M = TypeVar("M", bound=BaseModel)
 
-AT_ONCE = 8
-"""Questions that one callable may be at, in threads; one that hangs takes up no more of them."""
+MOST_UNANSWERED = 16
+"""Questions past their time-out that one callable may still be at, in threads: one that hangs takes up no more of them.
+
+Those that are in time are not counted: there are no more of them than loops that ask, and a busy product is none that
+hangs.
+"""
 
 _log = structlog.get_logger(__name__)
 _OF_WHAT_WAS_ASKED = (400, 422, 500)
 """Statuses of an endpoint that broke on what it was asked; those of a product that is away are others."""
+_TOOK_TOO_LONG = 504
+"""What a gateway answers that waited for it."""
 
 _ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -74,18 +80,36 @@ def load(source: PythonSource) -> Callable[..., Any]:
     return _loaded(source.path)
 
 
-async def call(source: PythonSource, question: object, asking: Asking) -> object:
-    """What a callable answers; one that is not async is called in a thread of its own.
+@dataclass(slots=True, eq=False)
+class Question:
+    """What a callable is asked; `given_up`: whoever asked waits no longer."""
+
+    of: str
+    about: object
+    given_up: bool = False
+
+
+Reading = Callable[[Any], object]
+"""What is made of an answer; it runs a product's code, as an answer may be read lazily."""
+
+
+async def call(source: PythonSource, about: object, asking: Asking, reading: Reading | None = None) -> object:
+    """What a callable answers; one that is not async is called in a thread of its own, and any answer is read in one.
+
+    Args:
+        reading: what is made of the answer, where it may raise whatever it may; None: what is no list is listed.
 
     Raises:
         SourceFailed: it raised whatever it may (what ends or cancels a task of its own, too), took too long (a thread
-            cannot be stopped: it ends by itself, or with the process, and is not heard), or is still busy with that
-            many earlier questions.
+            cannot be stopped: it ends by itself, or with the process, and is not heard), or is still at
+            `MOST_UNANSWERED` questions that it was to have answered.
     """
-    asked = asyncio.create_task(_asked(source.path, load(source), question))
+    question = Question(source.path, about)
+    asked = asyncio.create_task(_asked(question, load(source), reading or _listed))
     try:
         done, _ = await asyncio.wait({asked}, timeout=asking.timeout.total_seconds())
     finally:
+        question.given_up = True
         asked.cancel()
     if not done:
         raise SourceFailed(f"{source.path} did not answer within {_seconds(asking)}", too_slow=True)
@@ -99,6 +123,12 @@ async def call(source: PythonSource, question: object, asking: Asking) -> object
     raise SourceFailed(f"{source.path} raised {_where(error)}", of_the_data=True)
 
 
+def unanswered(source: PythonSource) -> list[object]:
+    """What a callable was asked about in vain, and still is at."""
+    with _counting:
+        return [question.about for question in _under_way[source.path] if question.given_up]
+
+
 async def post(source: UrlSource, question: Mapping[str, object], answer: type[M], asking: Asking) -> M:
     """What an endpoint answers to a question in JSON, checked whole.
 
@@ -106,12 +136,18 @@ async def post(source: UrlSource, question: Mapping[str, object], answer: type[M
         SourceFailed: it cannot be reached, answers another status than 200, or not what it should.
     """
     try:
-        given = await asking.client.post(source.url, question, patience=asking.timeout)
+        # The client's own patience is longer: it does not say whether a server was slow, or is not there.
+        async with asyncio.timeout(asking.timeout.total_seconds()):
+            given = await asking.client.post(source.url, question, patience=2 * asking.timeout)
+    except TimeoutError:
+        raise SourceFailed(f"the endpoint gave no answer within {_seconds(asking)}", too_slow=True) from None
     except HarkError as error:
         raise SourceFailed(str(error)) from None
     if given.status != 200:
         raise SourceFailed(
-            f"the endpoint answered with status {given.status}, not 200", of_the_data=given.status in _OF_WHAT_WAS_ASKED
+            f"the endpoint answered with status {given.status}, not 200",
+            of_the_data=given.status in _OF_WHAT_WAS_ASKED,
+            too_slow=given.status == _TOOK_TOO_LONG,
         )
     try:
         return answer.model_validate_json(given.body)
@@ -223,51 +259,56 @@ def _loaded(path: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-async def _asked(path: str, function: Callable[..., Any], question: object) -> Any:
+async def _asked(question: Question, function: Callable[..., Any], reading: Reading) -> Any:
     """In a task of its own: what it raises, were it that it is canceled or that all is to end, is said of it alone."""
     try:
         if inspect.iscoroutinefunction(function):
-            return await function(question)
-        answered = await _in_a_thread(path, function, question)
-        return await answered if inspect.isawaitable(answered) else answered
+            answered = await function(question.about)
+        else:
+            answered = await _in_a_thread(question, partial(_whole, function, question.about, reading))
+            if not inspect.isawaitable(answered):
+                return answered
+            answered = await answered
+        return await _in_a_thread(question, partial(reading, answered))
     except (SystemExit, KeyboardInterrupt) as error:
-        failure = SourceFailed(f"{path} raised {_where(error)}", of_the_data=True)
+        failure = SourceFailed(f"{question.of} raised {_where(error)}", of_the_data=True)
     raise failure
 
 
-_under_way: Counter[str] = Counter()
+_under_way: defaultdict[str, set[Question]] = defaultdict(set)
 _counting = Lock()
 
 
-async def _in_a_thread(path: str, function: Callable[..., Any], question: object) -> Any:
+async def _in_a_thread(question: Question, ask: Callable[[], Any]) -> Any:
     """What a function gives, run in a thread of its own: one that hangs is in nobody's way.
 
     Not in the loop's pool of threads, which all functions and the look-ups of names share, and which the end of the
     process waits for.
     """
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    _begin(path)
-    run = partial(copy_context().run, _answer, path, partial(_whole, function, question), answer)
-    Thread(target=run, name=f"hark {path}", daemon=True).start()
+    _begin(question)
+    run = partial(copy_context().run, _answer, question, ask, answer)
+    Thread(target=run, name=f"hark {question.of}", daemon=True).start()
     return await answer
 
 
-def _begin(path: str) -> None:
+def _begin(question: Question) -> None:
     with _counting:
-        if _under_way[path] >= AT_ONCE:
-            raise SourceFailed(f"{path} is still busy with {AT_ONCE} earlier questions")
-        _under_way[path] += 1
+        under_way = _under_way[question.of]
+        if sum(each.given_up for each in under_way) >= MOST_UNANSWERED:
+            raise SourceFailed(f"{question.of} is still at {MOST_UNANSWERED} earlier questions, and past its time-out")
+        under_way.add(question)
 
 
-def _answer(path: str, ask: Callable[[], Any], answer: asyncio.Future[Any]) -> None:
+def _answer(question: Question, ask: Callable[[], Any], answer: asyncio.Future[Any]) -> None:
     """The whole life of such a thread. Whoever asked may have gone meanwhile, and their loop with them."""
     try:
         tell = partial(_told, answer.set_result, answer, ask())
     except BaseException as error:
-        tell = partial(_told, answer.set_exception, answer, _as_failure(path, error))
+        tell = partial(_told, answer.set_exception, answer, _as_failure(question.of, error))
     finally:
         with _counting:
-            _under_way[path] -= 1
+            _under_way[question.of].discard(question)
     with suppress(RuntimeError):
         answer.get_loop().call_soon_threadsafe(tell)
 
@@ -284,10 +325,15 @@ def _told(how: Callable[[Any], None], answer: asyncio.Future[Any], what: object)
         how(what)
 
 
-def _whole(function: Callable[[object], Any], question: object) -> Any:
-    """What a function gives; of a generator all that it yields, so that it runs here to its end."""
-    answered = function(question)
-    return list(answered) if isinstance(answered, Iterator) else answered
+def _whole(function: Callable[[object], Any], about: object, reading: Reading) -> Any:
+    """What is made of what a function gives; what is to be awaited is given as it is."""
+    answered = function(about)
+    return answered if inspect.isawaitable(answered) else reading(answered)
+
+
+def _listed(answered: object) -> object:
+    """Whatever can be gone through as a list: a generator, or a query that is sent only then, runs here to its end."""
+    return list(answered) if isinstance(answered, Iterable) and type(answered) not in (list, tuple) else answered
 
 
 def _where(error: BaseException) -> str:

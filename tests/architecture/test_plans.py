@@ -137,6 +137,7 @@ SLOT = {
     "due_at": NOW,
     "period": NOW.date(),
     "missed": 0,
+    "failures_left": 0,
     "reached": "user-020000",
     "chunk": 200,
     "expected": 200,

@@ -29,7 +29,7 @@ from hark.catalogue import Category, Channel, Feed, Frequency, SqlSource
 from hark.delivery.ask import QUESTIONS, query_of
 from hark.delivery.states import TRANSITIONS, Result, State
 from hark.digests.coverage import Base
-from hark.digests.planning import ASK, FEW, PLAN_ASKED, plan_by_sql
+from hark.digests.planning import ASK, DUE_AHEAD, FEW, PLAN_ASKED, plan_by_sql
 from hark.digests.pruning import LOOK, PRUNE
 from hark.digests.shown import NEXT
 from hark.flags.rules import SegmentKind
@@ -54,6 +54,7 @@ CHAINS = {
         Difference(Union((Everyone(), Buyers(), BOB, Flag("live"))), Segment("beta")), [BOB]
     )[0],
     "planning.ask": ASK,
+    "planning.due_ahead": DUE_AHEAD,
     "planning.plan": plan_by_sql(A_FEED),
     "planning.plan_of_few": plan_by_sql(A_FEED, few=True),
     "planning.plan_asked": PLAN_ASKED,

@@ -50,7 +50,7 @@ async def test_killed_in_the_middle_of_a_chunk(world: World) -> None:
     assert (walk.reached, walk.planned) == ("s009", 10), "two chunks are done, the third never happened"
     await world.execute("drop table public.stall")
     await world.install(front_page())
-    world.clock.move_to(TUESDAY + timedelta(minutes=1))
+    world.clock.move_to(TUESDAY + timedelta(minutes=2))
     await world.plan(chunk=5)
     (row,) = await world.rows("select count(*) as all, count(distinct recipient_id) as people from hark.digest")
     assert (row.all, row.people) == (PEOPLE, PEOPLE)

@@ -13,7 +13,8 @@ from hark import audience, preferences
 from hark.catalogue import Calendar, Channel, Feed, Frequency
 from hark.clock import VirtualClock
 from hark.digests import CoverageLost, Planner
-from hark.digests.planning import FEW, smaller
+from hark.digests.narrowing import smaller
+from hark.digests.planning import FEW
 from hark.digests.walks import MOST_PASSED_OVER
 from hark.errors import BadInput, SourceFailed
 from hark.feeds import Asking, Due, FeedItem
@@ -597,7 +598,7 @@ async def test_a_walk_whose_planner_died_is_taken_on(world: World) -> None:
     with pytest.raises(asyncio.CancelledError):
         await world.planner(answers=killed).step()
     assert not (await world.planner(answers=Shop("a")).step()).more, "it is lent for a while"
-    world.clock.advance(timedelta(minutes=1))
+    world.clock.advance(timedelta(minutes=2))
     await world.plan(answers=Shop("a"))
     assert await digests(world) == [("Tue", ["a"])]
 
@@ -776,7 +777,7 @@ async def test_a_feed_that_takes_too_long_is_cut_and_tried_again(world: World) -
     world.clock.move_to(TUESDAY)
     steps = await world.plan(asking=Asking(timeout=timedelta(milliseconds=200)))
     assert sum(step.failed for step in steps) == 1
-    assert "QueryCanceled" in (await world.rows("select fault from hark.walk where failures = 1"))[0].fault
+    assert "QueryCanceled" in (await world.rows("select fault from hark.walk where failures > 0"))[0].fault
 
 
 async def test_a_callable_that_fails_is_tried_again(world: World) -> None:

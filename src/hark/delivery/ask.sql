@@ -22,7 +22,7 @@ select n, recipient_id, event_id, key, actor, about, entities, at, payload::text
 
 -- name: answers
 -- `answered` is the product's own query.
-select n::int as n, why::text as why, payload::jsonb::text as payload from answered
+select n::int as n, why::text collate "C" as why, payload::jsonb::text as payload from answered
 
 -- name: careful
 -- A query of the product's may read, and not for ever.

@@ -46,7 +46,7 @@ walks as (
         on conflict (slot_id, reason) do update
            set due_at = excluded.due_at, period = excluded.period, opened_at = excluded.opened_at,
                missed = excluded.missed + case when w.done_at is null then w.missed + 1 else 0 end,
-               retry_at = excluded.retry_at, done_at = null, reached = '', asked = 0, planned = 0,
+               retry_at = excluded.retry_at, done_at = null, reached = '', asked = 0, planned = 0, failures = 0,
                fault = case when w.passed_over = 0 then w.fault end, passed_over = 0
          where w.due_at < excluded.due_at
     returning w.missed

@@ -6,6 +6,7 @@ die, the walk is free again a while later, where it was.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,9 +16,10 @@ import structlog
 
 from hark.catalogue import Catalogue, Reason
 from hark.clock import Clock
-from hark.digests.faults import Broken, in_words, is_of_some, is_the_feeds, name_of
+from hark.digests.faults import Broken, in_words, is_of_some, is_the_feeds, is_too_slow, name_of
 from hark.digests.mornings import declare, look, open_slots
-from hark.digests.planning import CHUNK, LEAD, Answers, Busy, Planning
+from hark.digests.narrowing import Narrows
+from hark.digests.planning import CHUNK, LEAD, Answers, Blame, Busy, Planning
 from hark.digests.walks import Walk
 from hark.errors import SourceFailed
 from hark.feeds import Asking, ask_feed
@@ -31,6 +33,10 @@ BUSY_WAIT = timedelta(seconds=1)
 """When a planner comes again that found nothing but what others are planning."""
 _FIRST_WAIT = timedelta(seconds=30)
 _LONGEST_WAIT = timedelta(minutes=30)
+_TIME_OUTS = 8
+"""So many in a row are no more than it takes to find one for whom a feed is slow."""
+_LOAN = 3
+"""For how many time-outs a walk is lent: what a step may take, which asks twice at most, and writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ class Planner:
     asking: Asking = field(default_factory=Asking)
     answers: Answers = ask_feed
     _declared: bool = field(default=False, init=False)
+    _narrows: Narrows = field(default_factory=Narrows, init=False)
+    _broken: Counter[str] = field(default_factory=Counter, init=False)
 
     async def step(self) -> Planned:
         """Open what mornings come, then plan one chunk of one walk.
@@ -118,19 +126,21 @@ class Planner:
 
     async def _taken(self, reasons: list[str]) -> Walk | None:
         now = self.clock.now()
-        given = {"reasons": reasons, "now": now, "lent_until": now + 2 * self.asking.timeout}
+        given = {"reasons": reasons, "now": now, "lent_until": now + _LOAN * self.asking.timeout}
         taken = await self.database.fetch(_SQL["taken"], Walk, given)
         return taken[0] if taken else None
 
     async def _walk(self, walk: Walk) -> Planned:
-        planning = Planning(self.database, self.clock, self.lead, self.chunk, self.asking, self.answers)
+        reason = self.catalogue.reasons[walk.reason]
+        planning = Planning(self.database, self.clock, self.lead, self.chunk, self.asking, self.answers, self._narrows)
         try:
-            chunk = await planning.plan(walk, self.catalogue.reasons[walk.reason])
+            chunk = await planning.plan(walk, reason)
         except (SourceFailed, psycopg.Error) as error:
             if not is_the_feeds(error):
                 raise
-            await self._note(walk, error)
+            await self._note(walk, error, await planning.blame(walk, reason, error))
             return Planned(failed=1)
+        self._broken.pop(walk.reason, None)
         _log.info("digests_planned", reason=walk.reason, slot=walk.slot, asked=chunk.asked, planned=chunk.planned)
         return Planned(asked=chunk.asked, planned=chunk.planned)
 
@@ -143,9 +153,19 @@ class Planner:
             "now": self.clock.now(),
         }
 
-    async def _note(self, walk: Walk, error: Broken) -> None:
+    async def _note(self, walk: Walk, error: Broken, blame: Blame) -> None:
         now = self.clock.now()
-        wait = min(_FIRST_WAIT * (1 << min(walk.failures, 16)), _LONGEST_WAIT)
-        told = {"fault": in_words(error), "retry_at": now + wait, "all": not is_of_some(error)}
+        wait = min(_FIRST_WAIT * (1 << min(max(blame.waited, self._in_a_row(walk, error)), 16)), _LONGEST_WAIT)
+        told = {"fault": in_words(error), "retry_at": now + wait, "all": blame.all, "failures": blame.failures}
         await self.database.execute(_SQL["failed"], {**self._place(walk), **told})
-        _log.error("feed_failed", reason=walk.reason, slot=walk.slot, failures=walk.failures + 1, error=name_of(error))
+        _log.error("feed_failed", reason=walk.reason, slot=walk.slot, failures=blame.failures, error=name_of(error))
+
+    def _in_a_row(self, walk: Walk, error: Broken) -> int:
+        """How often the feed broke as a whole before, in whichever of its walks, and answered for nobody in between.
+
+        Who is slow is looked for by some time-outs soon after each other; where they are many more, all of it is slow.
+        """
+        if is_of_some(error):
+            return 0
+        self._broken[walk.reason] += 1
+        return max(self._broken[walk.reason] - 1 - (_TIME_OUTS if is_too_slow(error) else 0), 0)

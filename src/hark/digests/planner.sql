@@ -26,14 +26,15 @@ update hark.walk
 
 -- name: failed
 -- What is not one recipient's fault would be met again in each of the reason's walks, and takes a planner's time each time:
--- so all of them wait (`all`).
+-- so all of them wait (`all`). It is counted in this one alone.
 with this as (
-    select failures + 1 as failures
+    select slot_id
       from hark.walk
      where slot_id = %(slot)s and reason = %(reason)s and due_at = %(due_at)s and reached = %(reached)s and done_at is null
 )
 update hark.walk w
-   set failures = greatest(w.failures, this.failures), fault = %(fault)s,
-       retry_at = case when w.slot_id = %(slot)s then %(retry_at)s else greatest(w.retry_at, %(retry_at)s) end
+   set failures = case when w.slot_id = this.slot_id then %(failures)s else w.failures end,
+       fault = case when w.slot_id = this.slot_id or %(all)s and w.fault is null then %(fault)s else w.fault end,
+       retry_at = case when w.slot_id = this.slot_id then %(retry_at)s else greatest(w.retry_at, %(retry_at)s) end
   from this
- where w.reason = %(reason)s and w.done_at is null and (%(all)s or w.slot_id = %(slot)s)
+ where w.reason = %(reason)s and w.done_at is null and (%(all)s or w.slot_id = this.slot_id)

@@ -21,10 +21,11 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from hark.batching import GATHERED
-from hark.catalogue import Feed, Reason, SqlSource
+from hark.catalogue import Feed, PythonSource, Reason, SqlSource
 from hark.clock import Clock
-from hark.digests.faults import in_words, is_too_slow, name_of
-from hark.digests.walks import Chunk, Passing, Walk, around, may_be_ones_own, past_one
+from hark.digests.faults import Broken, in_words, is_of_some, is_too_slow, name_of
+from hark.digests.narrowing import Narrows, alone, most, narrowed, smaller
+from hark.digests.walks import Chunk, Passing, Plan, Walk, around, may_be_ones_own, past_one
 from hark.errors import SourceFailed
 from hark.feeds import Asking, Due, FeedItem
 from hark.postgres.database import Database, fetch
@@ -60,6 +61,9 @@ FEW = 500
 """So many recipients, or fewer, are planned by a plan that is kept: making it takes longer than they do. The same
 number stands in planning.sql (`nobody_of_few`)."""
 
+FAR = 20_000
+"""Among so many ahead another one who is due is looked for, where a feed takes too long for one."""
+
 WILLING = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "nobody", "watermarks"))
 """From who was walked to their watermarks."""
 _WILLING_OF_FEW = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "nobody_of_few", "watermarks"))
@@ -69,6 +73,7 @@ _OFFERED = (_SQL["muted"], _SQL["offered"])
 _OUT = (_SQL["news"], _SQL["wanted"], GATHERED, _SQL["written"], _SQL["moved"])
 
 ASK = chain(*_WHO, end=_SQL["ask"])
+DUE_AHEAD = chain(*_WHO, end=_SQL["due_ahead"])
 PLAN_ASKED = chain(
     *_WHO, _SQL["answered_before"], _SQL["known"], *_OFFERED, _SQL["paired_as_asked"], *_OUT, end=_SQL["plan"]
 )
@@ -94,6 +99,29 @@ class _Asked:
 @dataclass(frozen=True, slots=True)
 class _Reached:
     reached: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    recipients: int
+    upto: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """What a fault does to its walk: how many `failures` it has then, after how many (`waited`) its wait is.
+
+    `all`: the other walks of the reason would meet it, too, and wait as well.
+    """
+
+    failures: int
+    waited: int
+    all: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +170,7 @@ class Planning:
     chunk: int
     asking: Asking
     answers: Answers
+    narrows: Narrows
 
     async def plan(self, walk: Walk, reason: Reason) -> Chunk:
         """The next chunk of a walk, around those whose data break the feed.
@@ -150,23 +179,53 @@ class Planning:
             Busy: another planner is at this reason.
             psycopg.Error, SourceFailed: the feed does not answer for anybody who was tried.
         """
-        assert reason.feed is not None
-        plan = (
-            partial(self._plan_by_sql, _Statements.of(reason.feed), reason)
-            if isinstance(reason.feed.source, SqlSource)
-            else partial(self._ask_and_plan, reason, reason.feed)
-        )
-        size, until = smaller(self.chunk, walk.failures), monotonic() + self.asking.timeout.total_seconds()
+        plan = self._way(reason)
+        failures, until = self.narrows.failures(walk), monotonic() + self.asking.timeout.total_seconds()
+        size = smaller(self.chunk, failures)
         try:
             return await plan(walk, size, None)
         except (SourceFailed, psycopg.Error) as error:
             if size == 1 and is_too_slow(error):
-                return await past_one(walk, plan, error)
+                others = await self._others(walk, reason)
+                return await past_one(walk, plan, error, others, failures - alone(self.chunk))
             if not may_be_ones_own(walk, error):
                 raise
         given = {**self._given(walk, reason), "chunk": size, "few": -1}
         ahead = await self.database.one(_SQL["expected"], _Expected, given)
         return await around(walk, ahead.recipients, plan, lambda: monotonic() > until)
+
+    def _way(self, reason: Reason) -> Plan:
+        assert reason.feed is not None
+        if isinstance(reason.feed.source, SqlSource):
+            return partial(self._plan_by_sql, _Statements.of(reason.feed), reason)
+        return partial(self._ask_and_plan, reason, reason.feed)
+
+    async def blame(self, walk: Walk, reason: Reason, error: Broken) -> Blame:
+        """What follows from a fault that `plan` raised.
+
+        What takes too long may be one recipient's: only where it has answered for nobody yet all wait, and once, so
+        that it does not cost a time-out for each of them at a time. Then it is the walk's own affair, and narrowed down
+        without longer and longer waits.
+        """
+        failures = self.narrows.failures(walk)
+        if not is_too_slow(error):
+            return Blame(min(walk.failures + 1, most(self.chunk)), walk.failures, not is_of_some(error))
+        if (size := smaller(self.chunk, failures)) == 1:
+            others = failures - alone(self.chunk)
+            return Blame(min(failures + 1, most(self.chunk)), others, all=False)
+        span = await self.database.one(_SQL["span"], _Span, {**self._given(walk, reason), "chunk": size})
+        source = reason.feed.source if reason.feed else None
+        first = failures == walk.asked == 0
+        failures = narrowed(self.chunk, span.recipients, callable_=isinstance(source, PythonSource))
+        self.narrows.note(walk, span.upto, failures)
+        return Blame(failures, 0, first)
+
+    async def _others(self, walk: Walk, reason: Reason) -> list[int]:
+        """Of those who are due behind the next recipient, behind how many they stand."""
+        given = {**self._given(walk, reason), "chunk": FAR, "expected": FAR}
+        async with self.database.connection() as connection, connection.transaction(force_rollback=True):
+            places = await fetch(connection, DUE_AHEAD, _Place, given, schema=self.database.schema, prepare=False)
+        return [place.ahead for place in places if place.ahead]
 
     async def _plan_by_sql(
         self, statements: _Statements, reason: Reason, walk: Walk, size: int, passing: Passing | None
@@ -247,6 +306,7 @@ class Planning:
             "due_at": walk.due_at,
             "period": walk.period,
             "missed": walk.missed,
+            "failures_left": max(min(self.narrows.failures(walk), alone(self.chunk)) - 1, 0),
             "reached": walk.reached,
             "chunk": self.chunk,
             "expected": self.chunk,
@@ -262,11 +322,6 @@ class Planning:
             "until_at": now,
             "now": now,
         }
-
-
-def smaller(chunk: int, failures: int) -> int:
-    """How many recipients are planned at once after so many failures: what took too long is tried with a quarter."""
-    return max(chunk >> 2 * min(failures, 16), 1)
 
 
 def _answered(due: Sequence[_Asked], items: Sequence[FeedItem]) -> dict[str, object]:

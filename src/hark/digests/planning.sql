@@ -25,6 +25,17 @@ select recipients,
                  order by r.id
                  limit %(chunk)s) next) ahead
 
+-- name: span
+-- How many recipients a chunk is of, and who is the last.
+select count(*) as recipients, coalesce(max(id), '') as upto
+  from (select r.id from hark.recipient r
+         where r.zone = %(zone)s
+           and coalesce(r.digest_at, time '24:00') = coalesce(%(digest_at)s::time, time '24:00')
+           and coalesce(r.digest_weekday, -1::smallint) = coalesce(%(digest_weekday)s::smallint, -1::smallint)
+           and r.id > %(reached)s
+         order by r.id
+         limit %(chunk)s) next
+
 -- part: guard
 -- The walk as it was taken: a planner that comes too late finds nothing, and writes nothing.
 guard as materialized (
@@ -196,6 +207,7 @@ muted as (
 -- Each key once, none that is known, muted or of the recipient's own doing, the best first; all are counted. The first are
 -- kept to be listed, and others in reserve for those that the recheck may leave out; more of them for whom all that were
 -- kept the last time were left out, so that what stands behind those has its turn, too.
+-- (Text of a product's may have any collation, and two that differ cannot be compared: all of it is compared byte by byte.)
 -- (Sorted together or looked up by hash, not joined: no plan compares each with each.)
 offered as (
     select recipient_id, count(*) as total,
@@ -217,7 +229,8 @@ offered as (
             select distinct on (recipient_id, key) *
               from (
                 select recipient_id::text collate "C" as recipient_id, key::text collate "C" as key, rank::float8 as rank,
-                       coalesce(at::timestamptz, %(now)s) as at, actor::text as actor, about::text as about,
+                       coalesce(at::timestamptz, %(now)s) as at, actor::text collate "C" as actor,
+                       about::text collate "C" as about,
                        coalesce(payload::jsonb, '{}') as payload, false as known
                   from answered
                 union all
@@ -288,7 +301,7 @@ moved as (
            asked = w.asked + (select count(*) from watermarks),
            planned = w.planned + (select count(*) from written),
            retry_at = %(now)s, fault = case when w.passed_over > 0 then w.fault end,
-           failures = case when (select count(*) from walked) < %(chunk)s then 0 else greatest(w.failures - 1, 0) end,
+           failures = case when (select count(*) from walked) < %(chunk)s then 0 else %(failures_left)s end,
            done_at = case when (select count(*) from walked) < %(chunk)s then %(now)s::timestamptz end
       from guard
      where w.slot_id = guard.slot_id and w.reason = %(reason)s
@@ -305,11 +318,18 @@ select (select count(*) from walked) as walked,
 -- name: ask
 select recipient_id, since::text as since, since_at, pg_current_snapshot()::text as until from due
 
+-- name: due_ahead
+-- Behind how many recipients each of those stands who are due.
+select ahead
+  from (select recipient_id, row_number() over (order by recipient_id) - 1 as ahead from walked) placed
+ where recipient_id in (select recipient_id collate "C" from due)
+ order by ahead
+
 -- name: passed_over
 -- The next ones ahead get no digest of this morning, and the walk goes on behind them.
 update hark.walk w
    set reached = ahead.last, passed_over = w.passed_over + ahead.recipients, retry_at = %(now)s,
-       failures = greatest(w.failures - 1, 0),
+       failures = %(failures_left)s,
        fault = w.passed_over + ahead.recipients || ' passed over, the last ' || ahead.last || ': ' || %(fault)s
   from (select max(id) as last, count(*)::int as recipients
           from (select r.id from hark.recipient r

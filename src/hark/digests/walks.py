@@ -1,21 +1,21 @@
 """One reason's way through the recipients of a slot; and around those whose data break its query.
 
 A chunk that breaks is planned by halves, until one recipient is left that it breaks on. (One that takes too long is
-planned by quarters, each later than the one before.) They are passed over, counted and named in the walk's `fault`;
-their items are offered again the next time. Where it breaks on everybody, the feed is at fault, and the walk waits. So
-it is whether the feed is a query, a callable or an endpoint.
+planned in ever smaller ones, each later than the one before: `narrowing`.) They are passed over, counted and named in
+the walk's `fault`; their items are offered again the next time. Where it breaks on everybody, the feed is at fault, and
+the walk waits. So it is whether the feed is a query, a callable or an endpoint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 
 import psycopg
 
 from hark.catalogue import Frequency
-from hark.digests.faults import Broken, is_of_some
+from hark.digests.faults import Broken, is_of_some, is_too_slow
 from hark.errors import SourceFailed
 
 MOST_PASSED_OVER = 100
@@ -26,6 +26,9 @@ MOST_IN_A_ROW = 3
 
 FURTHER_ON = (6, 12, 24, 48, MOST_PASSED_OVER)
 """How far on it is then asked about somebody else, to tell a feed that is broken from people who stand together."""
+
+PLACES = (*range(1, MOST_IN_A_ROW + 1), *FURTHER_ON)
+"""About which of the others who are due it is asked, one after the other, where it takes too long for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +97,34 @@ def may_be_ones_own(walk: Walk, error: Broken) -> bool:
     return walk.passed_over < MOST_PASSED_OVER and is_of_some(error)
 
 
-async def past_one(walk: Walk, plan: Plan, fault: Broken) -> Chunk:
+async def past_one(walk: Walk, plan: Plan, fault: Broken, others: Sequence[int], failures: int) -> Chunk:
     """Pass over the one whom the feed takes too long for, asked about alone, if it has an answer for another.
 
+    It is asked about one other at a time, so that a step has its bounds; each time it has none, about one further on.
+
+    Args:
+        others: of those who are due further on, behind how many recipients they stand.
+        failures: how many others it had no answer for.
+
     Raises:
-        psycopg.Error, SourceFailed: it has none for the next one either, or the walk passed over many already.
+        psycopg.Error, SourceFailed: it has none for that one either, or the walk passed over many already.
     """
-    if walk.passed_over >= MOST_PASSED_OVER:
-        raise fault
-    if not walk.asked and not (await plan(walk, 1, Passing(1, fault, trial=True))).asked:
+    if walk.passed_over >= MOST_PASSED_OVER or not (await _answers_for(walk, plan, fault, others, failures)):
         raise fault
     return await plan(walk, 0, Passing(1, fault, sure=True))
+
+
+async def _answers_for(walk: Walk, plan: Plan, fault: Broken, others: Sequence[int], failures: int) -> bool:
+    """Whether the feed answers for another one now; where there is none left, whether it did before in this walk."""
+    if not others:
+        return walk.asked > 0
+    recipients = others[min(PLACES[failures % len(PLACES)], len(others)) - 1]
+    try:
+        return (await plan(walk, 1, Passing(recipients, fault, trial=True))).asked > 0
+    except (psycopg.Error, SourceFailed) as error:
+        if is_too_slow(error) or is_of_some(error):
+            return False
+        raise
 
 
 async def around(walk: Walk, size: int, plan: Plan, enough: Callable[[], bool]) -> Chunk:
@@ -122,17 +142,22 @@ async def around(walk: Walk, size: int, plan: Plan, enough: Callable[[], bool]) 
     done = Chunk(0, 0, 0, done=False, reached=walk.reached)
     while size:
         half = max(size // 2, 1)
-        chunk = await _tried(walk, half, plan)
+        try:
+            chunk = await _tried(walk, half, plan)
+        except (psycopg.Error, SourceFailed):
+            if done.walked:
+                return done
+            raise
         if isinstance(chunk, Chunk):
             done, walk, size = done + chunk, walk.behind(chunk), size - half
-            if chunk.done:
+            if chunk.done or enough():
                 return done
         elif enough():
             if not done.asked:
                 raise chunk
             return done
         elif half == 1:
-            return done + await _passing(walk, plan, chunk, answered=_answers(walk, done, chunk))
+            return done + await _passing(walk, plan, chunk, enough, answered=_answers(walk, done, chunk))
         else:
             size = half
     return done
@@ -143,7 +168,7 @@ def _answers(walk: Walk, done: Chunk, fault: Broken) -> bool:
     return (done.asked if isinstance(fault, SourceFailed) else walk.asked) > 0
 
 
-async def _passing(walk: Walk, plan: Plan, fault: Broken, *, answered: bool) -> Chunk:
+async def _passing(walk: Walk, plan: Plan, fault: Broken, enough: Callable[[], bool], *, answered: bool) -> Chunk:
     """Where the feed has answered for others, only this one is at fault; else it must answer for one further on."""
     if answered:
         return await plan(walk, 0, Passing(1, fault, sure=True))
@@ -151,10 +176,14 @@ async def _passing(walk: Walk, plan: Plan, fault: Broken, *, answered: bool) -> 
         chunk = await _tried(walk, 1, plan, Passing(recipients, fault))
         if isinstance(chunk, Chunk):
             return chunk
+        if enough():
+            raise fault
     for recipients in FURTHER_ON:
         chunk = await _tried(walk, 1, plan, Passing(recipients, fault, trial=True))
         if isinstance(chunk, Chunk) and chunk.asked:
             return await plan(walk, 0, Passing(MOST_IN_A_ROW + 1, fault, sure=True))
+        if enough():
+            break
     raise fault
 
 

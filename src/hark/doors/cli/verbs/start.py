@@ -62,10 +62,12 @@ async def serve(
 
     More workers may share the work. SIGTERM and SIGINT answer and finish what is under way first.
     """
+    from hark.doors.cli.ending import ending_soon
     from hark.doors.cli.serving import run_serve
     from hark.doors.cli.working import Work
 
-    return await run_serve(call, Work(maildir=maildir))
+    with ending_soon():
+        return await run_serve(call, Work(maildir=maildir))
 
 
 async def worker(
@@ -79,9 +81,11 @@ async def worker(
 
     Run as many as you like: they share the work. SIGTERM and SIGINT finish what is under way first.
     """
+    from hark.doors.cli.ending import ending_soon
     from hark.doors.cli.working import Work, run_worker
 
-    return await run_worker(call, Work(until_idle, maildir))
+    with ending_soon():
+        return await run_worker(call, Work(until_idle, maildir))
 
 
 async def migrate(call: Call) -> None:
