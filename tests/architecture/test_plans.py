@@ -263,9 +263,9 @@ HOT: dict[str, dict[str, Any]] = {
     "preferences.journaled": {"cohort": 1, "after": "user-000100", "size": 500, "members": 500, "undoes": 1},
     "preferences.apply": {"backfill": 1, "batch": 7, "only": None, "now": NOW},
     "preferences.verify": {"backfill": 1, "batch": 7},
-    "run.claim": {"backfill": 1, "now": NOW, "max_attempts": 5, "lease_until": NOW, "worker": "w"},
-    "run.fence": {"backfill": 1, "number": 100, "attempt": 1, "worker": "w"},
-    "run.settle": {
+    "batches.claim": {"backfill": 1, "now": NOW, "max_attempts": 5, "lease_until": NOW, "worker": "w"},
+    "batches.fence": {"backfill": 1, "number": 100, "attempt": 1, "worker": "w"},
+    "batches.settle": {
         "backfill": 1,
         "number": 100,
         "attempt": 1,

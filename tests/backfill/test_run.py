@@ -10,12 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from hark.backfill import control, probes
+from hark.backfill.batches import MAX_ATTEMPTS, MAX_LOCK_WAITS, Step
 from hark.backfill.failures import failed_batches, failures, retry_failures
 from hark.backfill.plan import plan_chunk
 from hark.backfill.planning import MAX_ATTEMPTS as MAX_PLANNING
 from hark.backfill.rehearse import rehearse
 from hark.backfill.request import Notify, Pace, PaceChange
-from hark.backfill.run import MAX_ATTEMPTS, MAX_LOCK_WAITS, Runner, Step
+from hark.backfill.run import Runner
 from hark.backfill.throttle import Readings, Why
 from hark.backfill.undo import undo
 from hark.backfill.windows import Window

@@ -16,9 +16,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from hark.backfill import control
+from hark.backfill.batches import Step
 from hark.backfill.plan import PlanStep
 from hark.backfill.probes import Probes
-from hark.backfill.run import Runner, Step
+from hark.backfill.run import Runner
 from hark.backfill.throttle import Readings, Why
 from hark.postgres.database import Database, open_database
 from tests.backfill.campus import Calm, Campus

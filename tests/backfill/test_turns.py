@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 
 from hark.backfill import control
+from hark.backfill.batches import Step
 from hark.backfill.request import Notify
-from hark.backfill.run import Runner, Step
+from hark.backfill.run import Runner
 from hark.backfill.undo import undo
 from tests.backfill.campus import Campus
 

@@ -18,8 +18,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from hark.backfill.batches import Step
 from hark.backfill.plan import PlanStep
-from hark.backfill.run import Step
 from tests.backfill.campus import open_campus
 from tests.chaos.backfill_child import Order
 from tests.chaos.conftest import FULL

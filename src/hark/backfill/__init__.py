@@ -7,7 +7,9 @@ cohort/      where the users come from
 request.py   what an operator asks for: a kind's request, a pace, a window
 plan.py      look at the cohort, batch by batch, and write down what would become of whom
 rehearse.py  what it will cost: one batch applied for real and rolled back
-run.py       claim a batch, apply it in one transaction, keep the journal; bisect a batch that fails
+run.py       what is under way, in turn: a chunk of a plan, a batch, an end
+batches.py   one batch: claimed, applied in one transaction with its journal, settled; or put back
+bisect.py    halves a batch that fails, to find whose fault it is
 throttle.py  how fast: pure; probes.py reads what it decides by; windows.py says when
 control.py   approve, apply, pause, resume, cancel, speed, stop all
 failures.py  what was quarantined, and again only that

@@ -23,7 +23,7 @@ insert into hark.backfill_batch (backfill_id, number, state, due_at, members, to
 values (%(backfill)s, %(number)s, %(state)s, %(now)s, %(members)s, %(to_change)s, '', %(now)s)
 
 -- name: digest
--- Of the batches behind one: over what they would do, as `fence` in run.sql looks at it again.
+-- Of the batches behind one: over what they would do, as `fence` in batches.sql looks at it again.
 update hark.backfill_batch
    set digest = hark.backfill_digest(backfill_id, number)
  where backfill_id = %(backfill)s and number > %(behind)s

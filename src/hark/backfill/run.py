@@ -1,32 +1,27 @@
-"""Run: claim a batch, apply it in one transaction, and so on until none is left.
+"""Run: take part in the backfills that are under way, in turn; a chunk of a plan, a batch, or the end of one at a time.
 
-Any number of workers share a run. A batch is claimed with a lease and the next attempt number; the transaction that
-applies it looks first whether it still holds both and whether the run goes on, and ends with the journal and the
-batch's counts in it. Whoever stops a run waits for the batches under way and lets no other begin (an advisory lock,
-shared by batches), so that nothing is written once `pause` or `cancel` has said that it is done.
+Any number of workers share a run: each batch is one worker's (see batches.py), and whoever finds none left ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
 from hark.backfill import notice
+from hark.backfill.batches import Batches, Claimed, Step
 from hark.backfill.beside import Beside
-from hark.backfill.bisect import LOCK_PATIENCE, Tally, apply_whole_or_in_halves, milliseconds
 from hark.backfill.cohort import FileReach
-from hark.backfill.kind import Batch, Connection
 from hark.backfill.kinds import KINDS
-from hark.backfill.outside import Crew, Hold, LetGo, Outside
+from hark.backfill.outside import Crew, LetGo, Outside
 from hark.backfill.plan import PlanStep
 from hark.backfill.planning import Planner
 from hark.backfill.probes import DatabaseProbes, Probes
@@ -40,46 +35,6 @@ from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
 _log = structlog.get_logger(__name__)
-
-MAX_ATTEMPTS = 5
-"""Claims of a batch that may come to nothing; then it has failed, and waits for a person."""
-
-MAX_LOCK_WAITS = 60
-"""Claims that may come to nothing besides, because others hold rows: about half an hour, for they grow apart."""
-
-
-class Step(StrEnum):
-    """The points of a batch that a test may stop at."""
-
-    CLAIMED = "claimed"
-    WORKED = "worked"
-    BEGUN = "begun"
-    FENCED = "fenced"
-    APPLIED = "applied"
-    QUARANTINED = "quarantined"
-    SETTLED = "settled"
-    COMMITTED = "committed"
-    FINISHING = "finishing"
-    TOLD = "told"
-    FINISHED = "finished"
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A batch that this worker holds. `attempt` fences it; `retried`: of its users just these.
-
-    `lock_waits`: how many of its attempts came to nothing because others held rows; they are not counted.
-    """
-
-    number: int
-    attempt: int
-    retried: list[str] | None
-    lock_waits: int
-
-    @property
-    def is_last(self) -> bool:
-        """Whether it is given up if this comes to nothing."""
-        return self.attempt - self.lock_waits >= MAX_ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +50,6 @@ class _Open:
 @dataclass(frozen=True, slots=True)
 class _Id:
     id: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Fenced:
-    as_planned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +207,7 @@ class Runner:
             return await self._held(run, steering, obstacle)
         if (obstacle := await self._outside_obstacle(run)) is not None:
             return await self._held(run, steering, obstacle)
-        claimed = await self._claim(run)
+        claimed = await self._batches().claim(run)
         if claimed is None:
             return await self._none_to_be_had(run, steering)
         self.passed(Step.CLAIMED)
@@ -269,116 +219,27 @@ class Runner:
     async def _finish_batch(self, run: Standing, claimed: Claimed, steering: Steering) -> Stepped:
         begun = time.perf_counter()
         try:
-            tally = await self._in_one_transaction(run, claimed, steering)
+            tally = await self._batches().apply(run, claimed, steering)
         except NotAsPlanned as refusal:
-            return await self._refuse(run, claimed, refusal)
+            await self._batches().refuse(run, claimed, refusal)
+            return Stepped(did=True)
         except Exception as error:
             if not is_passing(error):
                 raise
             return await self._put_back(run, claimed, error)
         if tally is None:
-            await self._let_go(run, claimed)
+            await self._batches().let_go(run, claimed)
             return Stepped(did=False, obstacle=self._later(Why.OTHERS))
         steering.worked(timedelta(seconds=time.perf_counter() - begun), tally.users, self.clock.now())
         return Stepped(did=True)
 
-    async def _claim(self, run: Standing) -> Claimed | None:
-        now = self.clock.now()
-        given = {
-            "backfill": run.id,
-            "now": now,
-            "lease_until": now + self.lease,
-            "worker": self.worker,
-            "max_attempts": MAX_ATTEMPTS,
-        }
-        free = run.rate is None or KINDS[run.kind].goes_outside
-        claimed = await self.database.fetch(_SQL["claim" if free else "claim_paced"], Claimed, given)
-        return claimed[0] if claimed else None
-
-    async def _in_one_transaction(self, run: Standing, claimed: Claimed, steering: Steering) -> Tally | None:
-        """None: it was not ours any more, or the run does not go on."""
-        with steering.to_account() as waited:
-            async with self.database.transaction() as connection:
-                await begin(connection, run.id, idle=self.lease)
-                self.passed(Step.BEGUN)
-                begun = time.perf_counter()
-                if not await self._is_ours(connection, run, claimed):
-                    return None
-                tally = await self._work(connection, run, claimed)
-                took = timedelta(seconds=time.perf_counter() - begun)
-                await self._settle(connection, run, claimed, tally, took, waited())
-                self.passed(Step.SETTLED)
-        self.passed(Step.COMMITTED)
-        return tally
-
-    async def _is_ours(self, connection: Connection, run: Standing, claimed: Claimed) -> bool:
-        """Whether it is still ours, and the run goes on."""
-        fenced = await fetch(connection, _SQL["fence"], _Fenced, self._fence(run, claimed))
-        if not fenced:
-            return False
-        if not fenced[0].as_planned:
-            raise NotAsPlanned(f"is not what was planned: batch {claimed.number} was changed since; plan it anew")
-        self.passed(Step.FENCED)
-        return True
-
-    async def _work(self, connection: Connection, run: Standing, claimed: Claimed) -> Tally:
-        batch = Batch(run.id, claimed.number, claimed.retried)
-        now = self.clock.now()
-        tally = await apply_whole_or_in_halves(connection, KINDS[run.kind], batch, now, last=claimed.is_last)
-        self.passed(Step.QUARANTINED if tally.quarantined else Step.APPLIED)
-        return tally
-
-    async def _settle(
-        self,
-        connection: Connection,
-        run: Standing,
-        claimed: Claimed,
-        tally: Tally,
-        took: timedelta,
-        waited: Mapping[str, float],
-    ) -> None:
-        given = {
-            **self._fence(run, claimed),
-            "applied": tally.applied,
-            "drifted": tally.drifted,
-            "quarantined": tally.quarantined,
-            "took": took,
-            "waited": Jsonb(dict(waited)),
-            "now": self.clock.now(),
-        }
-        await connection.execute(_SQL["settle"].text(), given)
-
-    async def _let_go(self, run: Standing, claimed: Claimed) -> None:
-        """The run was held or called off meanwhile: nobody need wait for the lease. Another's claim is not touched."""
-        given = {**self._fence(run, claimed), "due_at": self.clock.now(), "why": "", "lock_waits": 0}
-        await self.database.execute(_SQL["put_back"], given)
-
-    async def _refuse(self, run: Standing, claimed: Claimed, refusal: NotAsPlanned) -> Stepped:
-        _log.error("backfill_batch_not_as_planned", backfill=run.id, batch=claimed.number)
-        given = {**self._fence(run, claimed), "now": self.clock.now(), "why": str(refusal)}
-        await self.database.execute(_SQL["refuse"], given)
-        return Stepped(did=True)
-
     async def _put_back(self, run: Standing, claimed: Claimed, error: Exception) -> Stepped:
-        """The database could not do it for now: another attempt later, each time after a longer wait.
-
-        Rows that others hold are this batch's alone: the next one goes first.
-        """
-        _log.warning("backfill_batch_waits", backfill=run.id, batch=claimed.number, error=type(error).__name__)
-        locked = isinstance(error, psycopg.errors.LockNotAvailable)
-        again = self.clock.now() + timedelta(seconds=min(2.0 ** min(claimed.attempt, 10) / 4, 30.0))
-        given = {
-            **self._fence(run, claimed),
-            "due_at": again,
-            "why": f"{type(error).__name__} at attempt {claimed.attempt}",
-            "lock_waits": int(locked and claimed.lock_waits < MAX_LOCK_WAITS),
-        }
-        await self.database.execute(_SQL["put_back"], given)
-        obstacle = Obstacle(Why.LOCK_WAITS if locked else Why.RETRY, again)
+        """Another attempt later. Rows that others hold are this batch's alone: the next one goes first."""
+        obstacle = await self._batches().put_back(run, claimed, error)
         steering = self._steering(run.id)
         steering.wait_for(obstacle, self.clock.now())
         await self._keep_long_waits(run.id, steering)
-        return Stepped(did=True) if locked else Stepped(did=False, obstacle=obstacle)
+        return Stepped(did=True) if obstacle.why is Why.LOCK_WAITS else Stepped(did=False, obstacle=obstacle)
 
     # What is done outside of transactions -----------------------------------------------------------------------------
 
@@ -393,45 +254,26 @@ class Runner:
 
     async def _work_outside(self, run: Standing, claimed: Claimed, steering: Steering, outside: Outside) -> Stepped:
         """A batch from its claim to its end. Who is ended in the middle lets go of it, and what it wrote stays."""
-        hold = self._hold(run, claimed)
+        hold = self._batches().hold(run, claimed)
         try:
             until = await hold.during(outside.work(hold))
             self.passed(Step.WORKED)
             if until is None:
                 return await self._finish_batch(run, claimed, steering)
-            await self.database.execute(_SQL["put_off"], {**self._fence(run, claimed), "due_at": until})
+            await self._batches().put_off(run, claimed, until)
         except NotAsPlanned as refusal:
-            return await self._refuse(run, claimed, refusal)
+            await self._batches().refuse(run, claimed, refusal)
+            return Stepped(did=True)
         except LetGo:
-            await self._let_go(run, claimed)
+            await self._batches().let_go(run, claimed)
         except asyncio.CancelledError:
-            await asyncio.shield(self._let_go(run, claimed))
+            await asyncio.shield(self._batches().let_go(run, claimed))
             raise
         except Exception as error:
             if not is_passing(error):
                 raise
             return await self._put_back(run, claimed, error)
         return Stepped(did=True)
-
-    def _hold(self, run: Standing, claimed: Claimed) -> Hold:
-        batch = Batch(run.id, claimed.number, claimed.retried)
-
-        @asynccontextmanager
-        async def opened() -> AsyncIterator[Connection]:
-            async with self.database.transaction() as connection:
-                await begin(connection, run.id, idle=self.lease)
-                if not await self._is_ours(connection, run, claimed):
-                    raise LetGo
-                await connection.execute(_SQL["progress"].text(), self._renewed(run, claimed))
-                yield connection
-
-        async def renewed() -> bool:
-            return await self.database.execute(_SQL["renew"], self._renewed(run, claimed)) == 1
-
-        return Hold(run, batch, run.rate, opened, renewed, self.lease.total_seconds() / 3)
-
-    def _renewed(self, run: Standing, claimed: Claimed) -> dict[str, object]:
-        return {**self._fence(run, claimed), "lease_until": self.clock.now() + self.lease}
 
     # The end ---------------------------------------------------------------------------------------------------------
 
@@ -444,8 +286,7 @@ class Runner:
         return Stepped(did=await self._finish(run))
 
     async def _none_to_be_had(self, run: Standing, steering: Steering) -> Stepped:
-        given = {"backfill": run.id, "now": self.clock.now(), "max_attempts": MAX_ATTEMPTS}
-        await self.database.execute(_SQL["give_up"], given)
+        await self._batches().give_up(run)
         left = await self.database.one(_SQL["open"], _Open, {"backfill": run.id})
         if not left.batches:
             return await self._end(run, steering)
@@ -508,6 +349,9 @@ class Runner:
                 given = {"backfill": backfill, "waited": Jsonb(dict(seconds))}
                 await self.database.execute(_SQL["keep_waits"], given)
 
+    def _batches(self) -> Batches:
+        return Batches(self.database, self.clock, self.worker, self.lease, self.passed)
+
     def _later(self, why: Why) -> Obstacle:
         return Obstacle(why, self.clock.now() + timedelta(seconds=0.25))
 
@@ -516,22 +360,6 @@ class Runner:
             probes = self.probes or DatabaseProbes(self.database)
             self._steerings[backfill] = Steering(probes, self.limits)
         return self._steerings[backfill]
-
-    def _fence(self, run: Standing, claimed: Claimed) -> dict[str, object]:
-        return {"backfill": run.id, "number": claimed.number, "attempt": claimed.attempt, "worker": self.worker}
-
-
-async def begin(connection: Connection, backfill: int, *, idle: timedelta) -> None:
-    """Begin what writes rows of users: see `begin` in run.sql.
-
-    Args:
-        idle: how long the transaction may stand idle before the server ends it.
-
-    Raises:
-        psycopg.errors.LockNotAvailable: somebody holds the backfill just now, to pause or cancel it.
-    """
-    given = {"backfill": backfill, "idle": milliseconds(idle), "patience": milliseconds(LOCK_PATIENCE)}
-    await connection.execute(_SQL["begin"].text(), given)
 
 
 def _code(error: Exception) -> str | None:

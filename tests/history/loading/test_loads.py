@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from hark.backfill import control
+from hark.backfill.batches import Step
 from hark.backfill.cohort import CohortWords
 from hark.backfill.failures import failures, retry_failures
 from hark.backfill.forgetting import forget
 from hark.backfill.kinds.history import export_left
 from hark.backfill.loads import LoadWords, check_words
-from hark.backfill.run import Runner, Step
+from hark.backfill.run import Runner
 from hark.backfill.throttle import Why
 from hark.backfill.undo import undo
 from hark.durations import parse_rate
