@@ -77,7 +77,9 @@ def fold(words: Iterable[Receipt | Order]) -> Lines:
         if word.version > known.version:
             newest[type(word), word.id] = word
     return {
-        (word.user_id, key): Line(item.product_id, word.store_id, item.amount_minor, word.currency, item.quantity, word.at)
+        (word.user_id, key): Line(
+            item.product_id, word.store_id, item.amount_minor, word.currency, item.quantity, word.at
+        )
         for word in newest.values()
         if not word.deleted
         for key, item in _items(word)
