@@ -12,7 +12,6 @@ from typer.core import TyperGroup
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import START, Call, verb
 
-
 _DEMOS = "See it run, on this machine alone: events that become messages (run), or purchases that are loaded (history)."
 
 
@@ -34,7 +33,7 @@ class _EveningByItself(TyperGroup):
 def add_to(app: typer.Typer) -> None:
     """Hang the verbs into the command."""
     demos = typer.Typer(help=_DEMOS, cls=_EveningByItself, rich_markup_mode=None)
-    verb(demos, "run", panel=START, example="hark demo --seed 7")(demo)
+    verb(demos, "run", panel=START, example="hark demo run --seed 7")(demo)
     verb(demos, "history", panel=START, example="hark demo history --seed 7")(demo_history)
     app.add_typer(demos, name="demo", rich_help_panel=START)
     verb(app, "serve", panel=START, example="hark serve --maildir mails --api-port 8425", tuning=True, serving=True)(

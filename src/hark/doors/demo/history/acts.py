@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from random import Random
 
 from hark.backfill.cohort import CohortWords
-from hark.backfill.listing import Shown
 from hark.backfill.loads import LoadWords
 from hark.backfill.verify import verify
 from hark.clock import Clock
@@ -16,7 +15,7 @@ from hark.doors.demo.history import ledger
 from hark.doors.demo.history.ledger import Compared, Lines
 from hark.doors.demo.history.loads import WHO, Loads
 from hark.doors.demo.history.show import Show
-from hark.doors.demo.history.stream import Stream
+from hark.doors.demo.history.stream import Stream, wait_until
 from hark.doors.demo.history.till import People, Till
 from hark.flags import Author, FlagReader, Named, create, set_segment
 from hark.history.answers import purchased, shops_in
@@ -68,7 +67,7 @@ class Summary:
         messages, recorded, left_out, dead: of the live stream: what came, and what became of it.
         meanwhile: how many of them came while users were loaded.
         stages: those that the first load came to.
-        verified: how many users' facts were read again and found as the load had left them.
+        verified: how many users' facts were read again, and are as the load left them, or were moved on since.
         let_in: whom the flag lets in when all is taken back.
         good: whether everything came as it should.
         seconds: by the clock on the wall.
@@ -87,7 +86,7 @@ class Summary:
     compared: Sequence[Compared]
     let_in: int
     good: bool
-    seconds: float
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,31 +129,7 @@ class Acts:
         fault = await self.break_something()
         again = await self.heal(fault)
         await self.take_back(again, first)
-        let_in = await self._let_in()
-        tally, people = self.stream.tally, self.at.people
-        good = (
-            all(each.equal for each in self.compared)
-            and [each.severity is Severity.OK for each in self.audits] == [True, False, True]
-            and fault.found
-            and verified == len(people.cohort)
-            and let_in == len(people.beta)
-        )
-        return Summary(
-            len(people.cohort),
-            tally.messages,
-            tally.recorded,
-            tally.left_out,
-            tally.dead,
-            self.meanwhile,
-            stages,
-            verified,
-            self.audits,
-            fault,
-            self.compared,
-            let_in,
-            good,
-            0.0,
-        )
+        return self._summary(stages, verified, fault, await self._let_in())
 
     # The acts --------------------------------------------------------------------------------------------------------
 
@@ -179,8 +154,10 @@ class Acts:
         self.show.act(f"Loaded while the stream goes on (hark backfill apply {backfill})")
         with self.show.progress(self.stream.tally):
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._buy_meanwhile())
+                buying = tasks.create_task(self._buy_meanwhile())
                 done = await self.loads.apply(backfill)
+                if Stage.LOAD not in self.loads.stages:
+                    buying.cancel()
             await self.stream.read_up_to(self.till.lines)
         self.show.ended(done)
         self.show.say(f"the stream: {self.stream.tally.line()}")
@@ -197,7 +174,7 @@ class Acts:
         self.show.say(f"read again: {seen.holding:,} of {seen.compared:,} users are as the load left them")
         await self._audit("after the load")
         await self._compare("after the load", self._all_that_is_known())
-        return seen.holding if seen.good else 0
+        return seen.compared if seen.good else 0
 
     async def break_something(self) -> Fault:
         """A fact is deleted behind Hark's back."""
@@ -234,8 +211,7 @@ class Acts:
     async def _buy_meanwhile(self) -> None:
         """From when on everybody is let in: what is said from then on must be taken."""
         stages = self.loads.stages
-        while Stage.LOAD not in stages:
-            await asyncio.sleep(_BETWEEN_S / 4)
+        await wait_until(lambda: Stage.LOAD in stages)
         begun = self.till.lines
         for happens in self.till.meanwhile():
             happens()
@@ -284,6 +260,31 @@ class Acts:
     def _liveliest(self, many: int) -> list[str]:
         by_lines = sorted(self.at.people.cohort, key=lambda each: -len(self._bought_by(each)))
         return by_lines[:many]
+
+    def _summary(self, stages: Sequence[str], verified: int, fault: Fault, let_in: int) -> Summary:
+        people, tally = self.at.people, self.stream.tally
+        good = (
+            all(each.equal for each in self.compared)
+            and [each.severity is Severity.OK for each in self.audits] == [True, False, True]
+            and fault.found
+            and verified == len(people.cohort)
+            and let_in == len(people.beta)
+        )
+        return Summary(
+            users=len(people.cohort),
+            messages=tally.messages,
+            recorded=tally.recorded,
+            left_out=tally.left_out,
+            dead=tally.dead,
+            meanwhile=self.meanwhile,
+            stages=stages,
+            verified=verified,
+            audits=self.audits,
+            fault=fault,
+            compared=self.compared,
+            let_in=let_in,
+            good=good,
+        )
 
     async def _let_in(self) -> int:
         now = await FlagReader(self.at.database, frozenset([FLAG])).refresh()

@@ -57,13 +57,14 @@ async def run_history_demo(wish: Wish, console: Console) -> Summary:
         Unreachable: Postgres could not be started.
     """
     began = time.monotonic()
-    console.print("Starting a Postgres, and the four sources in a sandbox, just for this. No Kafka, no Neo4j, no Java.")
+    show = Show(console)
+    show.say("Starting a Postgres, and the four sources in a sandbox, just for this: no Kafka, no Neo4j, no Java.")
     goods = made_up(wish)
     with scratch() as folder, start(folder, durable=False, keep=False) as server:
         await migrate(server.dsn)
         async with open_database(server.dsn, size=_CONNECTIONS) as database, _sandbox(goods) as url:
-            file = folder.parent / "purchases.jsonl"
-            played = await _play(database, _settings(url), goods, file, Show(console), _chance(wish))
+            file = _empty(folder.parent / "purchases.jsonl")
+            played = await _play(database, _settings(url), goods, file, show, _chance(wish))
     return replace(played, seconds=round(time.monotonic() - began, 1))
 
 
@@ -129,6 +130,11 @@ async def _play(
             show,
             chance,
         ).all()
+
+
+def _empty(file: Path) -> Path:
+    file.touch()
+    return file
 
 
 def _chance(wish: Wish) -> Random:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class Show:
     """Everything that is shown on a console, as it happens."""
 
     console: Console
+    _began: float = field(default_factory=time.monotonic)
     _acts: int = 0
     _live: Live | None = None
     _tally: Tally = field(default_factory=Tally)
@@ -42,7 +44,7 @@ class Show:
         """What comes now."""
         self._acts += 1
         self._print("")
-        self._print(f"{self._acts}. {title}", style="bold")
+        self._print(f"{self._acts}. {title}", f"  {time.monotonic() - self._began:.0f} s", style="bold")
 
     def say(self, line: str) -> None:
         """Something that is so."""
@@ -55,7 +57,7 @@ class Show:
 
     def passed(self, stage: Stage, detail: str) -> None:
         """A run came to a stage."""
-        self._print(f"   {stage:<10} {SAID[stage]}", f" ({detail})" if detail else "")
+        self._print(f"   {stage:<10} {detail}; now " if detail else f"   {stage:<10} ", SAID[stage])
 
     @contextmanager
     def progress(self, tally: Tally) -> Iterator[None]:
@@ -76,9 +78,10 @@ class Show:
     def ended(self, run: Shown) -> None:
         """How a run ended."""
         course = run.more or {}
-        waited = ", ".join(f"{each.seconds:.1f} s for {each.why}" for each in run.waited)
-        steps = f"{course['done']:,} steps done; " if course.get("done") else ""
-        self.say(f"backfill {run.head.id} is {run.head.state}: {steps}waited {waited or 'for nothing'}")
+        steps = f", {course['done']:,} steps" if course.get("done") else ""
+        undoes = f", undoes {run.head.undoes}" if run.head.undoes else ""
+        users = f"{run.totals.applied:,} of {run.totals.to_change:,} users"
+        self.say(f"backfill {run.head.id}{undoes} is {run.head.state}: {users}{steps}")
 
     def answers(self, categories: Sequence[ShopsIn], purchases: Sequence[Purchase]) -> None:
         """In which categories a few people shop most, and what one of them bought last."""
@@ -86,7 +89,7 @@ class Show:
         for title in ("purchases", "for", "last"):
             table.add_column(title, justify="right")
         for each in _first_of_each(categories):
-            where = " › ".join(each.category_hierarchy or (each.category_id,))
+            where = " › ".join((each.category_hierarchy or (each.category_id,))[-2:])
             last = f"{each.last_at:%d %b %Y}"
             table.add_row(each.user_id, where, f"{each.purchases:,}", _money(each.totals), last)
         self._show(table)
@@ -158,11 +161,9 @@ def _money(totals: object) -> str:
 
 def in_words(summary: Summary) -> Iterator[str]:
     """The summary for people, line by line."""
-    yield f"{summary.users:,} users were loaded; {summary.meanwhile:,} messages came meanwhile. Of {summary.messages:,} in all"
-    yield (
-        f"{summary.recorded:,} were recorded, {summary.left_out:,} were of people not let in, {summary.dead:,} could not"
-        " be taken."
-    )
+    yield f"{summary.users:,} users were loaded; meanwhile {summary.meanwhile:,} messages came."
+    said = f"{summary.recorded:,} recorded, {summary.left_out:,} of people not let in, {summary.dead:,} not to be taken"
+    yield f"Of all {summary.messages:,} messages: {said}."
     first, broken, healed = summary.audits
     found = "found, with its user and cause" if summary.fault.found else "NOT found as it was"
     yield f"Audits: {first.severity}; with a fault planted {broken.severity}, {found}; healed {healed.severity}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,7 @@ class Stream:
 
     async def read_up_to(self, lines: int) -> None:
         """Wait until so many are taken."""
-        while self.tally.messages < lines:
-            await asyncio.sleep(_LOOK_S / 2)
+        await wait_until(lambda: self.tally.messages >= lines)
 
     async def follow(self) -> None:
         """Take what comes, until it is canceled. It says on which version of the flag it acts, though nothing comes."""
@@ -47,15 +46,22 @@ class Stream:
                 pass
 
 
+async def wait_until(so: Callable[[], bool]) -> None:
+    """Look again and again, until it is so."""
+    while True:
+        if so():
+            return
+        await asyncio.sleep(_LOOK_S / 2)
+
+
 @asynccontextmanager
 async def following(settings: Settings, database: Database, path: Path) -> AsyncIterator[Stream]:
-    """A file that is followed for the time of a block.
+    """A file, which is there already, followed for the time of a block.
 
     Raises:
         BadInput: there is no such flag as the settings name.
     """
     tally = Tally()
-    path.touch()
     async with open_ingestor(settings, database, path.name, tally) as ingestor:
         stream = Stream(ingestor, path, tally)
         async with asyncio.TaskGroup() as tasks:

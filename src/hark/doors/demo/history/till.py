@@ -119,7 +119,11 @@ class Till:
 
     def _telling_again(self, row: Row) -> Callable[[], None]:
         """What was dropped comes once more, now that they are let in."""
-        return lambda: self._say(row, taken=True) and None
+
+        def say() -> None:
+            self._say(row, taken=True)
+
+        return say
 
     def _correcting(self, user: str) -> Callable[[], None]:
         """A receipt of long ago has a line less, and another amount."""
@@ -154,7 +158,10 @@ class Till:
         return say
 
     def _not_taken(self, user: str) -> Callable[[], None]:
-        return lambda: self._say(self._receipt(user), taken=False) and None
+        def buy() -> None:
+            self._say(self._receipt(user), taken=False)
+
+        return buy
 
     def _longest(self, user: str) -> Receipt:
         every = self.goods.receipts.seen(user, self.now() - timedelta(days=364), self.goods.receipts.version)
