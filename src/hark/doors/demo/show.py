@@ -60,15 +60,16 @@ async def run_demo(wish: Wish, console: Console) -> Summary:
     began = time.monotonic()
     mails = Mails(wish.mails or Path(tempfile.mkdtemp(prefix="hark-demo-mails-")))
     console.print("Starting a Postgres and a mail server, just for this.")
-    with _scratch() as scratch, start(scratch, durable=False, keep=False) as server:
+    with scratch() as folder, start(folder, durable=False, keep=False) as server:
         await migrate(server.dsn)
         async with open_database(server.dsn) as database, Sink(mails.keep) as sink:
             return await _play(database, sink, mails, wish, console, began)
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
-    """A directory for the server, which removes it itself when it has stopped; only then is all gone."""
+def scratch() -> Iterator[Path]:
+    """A directory for the server, which removes it itself when it has stopped; only then is all gone, and the one above
+    it, too."""
     with tempfile.TemporaryDirectory(prefix="hark-demo-") as above:
         # As root, Postgres runs as another user, who has to pass through here.
         Path(above).chmod(0o711)

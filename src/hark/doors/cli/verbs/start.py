@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import START, Call, verb
+
+_DEMOS = "See it run, on this machine alone: events that become messages (run), or purchases that are loaded (history)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +21,21 @@ class _Migrated:
     reasons: list[str]
 
 
+class _EveningByItself(TyperGroup):
+    """`hark demo` is `hark demo run`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
 def add_to(app: typer.Typer) -> None:
     """Hang the verbs into the command."""
-    verb(app, "demo", panel=START, example="hark demo --seed 7")(demo)
+    demos = typer.Typer(help=_DEMOS, cls=_EveningByItself, rich_markup_mode=None)
+    verb(demos, "run", panel=START, example="hark demo run --seed 7")(demo)
+    verb(demos, "history", panel=START, example="hark demo history --seed 7")(demo_history)
+    app.add_typer(demos, name="demo", rich_help_panel=START)
     verb(app, "serve", panel=START, example="hark serve --maildir mails --api-port 8425", tuning=True, serving=True)(
         serve
     )
@@ -50,6 +65,31 @@ async def demo(
     call.go_on = "nothing is left running; hark demo begins anew"
     summary = await run_demo(Wish(events, seed, mails), Console(stderr=True))
     call.output.show(summary, in_words(summary))
+
+
+async def demo_history(
+    call: Call,
+    users: Annotated[
+        int, typer.Option("--users", metavar="N", min=20, max=500, help="How many are loaded, ten a second.")
+    ] = 30,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another one: other purchases.")] = 1,
+) -> ExitCode:
+    """Watch what people bought being loaded beside a live stream; audited, broken, healed, taken back.
+
+    Everything is its own: Postgres, a sandbox of the four sources, a stream in a file. No Java; under a minute; nothing
+    is left behind. Exit code 1: what is held differs from a fold of what the sources keep and the stream said.
+    """
+    from rich.console import Console
+
+    from hark.doors.cli.logs import log_to_stderr
+    from hark.doors.demo.history.run import Wish, run_history_demo
+    from hark.doors.demo.history.show import in_words
+
+    log_to_stderr("warning")
+    call.go_on = "nothing is left behind; hark demo history begins anew"
+    summary = await run_history_demo(Wish(users, seed), Console(stderr=True))
+    call.output.show(summary, in_words(summary))
+    return ExitCode.DONE if summary.good else ExitCode.NOT_GOOD
 
 
 async def serve(
