@@ -56,7 +56,7 @@ BatchSize = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only plan; so it is without --apply anyway.")]
 IgnoreLag = Annotated[
     bool,
-    typer.Option("--ignore-lag", help="Plan though consumers of the stream are behind or away; it is right anyway."),
+    typer.Option("--ignore-lag", help="Plan though the stream's consumers are behind or away."),
 ]
 QueueUrl = Annotated[str | None, typer.Option("--queue-url", metavar="URL", help="Not there: Postgres is the queue.")]
 
@@ -67,8 +67,8 @@ NO_QUEUE = (
 
 
 LAGGING = (
-    "nothing was planned; once that is mended run it again, or add --ignore-lag: what a load brings is right at any lag,"
-    " but it ends only when the stream has passed where it was"
+    "nothing was planned; mend that and run it again, or add --ignore-lag: what a load brings is right at any lag, but"
+    " it ends only when the stream has passed where it was"
 )
 
 
