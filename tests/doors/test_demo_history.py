@@ -12,6 +12,7 @@ from random import Random
 
 import pytest
 
+from hark.doors.cli.exits import ExitCode
 from hark.doors.demo.history import ledger
 from hark.doors.demo.history.ledger import Line
 from hark.doors.demo.history.run import Wish, made_up, people_of
@@ -154,3 +155,13 @@ def test_the_command_ends_equal_to_the_last_line_and_leaves_nothing_behind(desk:
     assert list(scratch.iterdir()) == []
     assert [process for process in every_process() if str(scratch) in process.arguments] == []
     scratch.rmdir()
+
+
+@pytest.mark.slow
+def test_the_command_says_so_when_the_fold_differs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    fold = ledger.fold
+    monkeypatch.setattr(ledger, "fold", lambda words: dict(list(fold(words).items())[1:]))
+    ran = desk.hark("demo", "history", "--users", "20")
+    assert ran.code == ExitCode.NOT_GOOD
+    assert "NOT EQUAL" in ran.out and "did NOT all come as it should" in ran.out
+    assert "is Line(" in ran.err and "should be nothing" in ran.err

@@ -9,6 +9,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from hark.history.live import lag
+from hark.history.live.lag import LagReport
 from tests.doors.commands import Desk
 from tests.doors.test_serve import serving
 from tests.doors.test_serve_backfills import Operator
@@ -121,3 +123,48 @@ def test_a_load_over_http_begins_by_itself_and_can_be_called_off(desk: Desk, san
         later = ann.call("POST", "", {"source": "neo4j", "force": True}).json()["job_id"]
         ann.waits_for(later, "APPLYING")
         assert ann.call("POST", f"/{later}/cancel").json()["head"]["state"] == "CANCELED"
+
+
+# The stream's lag -----------------------------------------------------------------------------------------------------
+
+WARNING = "unified-worker-factoids: the lag of partition 0 grows; it is 12 in all"
+BEHIND = "unified-worker-receipts is 7 behind, and nobody is in it (empty): run hark ingest"
+
+
+def looked_at(monkeypatch: pytest.MonkeyPatch, *faults: str, unreachable: bool = False) -> None:
+    """What a look at the lag finds, beside a warning."""
+
+    async def preflight(_database: object, _settings: object) -> LagReport:
+        return LagReport(True, faults=faults, warnings=[WARNING], unreachable=unreachable)
+
+    monkeypatch.setattr(lag, "preflight", preflight)
+
+
+@pytest.mark.parametrize(("unreachable", "code"), [(False, 1), (True, 3)])
+def test_a_lag_that_is_a_fault_stops_a_plan_unless_it_is_to_be_ignored(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, unreachable: bool, code: int
+) -> None:
+    looked_at(monkeypatch, BEHIND, unreachable=unreachable)
+    stopped = desk.hark("backfill", "history", "--ids", "ann")
+    assert stopped.code == code
+    assert stopped.err.splitlines()[:2] == [f"lag: {WARNING}", BEHIND]
+    assert "nothing was planned" in stopped.err and "--ignore-lag" in stopped.err
+    assert desk.ask("select count(*) from hark.backfill") == 0
+    planned = desk.hark("backfill", "history", "--ids", "ann", "--ignore-lag", "--json")
+    assert planned.code == 0 and planned.only["plan"]["head"]["state"] == "PLANNED"
+    assert f"lag: {BEHIND}" in planned.err.splitlines()
+
+
+def test_a_lag_that_only_grows_is_told_of_and_stops_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at(monkeypatch)
+    planned = desk.hark("backfill", "history", "--ids", "ann")
+    assert planned.code == 0 and planned.err.splitlines() == [f"lag: {WARNING}"]
+    assert desk.ask("select count(*) from hark.backfill") == 1
+
+
+def test_brokers_that_do_not_answer_stop_a_plan(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("confluent_kafka")
+    monkeypatch.setenv("HARK_KAFKA_BROKERS", "127.0.0.1:9")
+    stopped = desk.hark("backfill", "history", "--ids", "ann")
+    assert stopped.code == 3, stopped.err
+    assert "its lag cannot be read" in stopped.err and "nothing was planned" in stopped.err

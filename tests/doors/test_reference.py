@@ -17,7 +17,7 @@ from tests.doors.pages import FOLDER, PAGES, Verb, cli_page, verbs
 from tests.history.live.events import FACTOIDS, factoid, jsonl
 
 VERBS = {verb.name: verb for verb in verbs()}
-QUICK = [name for name in VERBS if name not in ("hark demo", "hark serve", "hark sandbox")]
+QUICK = [name for name in VERBS if name not in ("hark demo run", "hark demo history", "hark serve", "hark sandbox")]
 NOT_GOOD = {"hark doctor", "hark digests verify"}
 """Examples that find something not good at a desk: there is no mail server, and nothing to verify."""
 PURCHASES = jsonl((FACTOIDS, factoid("b1")))

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from hark.config import Settings
-from hark.errors import HarkError, Unreachable
+from hark.errors import BadInput, HarkError, Unreachable
 from hark.history.live import switch
 from hark.history.live.positions import Streamed, streams
 from hark.history.live.switch import Switched
@@ -119,10 +119,16 @@ async def preflight(database: Database, settings: Settings, *, between: timedelt
 
     Returns:
         What was found; also that it cannot be read, which is a fault and no exception.
+
+    Raises:
+        BadInput: the driver is not installed, or the brokers' options are wrong.
     """
     if settings.kafka_brokers is None:
         return LagReport(configured=False)
-    from hark.history.live.brokers import open_brokers
+    try:
+        from hark.history.live.brokers import open_brokers
+    except ImportError:
+        raise BadInput("Kafka needs the extra graph: pip install 'hark[graph]'") from None
 
     paused, now = await switch.look(database), await database.now()
     async with open_brokers(settings) as brokers:

@@ -23,11 +23,12 @@ from hark.doors.cli.verbs.backfill_preferences import (
     plan_and_apply,
 )
 from hark.doors.cli.verbs.backfill_words import Adaptive, Detach, Hours, Who, who_does_it
-from hark.errors import BadInput
+from hark.errors import BadInput, HarkError, Unreachable
 
 if TYPE_CHECKING:
     from hark.backfill.cohort import CohortWords
     from hark.backfill.loads import LoadWords
+    from hark.doors.cli.backfilling import Bench
 
 Everyone = Annotated[bool, typer.Option("--all", help="All users that Hark knows. Nobody named is nobody, never all.")]
 Files = Annotated[
@@ -53,11 +54,21 @@ BatchSize = Annotated[
     int | None, typer.Option("--batch-size", metavar="N", help="Users a batch; else ten seconds of them.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only plan; so it is without --apply anyway.")]
+IgnoreLag = Annotated[
+    bool,
+    typer.Option("--ignore-lag", help="Plan though the stream's consumers are behind or away."),
+]
 QueueUrl = Annotated[str | None, typer.Option("--queue-url", metavar="URL", help="Not there: Postgres is the queue.")]
 
 NO_QUEUE = (
     "--queue-url: steps are not driven through SQS; leave it out: they are queued in Postgres, any number of"
     " hark worker processes take them from there, and hark backfill show counts them"
+)
+
+
+LAGGING = (
+    "nothing was planned; mend that and run it again, or add --ignore-lag: what a load brings is right at any lag, but"
+    " it ends only when the stream has passed where it was"
 )
 
 
@@ -109,6 +120,7 @@ async def history(
     apply_now: ApplyNow = False,
     dry_run: DryRun = False,
     detach: Detach = False,
+    ignore_lag: IgnoreLag = False,
     queue_url: QueueUrl = None,
     who: Who = None,
 ) -> ExitCode:
@@ -133,7 +145,7 @@ async def history(
         window=window,
         apply=apply_now,
     )
-    return await _order(call, words, who_does_it(who), detach=detach)
+    return await _order(call, words, who_does_it(who), detach=detach, ignore_lag=ignore_lag)
 
 
 def _check(queue_url: str | None, *, dry_run: bool, apply_now: bool) -> None:
@@ -166,12 +178,13 @@ def _resumed(path: str, excepted: _Excepted) -> CohortWords:
     return _cohort(_Named(False, None, [path], None, None, None), excepted)
 
 
-async def _order(call: Call, words: LoadWords, who: str, *, detach: bool) -> ExitCode:
+async def _order(call: Call, words: LoadWords, who: str, *, detach: bool, ignore_lag: bool) -> ExitCode:
     from hark.backfill.loads import order_load
     from hark.doors.cli import backfilling
 
     _check_words(call, words)
     async with backfilling.bench(call, install=True) as at:
+        await at.stop.unless_told(_look_at_lag(call, at, ignore=ignore_lag))
         with call.output.progress("reading the cohort") as told:
             reading = order_load(
                 at.database,
@@ -188,6 +201,23 @@ async def _order(call: Call, words: LoadWords, who: str, *, detach: bool) -> Exi
             call.go_on = "nothing was planned; run the same command again"
             return at.stop.end(call)
         return await plan_and_apply(call, at, ordered, who, detach=detach)
+
+
+async def _look_at_lag(call: Call, at: Bench, *, ignore: bool) -> None:
+    """What `hark lag` finds, before anything is planned; nothing, where no brokers are set.
+
+    Raises:
+        HarkError: a group is behind and nobody is in it, or its lag cannot be read, and that is not to be ignored.
+        Unreachable: no broker answers; likewise.
+    """
+    from hark.history.live.lag import preflight
+
+    report = await preflight(at.database, call.settings)
+    for said in (*report.warnings, *(report.faults if ignore else ())):
+        call.output.note(f"lag: {said}")
+    if not ignore and not report.is_good:
+        said = "\n".join([*report.faults, LAGGING])
+        raise Unreachable(said) if report.unreachable else HarkError(said)
 
 
 def _check_words(call: Call, words: LoadWords) -> None:
