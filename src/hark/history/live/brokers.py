@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from hark.config import Settings
@@ -25,6 +26,14 @@ _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[
 
 PATIENCE_S = 10.0
 """How long a broker may take to answer."""
+
+_COORDINATOR_BEGINS = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
+_AGAIN_S = 0.3
+"""A broker that has just begun does not know its groups yet; it is asked again."""
 
 _NO_SUCH = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 
@@ -81,6 +90,7 @@ class Brokers:
     """Asks brokers."""
 
     client: AdminClient
+    options: Mapping[str, Any]
 
     async def spans(self, topic: str) -> Mapping[int, Span]:
         """Where each partition of a topic begins and ends.
@@ -99,21 +109,43 @@ class Brokers:
         wanted = [TopicPartition(topic, each) for each in partitions]
         if not wanted:
             return {}
-        asked = ConsumerGroupTopicPartitions(group, wanted)
-        futures = self.client.list_consumer_group_offsets([asked], request_timeout=PATIENCE_S)
-        answer = await _answer(futures[group], f"where group {group} is")
-        return {each.partition: each.offset for each in answer.topic_partitions if each.offset >= 0}
+        told = await _once_begun(lambda: self._told(group, wanted))
+        return {each.partition: each.offset for each in told if each.offset >= 0}
 
     async def group(self, group: str) -> GroupSeen:
         """How a group is; one that nobody was ever in is `dead`."""
-        futures = self.client.describe_consumer_groups([group], request_timeout=PATIENCE_S)
         try:
-            seen = await _answer(futures[group], f"how group {group} is")
+            return await _once_begun(lambda: self._group(group))
         except NotReadable as error:
             if "GROUP_ID_NOT_FOUND" in str(error):
                 return GroupSeen("dead", 0)
             raise
+
+    async def _group(self, group: str) -> GroupSeen:
+        futures = self.client.describe_consumer_groups([group], request_timeout=PATIENCE_S)
+        seen = await _answer(futures[group], f"how group {group} is")
         return GroupSeen(seen.state.name.lower(), len(seen.members))
+
+    async def _told(self, group: str, wanted: list[TopicPartition]) -> list[TopicPartition]:
+        try:
+            return await asyncio.to_thread(self._committed, group, wanted)
+        except KafkaException as error:
+            raise refused(error, f"where group {group} is") from error
+
+    def _committed(self, group: str, wanted: list[TopicPartition]) -> list[TopicPartition]:
+        """Asked by a consumer that joins nothing, not by `list_consumer_group_offsets`.
+
+        That ends the process where a coordinator has just moved or begun: https://github.com/confluentinc/librdkafka/issues/5040
+        """
+        consumer = Consumer({**self.options, "group.id": group, "enable.auto.commit": False}, logger=quiet)
+        try:
+            told: list[TopicPartition] = consumer.committed(wanted, PATIENCE_S)
+        finally:
+            consumer.close()
+        failed = next((each.error for each in told if each.error is not None), None)
+        if failed is not None:
+            raise KafkaException(failed)
+        return told
 
     async def _partitions(self, topic: str) -> list[int]:
         try:
@@ -143,10 +175,25 @@ async def open_brokers(settings: Settings) -> AsyncIterator[Brokers]:
         BadInput: none are set, or their options are wrong.
     """
     try:
-        client = AdminClient({**options(settings), "log_level": 0}, logger=quiet)
+        given = {**options(settings), "log_level": 0}
+        client = AdminClient(given, logger=quiet)
     except KafkaException as error:
         raise refused(error, "kafka_options") from None
-    yield Brokers(client)
+    yield Brokers(client, given)
+
+
+async def _once_begun(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again while a broker has only just begun, or a group is moving to another one."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await ask()
+        except HarkError as error:
+            cause = error.__cause__
+            begins = isinstance(cause, KafkaException) and cause.args[0].code() in _COORDINATOR_BEGINS
+            if not begins or time.monotonic() > until:
+                raise
+        await asyncio.sleep(_AGAIN_S)
 
 
 async def _answer(future: Future[T], doing: str) -> T:
