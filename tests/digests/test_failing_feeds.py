@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -76,6 +77,23 @@ async def planned(world: World) -> list[str]:
 
 
 # Who breaks it -------------------------------------------------------------------------------------------------------
+
+
+async def test_who_breaks_it_after_most_of_the_time_is_passed_over_as_well(world: World) -> None:
+    """Asked again it would use up all the time that a step has, and nobody else would be asked about."""
+
+    async def answers(_feed: Feed, _reason: str, due: Sequence[Due], _asking: Asking) -> list[FeedItem]:
+        if any(each.recipient_id == "bad" for each in due):
+            await asyncio.sleep(0.6 * SOON.timeout.total_seconds())
+            raise SourceFailed("the endpoint answered with status 500, not 200", of_the_data=True)
+        return [item(each) for each in due]
+
+    await ready(world, by_asking(), people=["ada", "bad", "cleo", "dan"])
+    world.clock.move_to(TUESDAY)
+    for _ in range(12):
+        await world.plan(answers=answers, asking=SOON)
+        world.clock.advance(timedelta(minutes=30))
+    assert await planned(world) == ["ada", "cleo", "dan"]
 
 
 def lazily_for_some(due: Sequence[Due]) -> Lazily:

@@ -25,7 +25,7 @@ from hark.catalogue import Feed, PythonSource, Reason, SqlSource
 from hark.clock import Clock
 from hark.digests.faults import Broken, in_words, is_of_some, is_too_slow, name_of
 from hark.digests.narrowing import Narrows, alone, most, narrowed, smaller
-from hark.digests.walks import Chunk, Passing, Plan, Walk, around, may_be_ones_own, past_one
+from hark.digests.walks import Chunk, Passing, Plan, Walk, around, may_be_ones_own, past_broken, past_one
 from hark.errors import SourceFailed
 from hark.feeds import Asking, Due, FeedItem
 from hark.postgres.database import Database, fetch
@@ -180,7 +180,7 @@ class Planning:
             psycopg.Error, SourceFailed: the feed does not answer for anybody who was tried.
         """
         plan = self._way(reason)
-        failures, until = self.narrows.failures(walk), monotonic() + self.asking.timeout.total_seconds()
+        failures, enough = self.narrows.failures(walk), self._patience_from_now()
         size = smaller(self.chunk, failures)
         try:
             return await plan(walk, size, None)
@@ -190,9 +190,16 @@ class Planning:
                 return await past_one(walk, plan, error, others, failures - alone(self.chunk))
             if not may_be_ones_own(walk, error):
                 raise
+            if size == 1:
+                return await past_broken(walk, plan, error, self._patience_from_now())
         given = {**self._given(walk, reason), "chunk": size, "few": -1}
         ahead = await self.database.one(_SQL["expected"], _Expected, given)
-        return await around(walk, ahead.recipients, plan, lambda: monotonic() > until)
+        return await around(walk, ahead.recipients, plan, enough)
+
+    def _patience_from_now(self) -> Callable[[], bool]:
+        """Whether the time of one question has passed since."""
+        until = monotonic() + self.asking.timeout.total_seconds()
+        return lambda: monotonic() > until
 
     def _way(self, reason: Reason) -> Plan:
         assert reason.feed is not None

@@ -127,6 +127,19 @@ async def _answers_for(walk: Walk, plan: Plan, fault: Broken, others: Sequence[i
         raise
 
 
+async def past_broken(walk: Walk, plan: Plan, fault: Broken, enough: Callable[[], bool]) -> Chunk:
+    """Pass over the one on whom the feed broke, asked about alone. They are not asked about again: that may take long.
+
+    Args:
+        enough: whether others were asked about for long enough.
+
+    Raises:
+        psycopg.Error, SourceFailed: it breaks on all that were tried.
+    """
+    nobody = Chunk(0, 0, 0, done=False, reached=walk.reached)
+    return await _passing(walk, plan, fault, enough, answered=_answers(walk, nobody, fault))
+
+
 async def around(walk: Walk, size: int, plan: Plan, enough: Callable[[], bool]) -> Chunk:
     """Plan a chunk of so many that broke as a whole, up to the first one who is at fault and is passed over.
 
