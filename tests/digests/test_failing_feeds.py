@@ -336,6 +336,23 @@ async def test_a_product_that_gets_slow_midway_passes_over_nobody(world: World) 
     assert (walk.passed_over, walk.asked) == (0, 10)
 
 
+async def test_a_product_that_gets_slow_before_the_last_one_passes_nobody_over(world: World) -> None:
+    await ready(world, by_asking(), people=students(11))
+    is_slow = True
+
+    async def slow_for_a_while(_feed: Feed, _reason: str, due: Sequence[Due], _ask: Asking) -> list[FeedItem]:
+        if is_slow and len(due) == 1:
+            raise SourceFailed("it did not answer", too_slow=True)
+        return [item(each) for each in due]
+
+    await live_through_a_morning(world, answers=slow_for_a_while, chunk=10)
+    assert await planned(world) == [each.id for each in students(10)]
+    is_slow = False
+    world.clock.advance(timedelta(hours=1))
+    await world.plan(answers=slow_for_a_while)
+    assert await planned(world) == [each.id for each in students(11)]
+
+
 async def test_an_endpoint_that_is_slow_for_one_passes_that_one_over(world: World) -> None:
     let_go = threading.Event()
 

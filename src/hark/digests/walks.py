@@ -115,9 +115,9 @@ async def past_one(walk: Walk, plan: Plan, fault: Broken, others: Sequence[int],
 
 
 async def _answers_for(walk: Walk, plan: Plan, fault: Broken, others: Sequence[int], failures: int) -> bool:
-    """Whether the feed answers for another one now; where there is none left, whether it did before in this walk."""
+    """Whether the feed answers for another one now; where none is left, whether a query did before in this walk."""
     if not others:
-        return walk.asked > 0
+        return _answers(walk, _nothing(walk), fault)
     recipients = others[min(PLACES[failures % len(PLACES)], len(others)) - 1]
     try:
         return (await plan(walk, 1, Passing(recipients, fault, trial=True))).asked > 0
@@ -136,8 +136,7 @@ async def past_broken(walk: Walk, plan: Plan, fault: Broken, enough: Callable[[]
     Raises:
         psycopg.Error, SourceFailed: it breaks on all that were tried.
     """
-    nobody = Chunk(0, 0, 0, done=False, reached=walk.reached)
-    return await _passing(walk, plan, fault, enough, answered=_answers(walk, nobody, fault))
+    return await _passing(walk, plan, fault, enough, answered=_answers(walk, _nothing(walk), fault))
 
 
 async def around(walk: Walk, size: int, plan: Plan, enough: Callable[[], bool]) -> Chunk:
@@ -152,7 +151,7 @@ async def around(walk: Walk, size: int, plan: Plan, enough: Callable[[], bool]) 
     Raises:
         psycopg.Error, SourceFailed: nobody is passed over, for it breaks on all that were tried.
     """
-    done = Chunk(0, 0, 0, done=False, reached=walk.reached)
+    done = _nothing(walk)
     while size:
         half = max(size // 2, 1)
         try:
@@ -174,6 +173,10 @@ async def around(walk: Walk, size: int, plan: Plan, enough: Callable[[], bool]) 
         else:
             size = half
     return done
+
+
+def _nothing(walk: Walk) -> Chunk:
+    return Chunk(0, 0, 0, done=False, reached=walk.reached)
 
 
 def _answers(walk: Walk, done: Chunk, fault: Broken) -> bool:
