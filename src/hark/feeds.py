@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import Field
@@ -39,6 +39,10 @@ COLUMNS = (
     "recipient_id::text, key::text, rank::double precision, at::timestamptz, actor::text, about::text, payload::jsonb"
 )
 """What an SQL feed gives, by name, as the types that it is read as."""
+
+
+HANGS_FOR = timedelta(hours=12)
+"""For so long who hung is not asked about again: on the same morning, and not on the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,11 @@ async def ask_feed(feed: Feed, reason: str, due: Sequence[Due], ask: Asking) -> 
 
 
 def _refuse_whom_it_is_still_at(source: PythonSource, due: Sequence[Due]) -> None:
-    """Who was asked about alone and hangs, hangs: asking again costs another thread, and tells nothing new."""
-    alone = [about[0] for about in unanswered(source) if isinstance(about, list) and len(about) == 1]
+    """Who was asked about alone and hangs, hangs: asking again costs another thread, and tells nothing new.
+
+    But not for good: it may have hung for everybody then, and answer for them by now.
+    """
+    alone = [about[0] for about in unanswered(source, HANGS_FOR) if isinstance(about, list) and len(about) == 1]
     hang = {each.recipient_id for each in alone if isinstance(each, Due)}
     if any(each.recipient_id in hang for each in due):
         raise SourceFailed(f"{source.path} is still at an earlier question about the same one", of_the_data=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache, partial, reduce
 from threading import Lock, Thread
+from time import monotonic
 from typing import Annotated, Any, Protocol, TypeVar
 
 import structlog
@@ -82,11 +83,12 @@ def load(source: PythonSource) -> Callable[..., Any]:
 
 @dataclass(slots=True, eq=False)
 class Question:
-    """What a callable is asked; `given_up`: whoever asked waits no longer."""
+    """What a callable is asked; `given_up`: whoever asked waits no longer. `begun` is on this process's own clock."""
 
     of: str
     about: object
     given_up: bool = False
+    begun: float = field(default_factory=monotonic)
 
 
 Reading = Callable[[Any], object]
@@ -123,10 +125,12 @@ async def call(source: PythonSource, about: object, asking: Asking, reading: Rea
     raise SourceFailed(f"{source.path} raised {_where(error)}", of_the_data=True)
 
 
-def unanswered(source: PythonSource) -> list[object]:
-    """What a callable was asked about in vain, and still is at."""
+def unanswered(source: PythonSource, within: timedelta) -> list[object]:
+    """What a callable was asked about in vain, not longer ago than that, and still is at."""
+    since = monotonic() - within.total_seconds()
     with _counting:
-        return [question.about for question in _under_way[source.path] if question.given_up]
+        under_way = _under_way[source.path]
+        return [question.about for question in under_way if question.given_up and question.begun >= since]
 
 
 async def post(source: UrlSource, question: Mapping[str, object], answer: type[M], asking: Asking) -> M:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hark import feeds
 from hark.catalogue import Feed, Frequency, PythonSource, Reason, UrlSource
 from hark.digests.mornings import open_slots
 from hark.errors import SourceFailed
@@ -400,6 +401,21 @@ async def test_whom_a_callable_hangs_for_costs_two_threads_and_not_as_many_every
         (name, 3) for name in ("rome", *(s.id for s in people[:6]), "z")
     ]
     assert at_it == [8, 1]
+
+
+async def test_who_hung_once_is_asked_about_again_another_day(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread may hang for good, though the function hung for everybody then, and answers by now."""
+    monkeypatch.setattr(feeds, "HANGS_FOR", timedelta(0))
+    stay.clear()
+    try:
+        await ready(world, asking("hangs_for_some"), people=[student("hangs"), student("z")])
+        feed, alone = world.catalogue.reasons["asked"].feed, Due("hangs", "1:1:", AT)
+        assert feed is not None
+        for _ in range(2):
+            with pytest.raises(SourceFailed, match="did not answer within"):
+                await feeds.ask_feed(feed, "asked", [alone], Asking(timeout=timedelta(seconds=0.2)))
+    finally:
+        stay.set()
 
 
 async def test_a_chunk_is_narrowed_down_only_as_far_as_it_reached(world: World) -> None:
