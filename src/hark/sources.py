@@ -19,11 +19,12 @@ from time import monotonic
 from typing import Annotated, Any, Protocol, TypeVar
 
 import structlog
+from httpx2 import URL
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from hark.catalogue import CypherSource, PythonSource, Source, SqlSource, UrlSource
 from hark.errors import GraphRefused, HarkError, SourceFailed
-from hark.guarded.client import Guarded
+from hark.guarded.client import Guarded, place
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -144,7 +145,9 @@ async def post(source: UrlSource, question: Mapping[str, object], answer: type[M
         async with asyncio.timeout(asking.timeout.total_seconds()):
             given = await asking.client.post(source.url, question, patience=2 * asking.timeout)
     except TimeoutError:
-        raise SourceFailed(f"the endpoint gave no answer within {_seconds(asking)}", too_slow=True) from None
+        raise SourceFailed(
+            f"{place(URL(source.url))} gave no answer within {_seconds(asking)}", too_slow=True
+        ) from None
     except HarkError as error:
         raise SourceFailed(str(error)) from None
     if given.status != 200:

@@ -31,8 +31,8 @@ __all__ = ["durable"]
 
 pytestmark = pytest.mark.chaos
 
-POINTS: tuple[PlanStep | Step, ...] = (*PlanStep, *Step)
-"""All fifteen."""
+POINTS: tuple[PlanStep | Step, ...] = (*PlanStep, *(step for step in Step if step is not Step.WORKED))
+"""All fifteen; what is worked at outside of transactions is killed in tests/history/loading."""
 IN_A_TRANSACTION = (Step.BEGUN, Step.FENCED, Step.APPLIED, Step.QUARANTINED, Step.SETTLED)
 POISON = """
 create function hark.poison() returns trigger language plpgsql as $$

@@ -136,9 +136,9 @@ class Guarded:
             async with asyncio.timeout(seconds):
                 return await self._call(method, parts, body, headers or {}, sending)
         except TimeoutError:
-            raise Unreachable(f"{_place(parts)} gave no answer within {seconds:g} s") from None
+            raise Unreachable(f"{place(parts)} gave no answer within {seconds:g} s") from None
         except _FAILURES as error:
-            raise Unreachable(f"{_place(parts)}: {_words(error)}") from None
+            raise Unreachable(f"{place(parts)}: {_words(error)}") from None
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -163,7 +163,7 @@ class Guarded:
             # One byte more than may be: enough to see that there is more, whatever it would unpack to.
             body += unpack(chunk, self._largest + 1 - len(body))
             if len(body) > self._largest:
-                raise Unreachable(f"{_place(parts)} answers with more than {self._largest:,} bytes")
+                raise Unreachable(f"{place(parts)} answers with more than {self._largest:,} bytes")
         return bytes(body)
 
     def _connections(self) -> httpcore2.AsyncConnectionPool:
@@ -239,14 +239,14 @@ def _unpacking(coding: str, parts: httpx2.URL) -> _Unpack:
     if coding in ("", "identity"):
         return lambda chunk, most: chunk[:most]
     if coding not in ("gzip", "x-gzip"):
-        raise Unreachable(f"{_place(parts)} answers in another coding than gzip, which it was not asked for")
+        raise Unreachable(f"{place(parts)} answers in another coding than gzip, which it was not asked for")
     gzip = zlib.decompressobj(wbits=31)
 
     def unpack(chunk: bytes, most: int) -> bytes:
         try:
             return gzip.decompress(chunk, most)
         except zlib.error:
-            raise Unreachable(f"{_place(parts)} says that it answers in gzip, and does not") from None
+            raise Unreachable(f"{place(parts)} says that it answers in gzip, and does not") from None
 
     return unpack
 
@@ -264,7 +264,7 @@ def _parsed(url: str) -> httpx2.URL:
     return parts
 
 
-def _place(parts: httpx2.URL) -> str:
+def place(parts: httpx2.URL) -> str:
     """Where a URL leads, for people: its path and query may hold secrets."""
     return f"{parts.scheme}://{parts.netloc.decode('ascii', 'replace')}"
 
