@@ -9,7 +9,8 @@
     │   ├── KeyReused           the same idempotency key, other content
     │   └── Blocked             a URL that Hark will not call: no http, a user in it, a private address
     ├── Unreachable           something Hark needs does not answer (CLI exit 3)
-    │   └── NotNow              a source of history is left alone for a while; says until when
+    │   ├── NotNow              a source of history is left alone for a while; says until when
+    │   └── GraphTooSlow        the graph did not answer in time
     ├── Overtaken             what was decided by a version of a flag may not be written any more; decide again
     ├── SourceFailed          a feed or recheck of the product broke, or answered what it may not
     ├── GraphRefused          the graph does not take what it was sent, and would not later: a constraint, a limit
@@ -142,6 +143,10 @@ class SourceFailed(HarkError):
         super().__init__(text)
         self.of_the_data = of_the_data
         self.too_slow = too_slow
+
+
+class GraphTooSlow(Unreachable):
+    """The graph did not answer in time."""
 
 
 class GraphRefused(HarkError):

@@ -23,7 +23,7 @@ from httpx2 import URL
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from hark.catalogue import CypherSource, PythonSource, Source, SqlSource, UrlSource
-from hark.errors import GraphRefused, HarkError, SourceFailed
+from hark.errors import GraphRefused, GraphTooSlow, HarkError, SourceFailed
 from hark.guarded.client import Guarded, place
 
 M = TypeVar("M", bound=BaseModel)
@@ -176,7 +176,7 @@ async def ask_graph(source: CypherSource, given: Mapping[str, Any], asking: Aski
     except GraphRefused as error:
         raise SourceFailed(str(error), of_the_data=True) from None
     except HarkError as error:
-        raise SourceFailed(str(error), too_slow="in time" in str(error)) from None
+        raise SourceFailed(str(error), too_slow=isinstance(error, GraphTooSlow)) from None
 
 
 def kind_of(source: Source) -> str:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from hark.config.graphs import GraphAddress
-from hark.errors import BadInput, GraphRefused, Unreachable
+from hark.errors import BadInput, GraphRefused, GraphTooSlow, Unreachable
 from hark.history.projection import cypher
 from hark.history.projection.graph import Node
 
@@ -145,11 +145,13 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise Unreachable("the graph did not answer in time") from error
+        raise GraphTooSlow("the graph did not answer in time") from error
     except AuthError as error:
         raise Unreachable(f"the graph refuses who we say we are: {_first_line(error)}") from error
     except Neo4jError as error:
-        if error.is_retryable() or "TransactionTimedOut" in (error.code or ""):
+        if "TransactionTimedOut" in (error.code or ""):
+            raise GraphTooSlow("the graph did not answer in time") from error
+        if error.is_retryable():
             raise Unreachable(f"the graph cannot now: {_first_line(error)}") from error
         raise GraphRefused(f"the graph refuses: {_first_line(error)}") from error
     except (DriverError, OSError) as error:
