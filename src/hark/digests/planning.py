@@ -74,7 +74,7 @@ FEW = 500
 number stands in planning.sql (`nobody_of_few`)."""
 
 FAR = 20_000
-"""Among so many at once others who are due are looked for, further and further on, where a feed takes too long for one."""
+"""Among so many at once, further and further on, others who are due are looked for where a feed takes too long for one."""
 
 WILLING = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "nobody", "watermarks"))
 """From who was walked to their watermarks."""
@@ -237,7 +237,7 @@ class Planning:
         return Blame(failures, 0, may_be_all)
 
     async def _past_one(self, walk: Walk, reason: Reason, plan: Plan, fault: Broken) -> Chunk:
-        """Past the one whom it takes too long for, if it answers for another; for the next one the same is asked about."""
+        """Past the one whom it is too slow for, if it answers for another; for the next one the same is asked about."""
         failures = self.narrows.wary(walk) - alone(self.chunk)
         asked = other(await self._others(walk, reason), failures, self.narrows.witness(walk))
         try:
