@@ -56,7 +56,8 @@ class _Broke:
 
 @dataclass(slots=True)
 class Narrows:
-    """What a planner remembers of its walks; of a morning that is over it forgets it."""
+    """What a planner remembers of its walks and of their reasons' feeds; how far what took too long reached, it forgets
+    with the morning."""
 
     _of: dict[tuple[int, str], tuple[datetime, list[_Narrow]]] = field(default_factory=dict)
     _witnesses: dict[tuple[int, str], str] = field(default_factory=dict)

@@ -74,7 +74,7 @@ FEW = 500
 number stands in planning.sql (`nobody_of_few`)."""
 
 FAR = 20_000
-"""Among so many at once, further and further on, others who are due are looked for where a feed takes too long for one."""
+"""Among so many at once, further and further on, others are looked for where a feed takes too long for one."""
 
 WILLING = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "nobody", "watermarks"))
 """From who was walked to their watermarks."""
