@@ -46,6 +46,10 @@ guard as materialized (
        for update
 )
 
+-- part: unguarded
+-- To look ahead only: nothing is written.
+guard as materialized (select)
+
 -- part: walked
 -- The slot's next recipients, by its index.
 walked as materialized (
@@ -319,8 +323,8 @@ select (select count(*) from walked) as walked,
 select recipient_id, since::text as since, since_at, pg_current_snapshot()::text as until from due
 
 -- name: due_ahead
--- Behind how many recipients each of those stands who are due.
-select ahead
+-- Who are due, and behind how many recipients each of them stands.
+select recipient_id, ahead
   from (select recipient_id, row_number() over (order by recipient_id) - 1 as ahead from walked) placed
  where recipient_id in (select recipient_id collate "C" from due)
  order by ahead
