@@ -150,3 +150,12 @@ async def test_who_is_not_due_tells_nothing_and_is_not_walked_one_by_one(world: 
         "select w.done_at from hark.walk w join hark.slot s on s.id = w.slot_id where s.zone = 'Europe/Rome'"
     )
     assert rome.done_at is not None
+
+
+async def test_after_a_long_outage_others_are_asked_about_until_one_is_not_slow(world: World) -> None:
+    people = [each.id for each in students(20)]
+    await ready(world, by_asking(), people=students(20))
+    end, slow = TUESDAY + timedelta(hours=9), {people[0], people[-1]}
+    product = Product(world, lambda name: world.clock.now() < end or name in slow)
+    await live(world, product, TUESDAY, hours=14)
+    assert await planned(world) == people[1:-1]

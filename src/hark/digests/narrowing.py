@@ -18,6 +18,9 @@ from hark.digests.walks import PLACES, Chunk, Walk
 _STEP_BITS, _STEP_BITS_OF_A_CALLABLE = 2, 6
 """To a quarter; but of a callable to one of 64, for each question that hangs keeps a thread."""
 
+_ROUNDS = 100
+"""How often all of them further on are asked about before failures are no longer counted."""
+
 
 def smaller(chunk: int, failures: int) -> int:
     """How many recipients are planned at once after so many failures: what took too long is tried with a quarter."""
@@ -30,8 +33,8 @@ def alone(chunk: int) -> int:
 
 
 def most(chunk: int) -> int:
-    """How many failures a walk counts at most: by then it is asked about one, and about others further on."""
-    return alone(chunk) + len(PLACES)
+    """How many failures a walk counts at most: by then it was asked about everybody further on, again and again."""
+    return alone(chunk) + _ROUNDS * len(PLACES)
 
 
 def narrowed(chunk: int, recipients: int, *, callable_: bool) -> int:
