@@ -149,7 +149,10 @@ async def migrate(call: Call) -> None:
 
 
 async def doctor(call: Call) -> ExitCode:
-    """Which settings are in force, what can be reached, what to do next."""
+    """Which settings are in force, what can be reached, what to do next.
+
+    It warns of time zones of recipients that Postgres and Python know by other rules; that alone is no exit code 1.
+    """
     from hark.doors.cli.doctor import examine
 
     return await examine(call)
