@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Check:
     good: bool
     found: str
     todo: str = ""
-    warns: bool = False
+    warns: bool = field(default=False, kw_only=True)
 
     @property
     def word(self) -> str:
