@@ -207,7 +207,7 @@ def run_call(call: Call, work: Callable[[], Awaitable[ExitCode | None]]) -> Exit
         return _nobody_listens()
     except Exception as error:
         code = refuse(call.output, error)
-        _let_go_of_what_cannot_be_said()
+        let_go_of_what_cannot_be_said()
         return code
 
 
@@ -233,7 +233,7 @@ def _nobody_listens() -> ExitCode:
     return ExitCode.DONE
 
 
-def _let_go_of_what_cannot_be_said() -> None:
+def let_go_of_what_cannot_be_said() -> None:
     """What is left to say does not fit where stdout goes either, if the disk is full."""
     try:
         sys.stdout.flush()
