@@ -101,7 +101,8 @@ grounds as materialized (
 
 -- part: standing
 -- Each one's newest digest of this reason. One that is still open keeps the next from being planned on top of it,
--- and who had a weekly one gets no other in the same week, whatever weekday they choose.
+-- and who had a weekly one gets no other in the same week, whatever weekday they choose. One of an earlier morning that left
+-- only after this one had come stands for both: what is new since waits for the next.
 standing as (
     select w.recipient_id, (w.back ->> 'at')::timestamptz as back_at, (w.back ->> 'snapshot')::pg_snapshot as back_since,
            newest.until_at, newest.base,
@@ -124,6 +125,7 @@ standing as (
         or newest.period < %(period)s
            and newest.state not in ('PENDING', 'SENDING')
            and not (newest.outcome = 'unknown' and newest.changed_at > %(answered_by)s)
+           and not (newest.covers and newest.changed_at >= %(due_at)s and %(frequency)s::hark.frequency = 'daily')
            and not (newest.frequency = 'weekly' and %(frequency)s::hark.frequency = 'weekly' and newest.covers
                     and date_trunc('week', newest.period::timestamp) >= date_trunc('week', %(period)s::date::timestamp))
 )
