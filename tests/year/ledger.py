@@ -29,9 +29,6 @@ QUIET = timedelta(days=2)
 MORNING = time(8)
 _PUNCTUAL = timedelta(minutes=15)
 _APART = timedelta(hours=20)
-_AT_ONCE = 2
-"""After all have slept: the one that was planned before but not sent, and the one for what was missed meanwhile."""
-
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _FAR_AHEAD = datetime.max.replace(tzinfo=UTC)
 
@@ -123,7 +120,7 @@ class Ledger:
     _troubled_until: datetime = _LONG_AGO
     _places: dict[str, int] = field(default_factory=dict)
     _excused: set[tuple[str, str, int]] = field(default_factory=set)
-    _newest_digest: dict[tuple[str, str], tuple[datetime, int]] = field(default_factory=dict)
+    _newest_digest: dict[tuple[str, str], datetime] = field(default_factory=dict)
     _unsettled_posts: list[int] = field(default_factory=list)
     _unsettled_events: list[int] = field(default_factory=list)
     _missing: list[tuple[str, str, int]] = field(default_factory=list)
@@ -239,11 +236,10 @@ class Ledger:
         return self._read.get(person, 0) >= event.number
 
     def _digest_came(self, at: datetime, person: str, reason: str) -> None:
-        before, at_once = self._newest_digest.get((person, reason), (None, 0))
-        at_once = at_once + 1 if before == at else 1
-        self._newest_digest[person, reason] = at, at_once
-        if at_once > (1 if self.quiet(at) else _AT_ONCE):
-            self._fault(f"{person} was sent {at_once} digests of {reason} at {at}")
+        before = self._newest_digest.get((person, reason))
+        self._newest_digest[person, reason] = at
+        if before == at:
+            self._fault(f"{person} was sent two digests of {reason} at {at}")
         restless = self._restless.get(person)
         if not self.quiet(at) or (restless is not None and at - restless < 2 * QUIET):
             return
