@@ -120,6 +120,17 @@ async def test_who_was_loaded_lately_is_left_alone_unless_it_is_forced(yard: Yar
     assert await yard.outcomes(await yard.plan()) == {"load": 12}
 
 
+async def test_a_forced_load_mends_what_facts_have_otherwise_in_the_same_version(yard: Yard) -> None:
+    await yard.loaded()
+    keys = sorted(key for held in (await yard.facts()).values() for key in held)
+    before = await yard.rows("select key, amount_minor, version from hark.fact order by key")
+    await yard.run("update hark.fact set amount_minor = amount_minor + 500 where key = any (%s)", keys[:3])
+    await yard.loaded(force=False, lookback_days=366)
+    assert await yard.rows("select key, amount_minor, version from hark.fact order by key") != before
+    await yard.loaded(force=True)
+    assert await yard.rows("select key, amount_minor, version from hark.fact order by key") == before
+
+
 async def test_who_was_let_out_meanwhile_is_loaded_again(yard: Yard) -> None:
     await flagged(yard)
     backfill = await yard.loaded(flag="live")
