@@ -6,6 +6,7 @@ import asyncio
 import csv
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,23 @@ async def test_two_workers_ask_for_each_user_once(yard: Yard) -> None:
     assert await asyncio.gather(*hands) == ["APPLIED", "APPLIED"]
     assert await yard.facts() == yard.bought()
     assert sorted(map(str, yard.asked())) == yard.users
+
+
+async def test_who_is_known_to_have_bought_most_comes_first_over_all_batches(yard: Yard) -> None:
+    many = {"user-000009": 7, "user-000011": 5, "user-000004": 3, "user-000012": 2}
+    for user, count in many.items():
+        at = yard.scene.clock.now()
+        await yard.live(
+            *(Fact(user, f"order:{user}-{n}", 1, "tea", quantity=Decimal(1), occurred_at=at) for n in range(count))
+        )
+    backfill = await yard.plan(batch_size=3)
+    query = "select members from hark.backfill_part where backfill_id = %s order by batch, number"
+    batches = [set(members) for (members,) in await yard.rows(query, backfill)]
+    assert batches[0] == {"user-000009", "user-000011", "user-000004"}
+    assert batches[1] == {"user-000012", "user-000001", "user-000002"}
+    assert sorted(user for batch in batches for user in batch) == yard.users
+    assert await yard.apply(backfill) == "APPLIED"
+    assert (await yard.verified(backfill)).good
 
 
 # Lately ---------------------------------------------------------------------------------------------------------------

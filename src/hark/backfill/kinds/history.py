@@ -28,7 +28,7 @@ from hark.postgres.queries import Queries, chain
 
 _SQL = Queries.beside(__file__)
 
-STANDING = chain(SPANNED, end=_SQL["standing"])
+STANDING = chain(SPANNED, _SQL["sized"], end=_SQL["standing"])
 UNDOING = chain(SPANNED, end=_SQL["undoing"])
 
 LOOK_BACK_DAYS = 365
@@ -167,6 +167,7 @@ class History:
 
     name = "history"
     goes_outside = True
+    planned_at_once = 250_000
 
     async def plan(self, connection: Connection, request: Json, span: Span) -> list[Part]:
         """See `Kind.plan`."""
