@@ -183,6 +183,9 @@ select 1 as number
     or exists (select from hark.history_run r join hark.backfill b on b.id = r.backfill_id
                 where r.backfill_id = %(backfill)s and b.undoes is null and r.reached <> '')
 
+-- name: load_of
+select request from hark.backfill where id = %(backfill)s and kind = 'history' and undoes is null
+
 -- name: forget
 delete from hark.history_step where backfill_id = %(backfill)s
 

@@ -65,7 +65,7 @@ _WARNINGS = frozenset(
 )
 _REBUILD = "hark history rebuild --user USER"
 _ALL = "hark history rebuild"
-_LOAD = "load them anew: hark backfill history"
+_LOAD = "load them anew: hark backfill history --force"
 _MENDS: Mapping[Name, str] = {
     Name.MISSING_EDGE: _REBUILD,
     Name.EXTRA_EDGE: _REBUILD,

@@ -163,7 +163,7 @@ def speed_of_body(speed: Speed) -> SpeedAsked:
     )
 
 
-def cohortfault_of_body(cohort: Cohort) -> CohortAsked:
+def cohort_of_body(cohort: Cohort) -> CohortAsked:
     """What the engine is asked for by this part of a body."""
     return CohortAsked(
         cohort.everyone,
