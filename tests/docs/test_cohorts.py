@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hark.doors.api.engine import cohort_asked
-from hark.doors.api.routes.admin_backfill import Cohort, cohort_of_body
+from hark.doors.api.routes.backfill_bodies import Cohort, cohort_of_body
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cohorts.md"
 BODIES = re.findall(r"^\| `--.*?\| `(\{.*?\})` \|", PAGE.read_text(), re.MULTILINE)

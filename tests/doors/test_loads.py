@@ -57,12 +57,43 @@ def test_the_command_line_as_it_was_plans_and_with_apply_loads_and_takes_back(de
     brought = desk.ask("select count(*) from hark.fact where runs = array[1::bigint]")
     assert brought == desk.ask("select count(*) from hark.fact") > 0
     assert desk.hark("backfill", "verify", "1").code == 0
+    at_sources = desk.hark("backfill", "verify", "1", "--sources", "5", "--json")
+    assert at_sources.code == 0 and at_sources.only["sources"]["asked"] == 5 and at_sources.only["compared"] == 30
     left = desk.hark("backfill", "show", "1", "--left", "-o", "left.csv")
     assert left.out == "0 written to left.csv\n"
     again = desk.hark(*old, "--apply")
     assert again.code == 0 and "30  were loaded within 7 days" in again.err
     assert desk.hark("backfill", "undo", "1", "--apply").code == 0
     assert desk.ask("select count(*) from hark.fact where not deleted") == 0
+
+
+def test_a_load_is_verified_against_its_sources(desk: Desk, sandbox: str) -> None:
+    assert desk.hark("backfill", "history", "--user-file", "users.txt", *QUICK, "--apply").code == 0
+    (key,) = [
+        desk.ask(
+            "update hark.fact set amount_minor = 9000000 where key = (select min(key) from hark.fact) returning key"
+        )
+    ]
+    seen = desk.hark("backfill", "verify", "1", "--sources", "all")
+    assert seen.code == 1
+    assert "30 users asked for at the sources" in seen.out
+    assert f"{key}: amount_minor is 9000000 in the facts" in seen.out
+    assert "hark backfill history" in seen.out and "--force" in seen.out
+    assert desk.hark("backfill", "history", "--user-file", "users.txt", *QUICK, "--force", "--apply").code == 0
+    assert desk.hark("backfill", "verify", "2", "--sources", "all").code == 0
+
+
+def test_a_source_is_asked_only_of_a_load_and_only_if_there_is_one(
+    desk: Desk, sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.hark("backfill", "history", "--ids", "user-000001", "--apply", *QUICK).code == 0
+    assert desk.hark("backfill", "undo", "1", "--apply").code == 0
+    wrong = desk.hark("backfill", "verify", "2", "--sources", "3")
+    assert wrong.code == 2 and "backfill 2 is no load of purchases" in wrong.err
+    assert "neither a whole number" in desk.hark("backfill", "verify", "1", "--sources", "few").err
+    for name in ("PURCHASE", "SHOP"):
+        monkeypatch.delenv(f"HARK_{name}_URL")
+    assert "no source is set to be asked" in desk.hark("backfill", "verify", "1", "--sources", "3").err
 
 
 def test_what_is_wrong_is_told_at_once(desk: Desk) -> None:

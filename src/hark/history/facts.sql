@@ -55,6 +55,12 @@ given as (
     select g.*, f.user_id as owner, f.version as was, f.deleted as was_deleted, f.live as was_live, f.runs as was_runs,
            case when f.user_id is null or g.version > f.version then true
                 when g.version < f.version then false
+                -- `corrects`: a forced load's word, of whatever its row says, over what no more than loads have said.
+                when %(corrects)s::boolean and not f.live
+                then g.deleted <> f.deleted
+                     or not g.deleted
+                        and (g.occurred_at, g.product_id, g.store_id, g.amount_minor, g.currency, g.quantity)
+                            is distinct from (f.occurred_at, f.product_id, f.store_id, f.amount_minor, f.currency, f.quantity)
                 else (g.deleted, coalesce(g.occurred_at, '-infinity'), coalesce(g.product_id, ''), coalesce(g.store_id, ''),
                       coalesce(g.amount_minor, -9223372036854775808), coalesce(g.currency, ''),
                       coalesce(g.quantity, -1000000000), g.receipt is not null)

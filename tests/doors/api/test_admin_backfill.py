@@ -15,6 +15,7 @@ from hark.config import Settings
 from hark.doors.api import build_api
 from hark.doors.api.backfills import CohortAsked, PaceAsked
 from hark.doors.api.engine import Engine
+from hark.history.live.lag import LagReport
 from tests.doors.api.callers import Caller, Office
 from tests.world import World
 
@@ -23,9 +24,9 @@ VERBS = ("approve", "apply", "pause", "resume", "cancel", "speed", "retry", "ver
 
 
 @asynccontextmanager
-async def in_earnest(world: World) -> AsyncIterator[Caller]:
+async def in_earnest(world: World, engine: Engine | None = None) -> AsyncIterator[Caller]:
     """Somebody at the door to the engine itself."""
-    engine = Engine(world.database, world.catalogue, world.clock, FileReach())
+    engine = engine or Engine(world.database, world.catalogue, world.clock, FileReach())
     app = build_api(world.database, world.catalogue, Settings(), world.clock, engine)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://hark.example") as client:
         new = await keys.create(world.database, "ann", [Scope.BACKFILL], world.clock.now())
@@ -250,3 +251,40 @@ async def test_what_has_ended_goes_at_no_speed_and_nothing_is_no_change(world: W
         ended = await caller.post(f"/admin/backfill/{number}/speed", {"rate": 5})
         assert (ended.status, ended.body["type"]) == (409, "urn:hark:not-now")
         assert "it has ended" in ended.body["detail"]
+
+
+BEHIND = "unified-worker-receipts is 7 behind, and nobody is in it (empty): run hark ingest"
+
+
+def looked_at(world: World, report: LagReport) -> Engine:
+    """The engine, and what it finds of the stream."""
+
+    async def lag() -> LagReport:
+        return report
+
+    return Engine(world.database, world.catalogue, world.clock, FileReach(), lag=lag)
+
+
+@pytest.mark.parametrize(
+    ("unreachable", "status", "kind"), [(False, 409, "urn:hark:not-now"), (True, 503, "urn:hark:unreachable")]
+)
+async def test_a_stream_that_is_behind_stops_a_load_unless_that_is_to_be_ignored(
+    world: World, unreachable: bool, status: int, kind: str
+) -> None:
+    engine = looked_at(world, LagReport(True, faults=[BEHIND, "and more"], unreachable=unreachable))
+    async with in_earnest(world, engine) as ann:
+        refused = await ann.post("/admin/backfill", {"user_ids": ["bob"]})
+        assert (refused.status, refused.body["type"]) == (status, kind)
+        assert [each["what"] for each in refused.body["faults"]] == [BEHIND, "and more"]
+        assert refused.body["detail"].startswith(BEHIND) and '"ignore_lag": true' in refused.body["detail"]
+        assert (await ann.get("/admin/backfill")).body["items"] == []
+        slip = await ann.post("/admin/backfill", {"user_ids": ["bob"], "rate_limit": 900})
+        assert slip.status == 422  # is told before the stream is looked at
+        assert (await ann.post("/admin/backfill", {"user_ids": ["bob"], "ignore_lag": True})).status == 202
+
+
+async def test_a_lag_that_only_grows_is_in_the_answer(world: World) -> None:
+    async with in_earnest(world, looked_at(world, LagReport(True, warnings=["it grows"]))) as ann:
+        made = await ann.post("/admin/backfill", {"user_ids": ["bob"]})
+        assert (made.status, made.body["warnings"]) == (202, ["it grows"])
+        assert (await ann.get(f"/admin/backfill/{made.body['job_id']}")).body["warnings"] == []

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from hark.backfill.kind import Applied, Astray, Batch, Connection, Json, Looked, Part, Span
 from hark.backfill.spans import SPANNED, spanning
@@ -28,7 +29,7 @@ from hark.postgres.queries import Queries, chain
 
 _SQL = Queries.beside(__file__)
 
-STANDING = chain(SPANNED, end=_SQL["standing"])
+STANDING = chain(SPANNED, _SQL["sized"], end=_SQL["standing"])
 UNDOING = chain(SPANNED, end=_SQL["undoing"])
 
 LOOK_BACK_DAYS = 365
@@ -149,6 +150,11 @@ class _Undoes:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    request: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class _Did:
     number: int
 
@@ -167,6 +173,7 @@ class History:
 
     name = "history"
     goes_outside = True
+    planned_at_once = 250_000
 
     async def plan(self, connection: Connection, request: Json, span: Span) -> list[Part]:
         """See `Kind.plan`."""
@@ -245,6 +252,12 @@ async def page_of(database: Database, backfill: int, after: str) -> Sequence[str
     """The users whom a run is to change, behind one of them: the next few thousand, in order."""
     given = {"backfill": backfill, "after": after, "limit": _PAGE}
     return [row.user_id for row in await database.fetch(_SQL["page"], _User, given)]
+
+
+async def load_of(database: Database, backfill: int) -> HistoryRequest | None:
+    """What a load was asked for; None: there is none of that number."""
+    found = await database.fetch(_SQL["load_of"], _Asked, {"backfill": backfill})
+    return HistoryRequest.from_json(found[0].request) if found else None
 
 
 async def export_left(database: Database, backfill: int, path: Path) -> int:

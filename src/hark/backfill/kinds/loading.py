@@ -74,8 +74,10 @@ class Loading:
         async with hold.transaction() as connection:
             await steps.begin(connection, run, users, now, again=hold.batch.only is not None)
         if wanted := await steps.due(self.database, run, users, now):
-            since = datetime.fromisoformat(HistoryRequest.from_json(asked.request).since)
-            await Loader(self._at(hold.rate), self.clock, run, since, hold.transaction).load(wanted)
+            request = HistoryRequest.from_json(asked.request)
+            since = datetime.fromisoformat(request.since)
+            loader = Loader(self._at(hold.rate), self.clock, run, since, hold.transaction, corrects=request.force)
+            await loader.load(wanted)
         return (await steps.waiting(self.database, run, users)).at
 
     async def after(self, run: Standing) -> Obstacle | None:

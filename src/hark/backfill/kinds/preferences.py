@@ -275,6 +275,7 @@ class Preferences:
 
     name = "preferences"
     goes_outside = False
+    planned_at_once = 10_000
 
     async def plan(self, connection: Connection, request: Json, span: Span) -> list[Part]:
         """See `Kind.plan`."""

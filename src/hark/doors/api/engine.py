@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from hark.backfill import control, listing
 from hark.backfill import failures as failing
 from hark.backfill import verify as verifying
 from hark.backfill.cohort import Cohort, CohortWords, FileReach, Staged, cohort_from_json
-from hark.backfill.loads import GRAPH_SOURCE, LoadWords, ask_load
+from hark.backfill.loads import GRAPH_SOURCE, LoadWords, ask_load, check_words
 from hark.backfill.notice import Webhook
 from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, check_asked, read_change
 from hark.backfill.undo import undo
@@ -22,6 +22,7 @@ from hark.config import Settings
 from hark.doors.api import backfills as told
 from hark.durations import Rate
 from hark.errors import BadInput
+from hark.history.live import lag
 from hark.postgres.database import Database
 
 T = TypeVar("T")
@@ -29,7 +30,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`Backfills` in earnest. Nothing is staged, planned or applied here: workers do that."""
+    """`Backfills` in earnest. Nothing is staged, planned or applied here: workers do that.
+
+    Attributes:
+        lag: looks at how far the live stream is behind; None: there is none.
+    """
 
     database: Database
     catalogue: Catalogue
@@ -37,6 +42,7 @@ class Engine:
     reach: FileReach
     webhook: Webhook | None = None
     source_rate: Rate = Rate(10, timedelta(seconds=1))  # noqa: RUF009  (frozen)
+    lag: Callable[[], Awaitable[lag.LagReport]] | None = None
 
     @classmethod
     def of(
@@ -47,7 +53,16 @@ class Engine:
         Args:
             webhook: is told of what is called off here.
         """
-        return cls(database, catalogue, clock, FileReach.of(settings, local=False), webhook, settings.source_rate)
+        reach = FileReach.of(settings, local=False)
+        return cls(
+            database,
+            catalogue,
+            clock,
+            reach,
+            webhook,
+            settings.source_rate,
+            partial(lag.preflight, database, settings),
+        )
 
     async def create(self, asked: told.PreferencesAsked, who: str) -> told.Shown:
         """See `Backfills.create`."""
@@ -74,6 +89,8 @@ class Engine:
             force=asked.force,
             start=True,
         )
+        check_words(words, now=self._now(), allowed=self.source_rate, reach=self.reach)
+        warnings = () if asked.ignore_lag else await self._look_at_lag()
         number = await ask_load(
             self.database,
             self.catalogue,
@@ -83,7 +100,7 @@ class Engine:
             allowed=self.source_rate,
             reach=self.reach,
         )
-        return await self._shown(number)
+        return replace(await self._shown(number), warnings=warnings)
 
     async def show(self, number: int) -> told.Shown | None:
         """See `Backfills.show`."""
@@ -156,6 +173,19 @@ class Engine:
     async def stop_all(self, who: str, *, stopped: bool) -> bool:
         """See `Backfills.stop_all`."""
         return await control.stop_all(self.database, stopped=stopped, who=who, now=self._now())
+
+    async def _look_at_lag(self) -> Sequence[str]:
+        """What is worth knowing of the stream before a load.
+
+        Raises:
+            StreamBehind: it stands in its way.
+        """
+        if self.lag is None:
+            return ()
+        seen = await self.lag()
+        if not seen.is_good:
+            raise told.StreamBehind(seen.faults, unreachable=seen.unreachable)
+        return seen.warnings
 
     def _now(self) -> datetime:
         return self.clock.now()

@@ -15,6 +15,7 @@ from hark.backfill.verify import Verified
 from hark.catalogue.wording import no_such
 from hark.doors.cli.output import local, printable
 from hark.errors import BadInput, Fault
+from hark.history.audit.loads import AtSources
 from hark.history.loading.course import SAID, Stage
 
 _FAULTS = 10
@@ -81,6 +82,17 @@ def verified(seen: Verified) -> Iterator[str]:
     for each in seen.astray:
         yield f"  {each.recipient_id}  {'' if each.explained else 'UNEXPLAINED: '}{each.why}"
     yield "" if seen.good else "nothing was compared" if not seen.compared else "not all of it is explained"
+
+
+def at_sources(seen: AtSources) -> Iterator[str]:
+    """What came of asking a load's sources again."""
+    yield f"{seen.asked:,} users asked for at the sources"
+    for check in seen.checks:
+        if check.count:
+            yield f"  {check.count:>10,}  {check.name}: {check.mend}"
+        for example in check.examples:
+            yield f"  {example.id}  {example.cause}"
+    yield "" if seen.good else "nobody was asked for" if not seen.asked else "facts and sources do not agree"
 
 
 def _cohort(staged: Staged) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hark.config.graphs import GraphAddress
 from hark.errors import BadInput, GraphRefused, GraphTooSlow, Unreachable
-from hark.history.projection import cypher
+from hark.history.projection import cypher, uniting
 from hark.history.projection.graph import Node
 
 if TYPE_CHECKING:
@@ -59,6 +59,14 @@ class Neo4jGraph:
     async def forget_unrelated(self, limit: int) -> int:
         """Remove stores and categories without an edge."""
         return int((await self.ask(cypher.FORGET_UNRELATED, limit=limit))[0][0])
+
+    async def unite(self) -> int:
+        """Leave one node of each id."""
+        return await uniting.unite(self)
+
+    async def forget_foreign(self) -> int:
+        """Remove nodes without an id, and edges that begin elsewhere."""
+        return await uniting.forget_foreign(self)
 
     async def ask(self, statement: str, **given: Any) -> list[tuple[Any, ...]]:
         """All rows of one statement, in a transaction of its own.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,12 +14,12 @@ from hark.doors.cli.output import Column, local
 from hark.doors.cli.verbs import backfill_steering as steering
 from hark.doors.cli.verbs.backfill_history import history
 from hark.doors.cli.verbs.backfill_preferences import preferences
+from hark.doors.cli.verbs.backfill_verify import verify
 from hark.doors.cli.verbs.backfill_words import (
     LARGEST,
     Detach,
     Id,
     OutFile,
-    Target,
     Who,
     say,
     who_does_it,
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from hark.backfill.cohort import ListFault
     from hark.backfill.failures import FailedBatch, Failure
     from hark.backfill.forgetting import Forgettable
-    from hark.backfill.kind import Astray
     from hark.backfill.listing import Line, Member
     from hark.postgres.database import Database
 
@@ -216,44 +213,6 @@ async def _members(call: Call, database: Database, backfill: int, outcome: str, 
         return
     found = await members(database, backfill, outcome, after=page.after, limit=page.limit)
     call.output.table(found, _member_columns(), empty="no such users")
-
-
-async def verify(
-    call: Call,
-    backfill: Id,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=0, max=100_000, help="Name so many of those that do not hold.")
-    ] = 20,
-    output: OutFile = None,
-    who: Who = None,
-) -> ExitCode:
-    """Read the cohort again: how many hold, and each that does not, with why."""
-    from hark.backfill.verify import verify as look
-    from hark.doors.cli import backfill_pages as pages
-
-    target = None if output is None else Target.of(output)
-    async with call.session(size=2) as session:
-        now = await session.database.now()
-        with _astray(output) as written, call.output.progress("verifying") as told:
-            seen = await look(
-                session.database, backfill, who=who_does_it(who), now=now, shown=limit, progress=told, told=written
-            )
-    call.output.show(seen, pages.verified(seen))
-    if target is not None:
-        call.output.note(target.said(seen.explained + seen.unexplained))
-    return ExitCode.DONE if seen.good else ExitCode.NOT_GOOD
-
-
-@contextmanager
-def _astray(output: Path | None) -> Iterator[Callable[[Astray], None]]:
-    """Where those that do not hold are written to, if anywhere."""
-    from hark.lists.writing import written
-
-    if output is None:
-        yield lambda _each: None
-        return
-    with written(output, ("user", "explained", "why")) as write:
-        yield lambda each: write([(each.recipient_id, "yes" if each.explained else "no", each.why)])
 
 
 async def undo(
