@@ -100,8 +100,10 @@ def test_what_is_wrong_is_told_at_once(desk: Desk) -> None:
     wrong = ("backfill", "history", "--user-file", "none.txt", "--lookback-days", "0", "--rate-limit", "0")
     told = desk.hark(*wrong)
     assert told.code == 2 and "--lookback-days: 0" in told.err and "--rate-limit: 0" in told.err
-    queue = desk.hark("backfill", "history", "--ids", "bob", "--queue-url", "https://sqs.example/q")
-    assert queue.code == 2 and "--queue-url: steps are not driven through SQS" in queue.err
+    queue = desk.hark(
+        "backfill", "history", "--ids", "bob", "--rate-limit", "0", "--queue-url", "https://sqs.example/q"
+    )
+    assert queue.code == 2 and "is no queue's URL" in queue.err and "--rate-limit: 0" in queue.err
     assert desk.hark("backfill", "history", "--ids", "bob").code == 0
     alone = desk.hark("backfill", "apply", "1")
     assert alone.code == 2 and "set HARK_PURCHASE_URL and HARK_SHOP_URL" in alone.err

@@ -58,13 +58,10 @@ IgnoreLag = Annotated[
     bool,
     typer.Option("--ignore-lag", help="Plan though the stream's consumers are behind or away."),
 ]
-QueueUrl = Annotated[str | None, typer.Option("--queue-url", metavar="URL", help="Not there: Postgres is the queue.")]
-
-NO_QUEUE = (
-    "--queue-url: steps are not driven through SQS; leave it out: they are queued in Postgres, any number of"
-    " hark worker processes take them from there, and hark backfill show counts them"
-)
-
+QueueUrl = Annotated[
+    str | None,
+    typer.Option("--queue-url", metavar="URL", help="Drive its steps through this SQS queue; else through Postgres."),
+]
 
 LAGGING = (
     "nothing was planned; mend that and run it again, or add --ignore-lag: what a load brings is right at any lag, but"
@@ -130,7 +127,8 @@ async def history(
     """
     from hark.backfill.loads import LoadWords
 
-    _check(queue_url, dry_run=dry_run, apply_now=apply_now)
+    if dry_run and apply_now:
+        raise BadInput("--dry-run and --apply exclude each other")
     named = _Named(everyone, ids, file, url, segment, members_of)
     excepted = _Excepted(except_ids, except_file, except_segment, column, file_format)
     words = LoadWords(
@@ -144,15 +142,9 @@ async def history(
         adaptive=adaptive,
         window=window,
         apply=apply_now,
+        queue_url=queue_url,
     )
     return await _order(call, words, who_does_it(who), detach=detach, ignore_lag=ignore_lag)
-
-
-def _check(queue_url: str | None, *, dry_run: bool, apply_now: bool) -> None:
-    faults = [NO_QUEUE] if queue_url is not None else []
-    faults += ["--dry-run and --apply exclude each other"] if dry_run and apply_now else []
-    if faults:
-        raise BadInput("\n".join(faults))
 
 
 def _cohort(named: _Named, excepted: _Excepted) -> CohortWords:
@@ -181,8 +173,11 @@ def _resumed(path: str, excepted: _Excepted) -> CohortWords:
 async def _order(call: Call, words: LoadWords, who: str, *, detach: bool, ignore_lag: bool) -> ExitCode:
     from hark.backfill.loads import order_load
     from hark.doors.cli import backfilling
+    from hark.history.loading.queue import check_queue
 
     _check_words(call, words)
+    if words.queue_url is not None:
+        await check_queue(words.queue_url)
     async with backfilling.bench(call, install=True) as at:
         await at.stop.unless_told(_look_at_lag(call, at, ignore=ignore_lag))
         with call.output.progress("reading the cohort") as told:
