@@ -65,7 +65,7 @@ async def forget_foreign(graph: Asked) -> int:
 def nameless(label: str) -> str:
     """Where a node `n` of a label has no id by which Hark could know it."""
     key = f"n.{UNIQUE[label]}"
-    return f"MATCH (n:{label}) WHERE {key} IS NOT :: STRING NOT NULL OR {key} = ''"
+    return f"MATCH (n:{label}) WHERE {key} IS NULL OR {key} IS NOT :: STRING OR {key} = ''"
 
 
 def begins_elsewhere(edge: str) -> str:
