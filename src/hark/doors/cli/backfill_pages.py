@@ -218,10 +218,11 @@ def _more(course: Mapping[str, Any] | None) -> Iterator[str]:
     if course is None:
         return
     yield ""
-    yield f"{course['stage']}: {SAID[Stage(course['stage'])]}"
-    if course["waits_for"]:
-        yield f"waits for {course['waits_for']}"
-    yield f"steps: {course['done']:,} done, {course['waiting']:,} waiting, {course['quarantined']:,} quarantined"
+    if "stage" in course:
+        yield f"{course['stage']}: {SAID[Stage(course['stage'])]}"
+        if course["waits_for"]:
+            yield f"waits for {course['waits_for']}"
+        yield f"steps: {course['done']:,} done, {course['waiting']:,} waiting, {course['quarantined']:,} quarantined"
     if "queue" in course:
         yield Asked(**course["queue"]).line()
 

@@ -36,7 +36,7 @@ async def ask(database: Database, backfills: Sequence[int]) -> list[Asked]:
 async def with_queue(database: Database, seen: Shown) -> Shown:
     """A backfill, and how full the queue is that its steps are driven through, if they are."""
     asked = await ask(database, [seen.head.id])
-    return replace(seen, more={**(seen.more or {}), "queue": asdict(asked[0])}) if asked and seen.more else seen
+    return replace(seen, more={**(seen.more or {}), "queue": asdict(asked[0])}) if asked else seen
 
 
 async def _ask(url: str) -> Asked:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -114,7 +115,7 @@ class StepQueue:
         """Put hints in; what SQS drops of them is hinted at again later."""
         for some in _cut(hints):
             entries = [{"Id": str(place), "MessageBody": hint.to_text()} for place, hint in enumerate(some)]
-            await self._call(lambda e=entries: self.client.send_message_batch(QueueUrl=self.url, Entries=e))
+            await self._call(partial(self.client.send_message_batch, QueueUrl=self.url, Entries=entries))
 
     async def receive(self) -> list[Received]:
         """The next messages, as many as there are for one call; none, if none came in a second."""
@@ -129,7 +130,7 @@ class StepQueue:
         """They are not needed any more."""
         for some in _cut(messages):
             entries = [{"Id": str(place), "ReceiptHandle": each.receipt} for place, each in enumerate(some)]
-            await self._call(lambda e=entries: self.client.delete_message_batch(QueueUrl=self.url, Entries=e))
+            await self._call(partial(self.client.delete_message_batch, QueueUrl=self.url, Entries=entries))
 
     async def leave(self, messages: Sequence[Received], seconds: int) -> None:
         """They are for others, who shall see them again after so many seconds."""
@@ -138,9 +139,7 @@ class StepQueue:
                 {"Id": str(place), "ReceiptHandle": each.receipt, "VisibilityTimeout": seconds}
                 for place, each in enumerate(some)
             ]
-            await self._call(
-                lambda e=entries: self.client.change_message_visibility_batch(QueueUrl=self.url, Entries=e)
-            )
+            await self._call(partial(self.client.change_message_visibility_batch, QueueUrl=self.url, Entries=entries))
 
     async def _call(self, call: Callable[[], T]) -> T:
         def called() -> T:
