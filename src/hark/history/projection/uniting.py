@@ -15,6 +15,7 @@ from hark.history.projection.graph import Node
 
 AT_ONCE = 5_000
 """How many edges, or ids, one transaction takes."""
+_NAMED = 5
 
 _VERSION = {Node.USER.value: "facts_version", Node.PRODUCT.value: "version"}
 
@@ -51,6 +52,12 @@ async def unite(graph: Asked) -> int:
                     pass
             gone += int((await graph.ask(_one_left(label), ids=ids))[0][0])
     return gone
+
+
+async def some_twins(graph: Asked) -> str:
+    """A few ids that several nodes have, by label; empty: there are none."""
+    found = {label: [row[0] for row in await graph.ask(_twins(label), limit=_NAMED)] for label in UNIQUE}
+    return ", ".join(f"{label} {', '.join(ids)}" for label, ids in found.items() if ids)
 
 
 async def forget_foreign(graph: Asked) -> int:
