@@ -7,10 +7,12 @@ import signal
 from collections.abc import Iterator
 from urllib.request import Request, urlopen
 
+import boto3
 import pytest
 
 from hark.history.live import lag
 from hark.history.live.lag import LagReport
+from tests.backfill.cohort.object_servers import s3_server as aws_server
 from tests.doors.commands import Desk
 from tests.doors.test_serve import serving
 from tests.doors.test_serve_backfills import Operator
@@ -100,8 +102,10 @@ def test_what_is_wrong_is_told_at_once(desk: Desk) -> None:
     wrong = ("backfill", "history", "--user-file", "none.txt", "--lookback-days", "0", "--rate-limit", "0")
     told = desk.hark(*wrong)
     assert told.code == 2 and "--lookback-days: 0" in told.err and "--rate-limit: 0" in told.err
-    queue = desk.hark("backfill", "history", "--ids", "bob", "--queue-url", "https://sqs.example/q")
-    assert queue.code == 2 and "--queue-url: steps are not driven through SQS" in queue.err
+    queue = desk.hark(
+        "backfill", "history", "--ids", "bob", "--rate-limit", "0", "--queue-url", "https://sqs.example/q"
+    )
+    assert queue.code == 2 and "is no queue's URL" in queue.err and "--rate-limit: 0" in queue.err
     assert desk.hark("backfill", "history", "--ids", "bob").code == 0
     alone = desk.hark("backfill", "apply", "1")
     assert alone.code == 2 and "set HARK_PURCHASE_URL and HARK_SHOP_URL" in alone.err
@@ -154,6 +158,33 @@ def test_a_load_over_http_begins_by_itself_and_can_be_called_off(desk: Desk, san
         later = ann.call("POST", "", {"source": "neo4j", "force": True}).json()["job_id"]
         ann.waits_for(later, "APPLYING")
         assert ann.call("POST", f"/{later}/cancel").json()["head"]["state"] == "CANCELED"
+
+
+# Through a queue ------------------------------------------------------------------------------------------------------
+
+
+def test_a_load_through_a_queue_says_how_full_that_is_and_a_queue_that_is_not_there_stops_it(
+    desk: Desk, sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(f"AWS_{name}", "anything")
+    with aws_server() as server:
+        client = boto3.client("sqs", endpoint_url=server, region_name="us-east-1")
+        url = client.create_queue(QueueName="steps")["QueueUrl"]
+        old = ("backfill", "history", "--user-file", "users.txt", *QUICK)
+        none = desk.hark(*old, "--queue-url", f"{url}-none")
+        assert none.code == 2 and f"there is no queue {url}-none" in none.err
+        assert desk.hark(*old, "--queue-url", url).code == 0
+        client.send_message(QueueUrl=url, MessageBody="not Hark's")
+        assert "queue" not in desk.hark("backfill", "list").err  # nothing is driven through it yet
+        assert desk.hark("backfill", "apply", "1", "--detach").code == 0
+        assert f"queue {url}: 1 waiting, 0 in flight" in desk.hark("backfill", "show", "1").out
+        shown = desk.hark("backfill", "show", "1", "--json").only["more"]["queue"]
+        assert shown == {"url": url, "waiting": 1, "in_flight": 0, "why": ""}
+        assert f"queue {url}: 1 waiting, 0 in flight" in desk.hark("backfill", "list").err
+        done = desk.hark("backfill", "apply", "1")
+        assert done.code == 0 and "steps: 60 done, 0 waiting, 0 quarantined" in done.out, done.err
+        assert desk.hark("backfill", "verify", "1", "--sources", "3").code == 0
 
 
 # The stream's lag -----------------------------------------------------------------------------------------------------

@@ -374,3 +374,50 @@ async def test_only_whom_a_run_touched(projected: Projected) -> None:
 async def _users(projected: Projected, run: int) -> list[str]:
     report = await Audit(projected.shop.database, projected.graph, NOW, pause=no_pause).of_run(run)
     return sorted({user for user, _ in found(report).get("missing edge", [])})
+
+
+ALL_AT_ONCE = (
+    "MATCH (:User {user_id: 'ann'})-[r:PURCHASED {key: 'receipt:r1:1'}]->() DELETE r",
+    "MATCH (u:User {user_id: 'bob'}), (p:Product {product_id: 'tea'}) CREATE (u)-[:PURCHASED {key: 'receipt:x'}]->(p)",
+    "MATCH (:User {user_id: 'cid'})-[r:SHOPS_AT]->() SET r.totals_minor = [1]",
+    "MATCH (u:User {user_id: 'dan'})-[r:PURCHASED]->(p) CREATE (u)-[t:PURCHASED]->(p) SET t = properties(r)",
+    "MATCH (u:User {user_id: 'eli'}) MERGE (s:Store {store_id: 'south'}) CREATE (u)-[:SHOPS_AT {count: 1}]->(s)",
+    "CREATE (:Category {category_id: 'spirits'})",
+    "MATCH (:User {user_id: 'fay'})-[r:PURCHASED]->() SET r.occurred_at = datetime('2099-01-01T00:00Z')",
+    "MATCH (p:Product {product_id: 'milk'}) SET p.name = 'Mischief'",
+    "CREATE (:User {user_id: 'gus', facts_version: 7})",
+)
+
+
+async def test_all_faults_at_once_are_each_told_of_whom_and_healed_by_one_rebuild(projected: Projected) -> None:
+    await filled(projected)
+    await projected.bought(*(line(user, user=user) for user in ("eli", "fay", "gus")))
+    await projected.project()
+    before = await projected.edges()
+    assert found(await audited(projected)) == {}
+    async with unguarded(projected):
+        for cypher in ALL_AT_ONCE:
+            await projected.ask(cypher)
+        seen = found(await audited(projected))
+        whom = {name: {each for each, _ in examples} for name, examples in seen.items() if name != "totals"}
+        assert whom == {
+            "missing edge": {"ann"},
+            "extra edge": {"bob"},
+            "wrong total": {"cid"},
+            "twin edge": {"dan"},
+            "stale edge": {"eli"},
+            "orphan": {"spirits"},
+            "future time": {"fay"},
+            "wrong edge": {"fay"},
+            "wrong product": {"milk"},
+            "twin node": {"gus"},
+            "constraints": {"User", "Product", "Category", "Store"},
+        }
+        assert all(cause for examples in seen.values() for _, cause in examples)
+        await projected.rebuild.make_ready()
+        await projected.rebuild.everything()
+        await projected.project()
+        await projected.rebuild.forget_strangers()
+        healed = await audited(projected)
+        assert (found(healed), healed.score) == ({}, 100)
+        assert await projected.edges() == before

@@ -427,7 +427,7 @@ async def test_verifying_finds_what_was_changed_behind_its_back_and_not_what_the
 
 
 async def test_what_a_load_brought_is_held_against_its_sources_as_far_back_as_it_reached(yard: Yard) -> None:
-    backfill = await yard.loaded(yard.users[:5], lookback_days=60)
+    backfill = await yard.loaded(yard.users[:5], lookback_days=300)
     seen = await at_sources(yard, backfill)
     assert (seen.good, seen.asked, [each for each in seen.checks if each.count]) == (True, 5, [])
     assert (await at_sources(yard, backfill, many=2)).asked == 2

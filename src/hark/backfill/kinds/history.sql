@@ -186,6 +186,13 @@ select 1 as number
 -- name: load_of
 select request from hark.backfill where id = %(backfill)s and kind = 'history' and undoes is null
 
+-- name: queues_of
+select distinct request ->> 'queue_url' as url
+  from hark.backfill
+ where id = any (%(backfills)s) and state in ('APPLYING', 'PAUSED') and undoes is null and request ? 'queue_url'
+   and request ->> 'queue_url' is not null
+ order by url
+
 -- name: forget
 delete from hark.history_step where backfill_id = %(backfill)s
 

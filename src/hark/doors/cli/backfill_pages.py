@@ -14,6 +14,7 @@ from hark.backfill.states import ENDED, State
 from hark.backfill.verify import Verified
 from hark.catalogue.wording import no_such
 from hark.doors.cli.output import local, printable
+from hark.doors.cli.queues import Asked
 from hark.errors import BadInput, Fault
 from hark.history.audit.loads import AtSources
 from hark.history.loading.course import SAID, Stage
@@ -217,10 +218,13 @@ def _more(course: Mapping[str, Any] | None) -> Iterator[str]:
     if course is None:
         return
     yield ""
-    yield f"{course['stage']}: {SAID[Stage(course['stage'])]}"
-    if course["waits_for"]:
-        yield f"waits for {course['waits_for']}"
-    yield f"steps: {course['done']:,} done, {course['waiting']:,} waiting, {course['quarantined']:,} quarantined"
+    if "stage" in course:
+        yield f"{course['stage']}: {SAID[Stage(course['stage'])]}"
+        if course["waits_for"]:
+            yield f"waits for {course['waits_for']}"
+        yield f"steps: {course['done']:,} done, {course['waiting']:,} waiting, {course['quarantined']:,} quarantined"
+    if "queue" in course:
+        yield Asked(**course["queue"]).line()
 
 
 def _and(numbers: Sequence[int]) -> str:

@@ -103,6 +103,8 @@ TUNING = {
     "ingest_flag": ("FLAG", "Whom live purchases are taken of; none: of everybody."),
     "ingest_provider": ("CALLABLE", "Who else decides on that flag: what makes an OpenFeature provider."),
     "ingest_chunk": ("N", "How many messages are taken in one transaction."),
+    "schema_registry_url": ("URL", "The schema registry of messages in Avro; none: they are JSON."),
+    "schema_registry_login": ("SECRET", "What it is shown: KEY:SECRET."),
     "history_look_back": ("DURATION", "How far back purchases count."),
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""
@@ -116,6 +118,7 @@ SERVING = {
 INGESTING = (
     *("kafka_brokers", "kafka_options", "ingest_receipts_topic", "ingest_receipts_group", "ingest_factoids_topic"),
     *("ingest_factoids_group", "ingest_flag", "ingest_provider", "ingest_chunk", "lease", "log_level"),
+    *("schema_registry_url", "schema_registry_login", "http_allow_private"),
 )
 """The settings in `TUNING` that live ingestion goes by."""
 

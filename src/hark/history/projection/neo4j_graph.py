@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from neo4j import AsyncDriver
 
 _CONNECT_S = 10.0
+_UNITE = "hark history rebuild leaves one of each, and makes what keeps it so"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,13 @@ class Neo4jGraph:
 
     async def prepare(self) -> None:
         """Make the constraints, and wait until their indexes are there."""
-        for statement in (*cypher.CONSTRAINTS, cypher.WAIT_FOR_INDEXES):
-            await self.ask(statement)
+        try:
+            for statement in (*cypher.CONSTRAINTS, cypher.WAIT_FOR_INDEXES):
+                await self.ask(statement)
+        except GraphRefused as error:
+            if twins := await uniting.some_twins(self):
+                raise GraphRefused(f"the graph has several nodes of one id: {twins}; {_UNITE}") from error
+            raise
 
     async def versions(self, node: Node, ids: Sequence[str]) -> dict[str, int]:
         """The versions that the graph holds."""

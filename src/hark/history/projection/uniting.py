@@ -15,6 +15,7 @@ from hark.history.projection.graph import Node
 
 AT_ONCE = 5_000
 """How many edges, or ids, one transaction takes."""
+_NAMED = 5
 
 _VERSION = {Node.USER.value: "facts_version", Node.PRODUCT.value: "version"}
 
@@ -53,6 +54,12 @@ async def unite(graph: Asked) -> int:
     return gone
 
 
+async def some_twins(graph: Asked) -> str:
+    """A few ids that several nodes have, by label; empty: there are none."""
+    found = {label: [row[0] for row in await graph.ask(_twins(label), limit=_NAMED)] for label in UNIQUE}
+    return ", ".join(f"{label} {', '.join(ids)}" for label, ids in found.items() if ids)
+
+
 async def forget_foreign(graph: Asked) -> int:
     """Remove nodes of Hark's labels without an id, and edges of its types that begin elsewhere; how many."""
     gone = 0
@@ -65,7 +72,7 @@ async def forget_foreign(graph: Asked) -> int:
 def nameless(label: str) -> str:
     """Where a node `n` of a label has no id by which Hark could know it."""
     key = f"n.{UNIQUE[label]}"
-    return f"MATCH (n:{label}) WHERE {key} IS NOT :: STRING NOT NULL OR {key} = ''"
+    return f"MATCH (n:{label}) WHERE {key} IS NULL OR {key} IS NOT :: STRING OR {key} = ''"
 
 
 def begins_elsewhere(edge: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hark.doors.cli import queues
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import BACKFILLS, Call, verb
 from hark.doors.cli.output import Column, local
@@ -73,7 +74,10 @@ async def show_all(
 
     async with call.session(size=1) as session:
         page = await backfills(session.database, before=before or LARGEST, limit=limit)
+        asked = await queues.ask(session.database, [line.id for line in page])
     call.output.table(page, _line_columns(), empty="there are no backfills")
+    for queue in asked:
+        call.output.note(queue.line())
 
 
 async def forget(

@@ -14,6 +14,7 @@ import typer
 from hark.doors.cli import asking
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
+from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.verbs.backfill_words import Id, OutFile, Target, Who, who_does_it
 from hark.errors import BadInput
 
@@ -82,6 +83,7 @@ async def _ask(call: Call, database: Database, backfill: int, since: datetime, m
     from hark.clock import DatabaseClock
     from hark.history.audit.loads import load_at_sources
 
+    log_to_stderr(call.settings.log_level)
     clock = await DatabaseClock.start(database)
     async with asking.open_sources(call.settings, database, clock) as sources:
         with call.output.progress("asking the sources") as told:

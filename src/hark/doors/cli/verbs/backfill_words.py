@@ -114,8 +114,9 @@ async def say(call: Call, database: Database, backfill: int) -> None:
     """Show one backfill."""
     from hark.backfill.listing import show as look
     from hark.doors.cli import backfill_pages as pages
+    from hark.doors.cli.queues import with_queue
 
-    seen = await look(database, backfill)
+    seen = await with_queue(database, await look(database, backfill))
     call.output.show(seen, pages.shown(seen))
 
 

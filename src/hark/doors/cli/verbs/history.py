@@ -11,6 +11,7 @@ import typer
 
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import HISTORY, Call, verb
+from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.verbs import history_audit
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ async def rebuild(
     if call.settings.graph_url is None:
         call.output.show(_Rebuilt(graph=False), [NO_GRAPH])
         return ExitCode.DONE
+    log_to_stderr(call.settings.log_level)
     call.go_on = "what is marked by now is written by the next worker; the same command goes on"
     done = _Rebuilt(graph=True)
     async with call.session() as session, _graph(call) as graph:
