@@ -195,12 +195,12 @@ async def _record_once(
     users = sorted({*(fact.user_id for fact in words), *(each.user_id for each in snapshots)})
     given = {"now": now, "run": by, "live": by is None, "users": users, "plain": plain}
     await connection.execute(MAKE_TABLES.text(schema))
+    await connection.execute(_SQL["empty_tables"].text(schema))
     await _copy(connection, "copy_facts", map(_fact_line, words))
     await _copy(connection, "copy_snapshots", map(_snapshot_line, snapshots))
     await connection.execute(_SQL["know_users"].text(schema), given)
     await connection.execute(_SQL["lock_given"].text(schema), given)
     (row,) = await fetch(connection, _SQL["record"], _RecordedRow, given, schema=schema, prepare=False)
-    await connection.execute(_SQL["empty_tables"].text(schema))
     counts = (row.given, row.new, row.changed, row.same, row.stale, row.gone, row.refused)
     return Recorded(*counts, _moved(row.users, row.versions))
 
