@@ -65,8 +65,8 @@ users as materialized (
     select user_id, version + 1 as next from hark.history_user where user_id = any (%(users)s)
 ),
 receipts as materialized (
-    select r.user_id, r.receipt, r.version, u.next
-      from (select user_id, receipt, max(version) as version
+    select r.user_id, r.receipt, r.version, r.lowest, u.next
+      from (select user_id, receipt, max(version) as version, min(version) as lowest
               from fact_given
              where receipt is not null
              group by user_id, receipt) r
@@ -96,6 +96,12 @@ unseen as materialized (
       from loaded s
       join words w on w.user_id = s.user_id and w.kind = s.kind and w.occurred_at >= s.since and w.version <= s.version
 ),
+known as materialized (
+    -- Looked up all at once: in a third of the time that one after the other takes.
+    select user_id, key, product_id, store_id, amount_minor, currency, quantity, occurred_at, version, deleted, whole, live, runs
+      from hark.fact
+     where key = any (array(select key from words))
+),
 given as (
     select w.*, u.next, f.user_id as owner, f.version as was, f.deleted as was_deleted, f.live as was_live, f.runs as was_runs,
            case when f.user_id is null or w.version > f.version then true
@@ -109,7 +115,7 @@ given as (
            end as wins
       from words w
       join users u on u.user_id = w.user_id
-      left join hark.fact f on f.key = w.key
+      left join known f on f.key = w.key
 ),
 fated as materialized (
     -- What was never heard of is old news, if a load or its own receipt was seen without it in a later version. Not so what
@@ -125,7 +131,7 @@ fated as materialized (
                 else 'changed' end as fate
       from given g
       left join unseen u on u.key = g.key
-      left join receipts r on r.user_id = g.user_id and r.receipt = g.receipt
+      left join receipts r on r.user_id = g.user_id and r.receipt = g.receipt and r.lowest < r.version
       left join held h on h.user_id = g.user_id and h.receipt = g.receipt
 ),
 gone as materialized (
@@ -220,11 +226,14 @@ refused as (
         on conflict do nothing
     returning 1
 ),
+bought as materialized (
+    select distinct product_id from fated where fate in ('new', 'changed') and product_id is not null
+),
 noted as (
     insert into hark.product (product_id)
-    select product_id
-      from (select distinct product_id from fated where fate in ('new', 'changed') and product_id is not null) bought
-     where not exists (select from hark.product p where p.product_id = bought.product_id)
+    select product_id from bought
+    except
+    select product_id from hark.product where product_id = any (array(select product_id from bought))
      order by product_id
         on conflict do nothing
 ),
