@@ -99,6 +99,14 @@ async def test_a_new_key_that_two_claim_in_one_batch_is_the_first_ones(shop: Sho
     assert await shop.alive("bob") == {}
 
 
+async def test_an_owners_word_holds_whoever_else_claims_the_key_in_the_same_batch(shop: Shop) -> None:
+    await shop.record(line("9", user="bob"))
+    recorded = await shop.record(line("9", user="ann", version=5), line("9", user="bob", version=2))
+    assert (recorded.changed, recorded.refused, recorded.moved) == (1, 1, (Moved("bob", 2),))
+    assert await shop.alive("bob") == {"receipt:9:1": 2}
+    assert [r.user_id for r in await shop.rows("select user_id from hark.fact_refused")] == ["ann"]
+
+
 # Loads ----------------------------------------------------------------------------------------------------------------
 
 

@@ -26,7 +26,7 @@ from psycopg import AsyncConnection
 from hark.config import Settings
 from hark.history.live import positions
 from hark.history.live.brokers import PATIENCE_S, options, quiet, refused
-from hark.history.live.ingest import Ingestor, Letter, Message, bury
+from hark.history.live.ingest import Heard, Ingestor, Letter, Message, bury
 from hark.history.live.positions import Displaced, Move, Position, Streamed
 from hark.history.live.switch import Watched
 from hark.history.tending import Tended
@@ -59,17 +59,17 @@ Partition = tuple[str, int]
 Span = tuple[int, int]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """What one poll gave: messages that are next in their partitions, and ends that were come to."""
+    """What one poll gave: messages that are next in their partitions, read, and ends that were come to."""
 
-    messages: list[Message] = field(default_factory=list)
-    ends: dict[Partition, int] = field(default_factory=dict)
+    heard: Sequence[Heard] = ()
+    ends: Mapping[Partition, int] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing came."""
-        return not self.messages and not self.ends
+        return not self.heard and not self.ends
 
 
 @dataclass(slots=True)
@@ -179,17 +179,17 @@ class Stream:
     # Taking ---------------------------------------------------------------------------------------------------------
 
     async def _take(self, batch: Batch) -> None:
-        left = [each for each in batch.messages if each.offset >= self._done[each.topic, each.partition]]
+        left = [each for each in batch.heard if each.message.offset >= self._done[_of(each.message)]]
         try:
             if left:
-                await self.ingestor.take(left, self)
+                await self.ingestor.take_heard(left, self)
             await self._pass(batch.ends)
         except Displaced as error:
             # Whatever this member believed to own, it is told anew what it owns, and begins where that stands.
             _log.warning("ingest_displaced", what=str(error))
             self._broken = True
             return
-        self._commit([*batch.ends, *{(each.topic, each.partition) for each in left}])
+        self._commit([*batch.ends, *{_of(each.message) for each in left}])
 
     async def settle(
         self,
@@ -249,30 +249,34 @@ class Stream:
         return consumer
 
     def _poll(self) -> Batch:
+        """What comes is read here: in the loop, another stream's statements would wait for it."""
         assert self._consumer is not None
         try:
-            came = self._consumer.consume(self.chunk, POLL_S)
+            return self._heard(self._consumer, self._consumer.consume(self.chunk, POLL_S))
         except BaseException:
             self._broken = True
             raise
-        batch = Batch()
-        for each in came:
-            self._sort(each, batch)
-        for topic, partition in {(each.topic, each.partition) for each in batch.messages}:
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-            self._ends[topic, partition] = max(high, 0)
-        return batch
 
-    def _sort(self, came: ConsumedMessage, batch: Batch) -> None:
+    def _heard(self, consumer: Consumer, came: Sequence[ConsumedMessage]) -> Batch:
+        messages: list[Message] = []
+        ends: dict[Partition, int] = {}
+        for each in came:
+            self._sort(each, messages, ends)
+        for topic, partition in set(map(_of, messages)):
+            _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            self._ends[topic, partition] = max(high, 0)
+        return Batch(self.ingestor.hear(messages), ends)
+
+    def _sort(self, came: ConsumedMessage, messages: list[Message], ends: dict[Partition, int]) -> None:
         """What is not next in a partition that is owned now came before it was taken away, and comes again."""
         where, offset, error = _where(came), came.offset() or 0, came.error()
         if error is not None:
             if error.code() != KafkaError._PARTITION_EOF:
                 self._complain(error)
             elif where in self._next:
-                batch.ends[where] = offset
+                ends[where] = offset
         elif offset >= self._next.get(where, _NEVER):
-            batch.messages.append(Message(*where, offset, came.value(), _written_at(came)))
+            messages.append(Message(*where, offset, came.value(), _written_at(came)))
             self._next[where] = offset + 1
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -341,7 +345,11 @@ def _start(ours: int | None, told: int, span: Span, streamed: Streamed) -> int:
 
 
 def _reached(messages: Sequence[Message]) -> dict[Partition, int]:
-    return {(each.topic, each.partition): each.offset + 1 for each in messages}
+    return {_of(each): each.offset + 1 for each in messages}
+
+
+def _of(message: Message) -> Partition:
+    return message.topic, message.partition
 
 
 def _where(message: ConsumedMessage) -> Partition:
