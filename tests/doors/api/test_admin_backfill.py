@@ -105,6 +105,24 @@ async def test_failures_and_backfills_come_in_pages(office: Office) -> None:
     assert [each["recipient_id"] for each in [*failed["items"], *more["items"]]] == ["bob", "carol", "dora"]
 
 
+async def test_for_whom_it_does_not_hold_comes_in_pages(office: Office) -> None:
+    number = await planned(office.all)
+    path = f"/admin/backfill/{number}/astray"
+    page = (await office.all.get(f"{path}?limit=2")).body
+    rest = (await office.all.get(f"{path}?limit=2&after={page['next']}")).body
+    assert [each["recipient_id"] for each in [*page["items"], *rest["items"]]] == ["bob", "carol", "dora"]
+    assert rest["next"] is None
+    lost = (await office.all.get(f"{path}?unexplained=true")).body["items"]
+    assert lost == [{"recipient_id": "carol", "explained": False, "why": "chose otherwise"}]
+    assert (await office.all.call("POST", f"/admin/backfill/{number}/verify?limit=0")).status == 422
+    found = (await office.all.call("POST", f"/admin/backfill/{number}/verify?limit=1")).body
+    assert len(found["astray"]) == 1
+    await office.all.post(f"/admin/backfill/{number}/apply", None)
+    refused = await office.all.get(path)
+    assert (refused.status, refused.body["type"]) == (409, "urn:hark:not-now")
+    assert (await office.all.get("/admin/backfill/77/astray")).status == 404
+
+
 @pytest.mark.parametrize("verb", VERBS)
 async def test_one_that_is_not_there_is_not_found(verb: str, office: Office) -> None:
     body = {"rate": 1} if verb == "speed" else None

@@ -156,10 +156,15 @@ class Engine:
         await failing.retry_failures(self.database, number, who=who, now=self._now())
         return await self._shown(number)
 
-    async def verify(self, number: int, who: str) -> told.Verified:
+    async def verify(self, number: int, who: str, *, shown: int) -> told.Verified:
         """See `Backfills.verify`."""
-        seen = await verifying.verify(self.database, number, who=who, now=self._now())
+        seen = await verifying.verify(self.database, number, who=who, now=self._now(), shown=shown)
         return _as(told.Verified, seen, astray=_each(told.Astray, seen.astray))
+
+    async def astray(self, number: int, *, after: str, limit: int, unexplained: bool) -> Sequence[told.Astray]:
+        """See `Backfills.astray`."""
+        seen = await verifying.astray(self.database, number, after=after, limit=limit, unexplained=unexplained)
+        return _each(told.Astray, seen)
 
     async def undo(self, number: int, who: str) -> told.Shown:
         """See `Backfills.undo`."""

@@ -15,7 +15,7 @@ from hark.access.keys import Scope
 from hark.backfill.control import HasEnded
 from hark.backfill.failures import Failure
 from hark.backfill.listing import Line
-from hark.doors.api.backfills import Backfills, Shown, Verified
+from hark.doors.api.backfills import Astray, Backfills, Shown, Verified
 from hark.doors.api.door import Visit, Visiting, guarded
 from hark.doors.api.fields import LARGEST, Number
 from hark.doors.api.pages import Page
@@ -24,10 +24,12 @@ from hark.doors.api.routes.backfill_bodies import (
     ANY_PLAN,
     Applying,
     Cohort,
+    HowMany,
     Speed,
     Switch,
     Switched,
     Which,
+    WhichAstray,
     WhichFailures,
     fault_of_body,
     speed_of_body,
@@ -136,10 +138,26 @@ async def retry(visit: Visiting, number: Number) -> Shown:
 
 
 @router.post("/admin/backfill/{number:segment}/verify", responses=_STEERED)
-async def verify(visit: Visiting, number: Number) -> Verified:
-    """Read the cohort again: how many hold, and each that does not, with why. Takes as long as the reading does."""
+async def verify(visit: Visiting, number: Number, many: Annotated[HowMany, Query()]) -> Verified:
+    """Read the cohort again: how many hold, and the first that do not, with why. Takes as long as the reading does.
+
+    The unexplained are named before the others. All of them, in pages, has `GET …/astray`.
+    """
     async with _steering(visit, number, Act.BACKFILL_VERIFY) as backfills:
-        return await backfills.verify(number, visit.caller.name)
+        return await backfills.verify(number, visit.caller.name, shown=many.limit)
+
+
+@router.get("/admin/backfill/{number:segment}/astray", responses=_STEERED)
+async def astray(visit: Visiting, number: Number, which: Annotated[WhichAstray, Query()]) -> Page[Astray]:
+    """List each user for whom it does not hold just now, with why. Nothing is kept: to verify it, `POST …/verify`."""
+    await found_one(visit, number)
+    try:
+        page = await backfills_of(visit).astray(
+            number, after=which.after, limit=which.limit, unexplained=which.unexplained
+        )
+    except BadInput as error:
+        raise refusal(Kind.NOT_NOW, HTTPStatus.CONFLICT, str(error)) from None
+    return Page(items=[*page], next=page[-1].recipient_id if len(page) == which.limit else None)
 
 
 @router.post("/admin/backfill/{number:segment}/undo", responses=_STEERED, status_code=HTTPStatus.ACCEPTED)

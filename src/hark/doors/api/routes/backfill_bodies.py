@@ -145,6 +145,20 @@ class WhichFailures(Body):
     limit: Limit = 100
 
 
+class HowMany(Body):
+    """How many are named."""
+
+    limit: Limit = 100
+
+
+class WhichAstray(Body):
+    """Which of those for whom a backfill does not hold."""
+
+    after: After = ""
+    limit: Limit = 100
+    unexplained: bool = Field(default=False, description="true: only those of whom nothing says why.")
+
+
 # What is asked for by it ----------------------------------------------------------------------------------------------
 
 
