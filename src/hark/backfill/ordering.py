@@ -5,7 +5,7 @@ All that is wrong with the words is told at once, before anything is read or wri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -134,25 +134,47 @@ async def order_preferences(
     return Ordered(await create(database, order, now), staged, read.apply)
 
 
+NamesLook = Callable[[Database], Awaitable[None]]
+"""Looks whether the segments and flags that somebody names are there; raises all that are not."""
+
+
 async def ask_preferences(
-    database: Database, catalogue: Catalogue, words: PreferenceWords, *, who: str, now: datetime, reach: FileReach
+    database: Database,
+    catalogue: Catalogue,
+    words: PreferenceWords,
+    *,
+    who: str,
+    now: datetime,
+    reach: FileReach,
+    named: NamesLook | None = None,
 ) -> int:
     """Write down what is asked for, and leave it to workers to stage the cohort and to plan; the backfill's id.
 
     Args:
         reach: from where the cohort's files may be read; workers look at it again.
+        named: see `check_asked`.
 
     Raises:
         BadInput: all that is wrong with the words; or there is no such segment or flag.
     """
     who = check_who(who)
-    read = await check_asked(database, catalogue, words, reach=reach)
+    read = await check_asked(database, catalogue, words, reach=reach, named=named)
     order = _order(catalogue, read, ToStage(read.cohort, read.asked.user_types), who)
     return await create(database, order, now)
 
 
-async def check_asked(database: Database, catalogue: Catalogue, words: PreferenceWords, *, reach: FileReach) -> Read:
+async def check_asked(
+    database: Database,
+    catalogue: Catalogue,
+    words: PreferenceWords,
+    *,
+    reach: FileReach,
+    named: NamesLook | None = None,
+) -> Read:
     """Read the words, and whether the segments and flags that they name are there.
+
+    Args:
+        named: looks at those whatever else is wrong; None: they are looked at when the cohort can be read.
 
     Raises:
         BadInput: all that is wrong with them.
@@ -160,10 +182,12 @@ async def check_asked(database: Database, catalogue: Catalogue, words: Preferenc
     reading = Reading()
     read = reading.take(lambda: _read(catalogue, words, {}, reach))
     try:
-        await check_names(database, _cohort(words, {}) if read is None else read.cohort)
+        if named is not None:
+            await named(database)
+        elif read is not None:
+            await check_names(database, read.cohort)
     except BadInput as refusal:
-        told = "\n".join(reading.faults).splitlines()
-        reading.faults += [line for line in str(refusal).splitlines() if line not in told]
+        reading.faults.append(str(refusal))
     reading.end()
     assert read is not None
     return read

@@ -156,7 +156,7 @@ async def test_a_parameter_that_a_route_does_not_have_is_refused_and_nothing_is_
         sent = path.format(**states)
         refused = await known.all.call(method, f"{sent}{'&' if '?' in sent else '?'}drury=1", body)
         assert refused.status == 422, (method, path)
-        assert refused.faults[0] == ("query.drury", refused.faults[0][1]), (method, path)
+        assert refused.faults[0][0] == "query.drury", (method, path)
     assert await everything(known) == before
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Body as Sent
 from fastapi import Query
+from fastapi.exceptions import RequestValidationError
 
 from hark.access.audit import Act
 from hark.access.keys import Scope
@@ -16,14 +17,13 @@ from hark.backfill.control import HasEnded
 from hark.backfill.failures import Failure
 from hark.backfill.listing import Line
 from hark.doors.api.backfills import Astray, Backfills, Shown, Verified
-from hark.doors.api.door import Visit, Visiting, guarded
+from hark.doors.api.door import Door, Visit, Visiting, guarded
 from hark.doors.api.fields import LARGEST, Number
 from hark.doors.api.pages import Page
-from hark.doors.api.problems import Kind, Refusal, bad_input, refusal, responses
+from hark.doors.api.problems import ApiFault, Kind, Refusal, bad_input, refusal, responses
 from hark.doors.api.routes.backfill_bodies import (
     ANY_PLAN,
     Applying,
-    Cohort,
     HowMany,
     Speed,
     Switch,
@@ -32,15 +32,27 @@ from hark.doors.api.routes.backfill_bodies import (
     WhichAstray,
     WhichFailures,
     fault_of_body,
+    faults_of_speed,
     speed_of_body,
 )
 from hark.doors.api.routes.backfill_visits import BRIEF, backfills_of, found_one, noted
+from hark.doors.api.sound import places, without
 from hark.errors import BadInput, HarkError
 
 _STEERED = responses(
     HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, s409="Not as it stands now: `detail` says what to do instead."
 )
-router = guarded(Scope.BACKFILL, "backfills")
+
+
+async def _rest_of_speed(_door: Door, error: RequestValidationError) -> list[ApiFault]:
+    """What is wrong with the sound part of a change of pace that has faults."""
+    if not isinstance(error.body, Mapping):
+        return []
+    sound = without(error.body, places(error.errors(), whole=()))
+    return faults_of_speed(Speed.model_validate(sound))
+
+
+router = guarded(Scope.BACKFILL, "backfills", {"speed": _rest_of_speed})
 
 
 @router.post("/admin/backfill/stop-all")
@@ -125,7 +137,7 @@ async def speed(
         await noted(visit, number, Act.BACKFILL_SPEED, {**told, "refused": str(error)[:BRIEF]})
         if isinstance(error, HasEnded):
             raise refusal(Kind.NOT_NOW, HTTPStatus.CONFLICT, str(error)) from None
-        raise bad_input([fault_of_body(line, Cohort()) for line in str(error).splitlines()]) from None
+        raise bad_input([fault_of_body(line) for line in str(error).splitlines()]) from None
     await noted(visit, number, Act.BACKFILL_SPEED, told)
     return done
 

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, Tag
 
 from hark.backfill.kinds.history import LOOK_BACK_DAYS, MOST_DAYS, MOST_RATE, RATE
-from hark.catalogue.wording import quoted
+from hark.backfill.ordering import read_change
 from hark.doors.api.backfills import CohortAsked, PaceAsked, SpeedAsked
 from hark.doors.api.fields import AT_ONCE, After, Before, Body, Flag, Limit, Name, Text, Word
 from hark.doors.api.problems import ApiFault
 from hark.doors.api.wording import shape
+from hark.errors import BadInput
 
 _FIELDS = {
     "--reason": "body.reasons",
@@ -21,7 +22,6 @@ _FIELDS = {
     "--batch-size": "body.batch_size",
     "--rate": "body.rate",
     "--window": "body.window",
-    "cohort": "body.cohort",
     "body": "body",
 }
 
@@ -193,16 +193,22 @@ def cohort_of_body(cohort: Cohort) -> CohortAsked:
     )
 
 
-def fault_of_body(line: str, cohort: Cohort) -> ApiFault:
-    """A fault of the engine's, which speaks of options and URLs, by the field that it is of."""
+def fault_of_body(line: str) -> ApiFault:
+    """A fault of the engine's, which speaks of options and of a cohort's parts, by the field that it is of."""
     option, _, what = line.partition(": ")
-    if where := _FIELDS.get(option.partition(".")[0]):
-        return ApiFault(where, what)
-    for name in ("urls", "except_urls", "segments", "except_segments", "flags"):
-        for place, each in enumerate(getattr(cohort, name)):
-            if line.startswith(quoted(each)):
-                return ApiFault(f"body.cohort.{name}.{place}", line)
-    return ApiFault("", line)
+    if option == "cohort" or option.startswith("cohort."):
+        return ApiFault(f"body.{option}", what)
+    where = _FIELDS.get(option)
+    return ApiFault("", line) if where is None else ApiFault(where, what)
+
+
+def faults_of_speed(speed: Speed) -> list[ApiFault]:
+    """What is wrong with a change of pace beside what a body may not say."""
+    try:
+        read_change(speed.rate, adaptive=speed.adaptive, window=speed.window)
+    except BadInput as error:
+        return [fault_of_body(line) for line in str(error).splitlines()]
+    return []
 
 
 def in_short(cohort: Cohort) -> dict[str, object]:
