@@ -39,6 +39,14 @@ class Window:
         days = [today + timedelta(days=ahead) for ahead in range(-1, _AHEAD)]
         return min(at for day in days for at in self._openings(day) if at > now and self.is_open(at))
 
+    def opened(self, now: datetime) -> datetime | None:
+        """Since when one may work; None: one may not."""
+        if not self.is_open(now):
+            return None
+        today = now.astimezone(ZoneInfo(self.zone)).date()
+        openings = (at for ahead in range(1 - _AHEAD, 2) for at in self._openings(today + timedelta(days=ahead)))
+        return max((at for at in openings if at <= now and not self.is_open(at - _INSTANT)), default=None)
+
     def _openings(self, day: date) -> list[datetime]:
         """When it may open on a day, or on the next: at its hour, once or twice, or when clocks are changed."""
         zone = ZoneInfo(self.zone)
@@ -46,6 +54,8 @@ class Window:
         midnight = datetime.combine(day, time(), zone).astimezone(UTC)
         return [*at_hour, *_changes(midnight, midnight + timedelta(hours=26), zone)]
 
+
+_INSTANT = timedelta(microseconds=1)
 
 _AHEAD = 5
 """Days to look at: of some, a change of clocks skips the whole window.
