@@ -416,6 +416,58 @@ async def test_pages_go_by_ids_though_batches_lie_across_each_other(campus: Camp
     assert pages == [[f"u{n:02}" for n in range(start, min(12, start + 5))] for start in (0, 5, 10)]
 
 
+async def test_whoever_another_backfill_changed_since_the_plan_did_not_choose(campus: Campus) -> None:
+    await campus.people(
+        {"ann": {"reply": ["email"], "like": []}, "bob": {"reply": ["email"]}, "cy": {"reply": ["email"]}}
+    )
+    await campus.people({"dora": None, "eve": None, "finn": {"reply": ["email"]}})
+    first = await campus.plan(["reply", "like"], ["push"], create_rows=True)
+    second = await campus.plan(["reply"], ["in_app"], create_rows=True)
+    await campus.choose("bob", "reply", [])
+    await campus.choose("eve", "tip", ["email"])
+    await campus.choose("ann", "tip", ["email"])
+    await campus.apply(second)
+    await campus.choose("cy", "reply", ["push"])
+    await campus.run("delete from hark.preference where recipient_id = 'finn'")
+    await campus.apply(first)
+    drifted = await campus.rows(
+        "select recipient_id, why from hark.backfill_item where backfill_id = %s and outcome = 'drifted' order by 1",
+        first,
+    )
+    assert drifted == [
+        ("ann", "another backfill changed it since"),
+        ("bob", "chose otherwise since the plan"),
+        ("cy", "chose otherwise since the plan"),
+        ("dora", "another backfill changed it since"),
+        ("eve", "has preferences of their own now"),
+        ("finn", "has no preferences any more"),
+    ]
+
+
+async def test_an_undo_of_what_was_undone_says_that_a_backfill_did_so(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": ["email"]}, "bob": {"reply": []}, "cy": {"reply": []}, "dora": None})
+    backfill = await campus.plan(create_rows=True)
+    await campus.apply(backfill)
+    late = await undo(campus.database, backfill, who="olga", now=campus.clock.now())
+    await campus.planned(late)
+    await campus.choose("bob", "reply", ["push"])
+    await campus.undone(backfill)
+    await campus.choose("cy", "reply", ["email"])
+    again = await undo(campus.database, backfill, who="olga", now=campus.clock.now())
+    await campus.planned(again)
+    assert await campus.counts(again) == {("reply", "changed_since"): 2, ("reply", "backfilled_since"): 2}
+    await campus.apply(late)
+    drifted = await campus.rows(
+        "select recipient_id, why from hark.backfill_item where backfill_id = %s order by 1", late
+    )
+    assert drifted == [
+        ("ann", "another backfill changed it since"),
+        ("bob", "chose otherwise since the plan"),
+        ("cy", "chose otherwise since the plan"),
+        ("dora", "another backfill changed it since"),
+    ]
+
+
 async def test_comparing_nobody_is_no_success(campus: Campus) -> None:
     await campus.people({"ann": {"reply": None}})
     backfill = await campus.plan()

@@ -33,6 +33,7 @@ _SAID = {
     "unknown": "unknown by now: not touched",
     "restore": "get back what they had",
     "changed_since": "have chosen since: not touched",
+    "backfilled_since": "another backfill changed it since: not touched",
     "load": "are asked for, and what they bought is recorded",
     "recent": "were loaded within 7 days: left alone (--force loads them, too)",
     "undo": "lose what only that run had said of them",
