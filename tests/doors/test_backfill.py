@@ -414,6 +414,47 @@ def test_the_name_of_a_column_that_is_read_as_an_id_is_pointed_out(campus: Desk)
     assert "write --column" not in campus.hark(*ASKED, "--file", "ids.csv", "--column", "user").out
 
 
+def test_of_what_is_forgotten_or_empty_nothing_more_is_offered(campus: Desk) -> None:
+    campus.hark(*PLAN, "--apply")
+    assert "hark backfill undo 1 takes it back" in campus.hark("backfill", "show", "1").out
+    assert "900 users of its plan" in campus.hark("backfill", "forget", "1", "--apply").out
+    shown = campus.hark("backfill", "show", "1").out
+    assert "next:" not in shown and "it can be neither verified, undone nor applied again" in shown
+    again = campus.hark("backfill", "forget", "1")
+    assert again.out.strip() == "backfill 1 was forgotten before: nothing is left of who its users were"
+
+    campus.hark(*PLAN)
+    applied = campus.hark("backfill", "apply", "2").out
+    assert "it changed nothing, so there is nothing to take back" in applied and "takes it back" not in applied
+    campus.hark("backfill", "verify", "2")
+    assert "backfill undo" not in campus.hark("backfill", "show", "2").out
+    refused = campus.hark("backfill", "undo", "2")
+    assert (refused.code, "nothing to undo" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--outcome", "append", "--faults"), "--outcome and --faults do not go together"),
+        (("--outcome", "append", "--faults", "-o", "out.csv"), "--outcome and --faults do not go together"),
+        (("--left", "--faults", "-o", "out.csv"), "--faults and --left do not go together"),
+        (("--left", "-o", "out.csv"), "--left: backfill 1 is no load of purchases"),
+        (("--after", "u0001"), "--after: is of a page of --outcome"),
+        (("--faults", "--after", "u0001"), "--after: is of a page of --outcome"),
+        (("--limit", "3"), "--limit: is of a page of --outcome or --faults"),
+        (("--outcome", "append", "--limit", "3", "-o", "out.csv"), "-o writes all of it"),
+    ],
+)
+def test_options_of_show_that_contradict_or_mean_nothing_are_refused(
+    options: tuple[str, ...], said: str, campus: Desk
+) -> None:
+    campus.hark(*PLAN)
+    refused = campus.hark("backfill", "show", "1", *options)
+    assert (refused.code, refused.out) == (2, "")
+    assert said in refused.err
+    assert not (campus.directory / "out.csv").exists()
+
+
 def test_hark_is_a_module_that_runs(desk: Desk) -> None:
     ran = subprocess.run([sys.executable, "-m", "hark", "--version"], capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stderr, ran.stdout[:4]) == (0, "", "hark")

@@ -121,6 +121,7 @@ class Head:
     compared: int | None
     holding: int | None
     why: str
+    forgotten_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
