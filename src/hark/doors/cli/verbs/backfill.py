@@ -270,7 +270,7 @@ async def undo(
         if at.stop.event.is_set():
             return at.stop.end(call)
         if not apply_now or not backfilling.is_good(plan):
-            call.output.show(backfilling.Planned(plan, None), pages.plan(plan, None))
+            call.output.show(plan, pages.plan(plan, None))
             return ExitCode.DONE if backfilling.is_good(plan) else ExitCode.NOT_GOOD
         code = await backfilling.start(at, number, who_does_it(who), plan.head.hash, detach=detach)
         await say(call, at.database, number)
