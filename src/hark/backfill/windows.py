@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from hark.durations import format_local_time, parse_local_time
 from hark.errors import BadInput
+
+T = TypeVar("T")
 
 _WINDOW = re.compile(r"\s*(\S+?)\s*-\s*(\S+?)(?:\s+(\S+))?\s*")
 
@@ -83,16 +88,32 @@ def parse_window(text: str, zone: str = "UTC") -> Window:
     """Read `20:00-06:00` or `20:00-06:00 Europe/Berlin`.
 
     Raises:
-        BadInput: it is not of that form, is empty, or its zone is not known.
+        BadInput: it is not of that form; or its ends, its zone, or all of them are none, one a line; or it is empty.
     """
     found = _WINDOW.fullmatch(text)
     if found is None:
         raise BadInput(f"{text!r} is not a window; write 20:00-06:00 or 20:00-06:00 Europe/Berlin")
-    window = Window(parse_local_time(found[1]), parse_local_time(found[2]), found[3] or zone)
-    if window.opens == window.closes:
-        raise BadInput(f"{text!r} closes when it opens; leave the window out to work at any time")
+    faults: list[str] = []
+    opens, closes = (_noted(faults, partial(parse_local_time, at)) for at in (found[1], found[2]))
+    zone = found[3] or zone
+    _noted(faults, partial(_check_zone, zone))
+    if opens is not None and opens == closes:
+        faults.append(f"{text!r} closes when it opens; leave the window out to work at any time")
+    if faults or opens is None or closes is None:
+        raise BadInput("\n".join(faults))
+    return Window(opens, closes, zone)
+
+
+def _noted(faults: list[str], read: Callable[[], T]) -> T | None:
     try:
-        ZoneInfo(window.zone)
+        return read()
+    except BadInput as refusal:
+        faults.append(str(refusal))
+        return None
+
+
+def _check_zone(zone: str) -> None:
+    try:
+        ZoneInfo(zone)
     except (ValueError, OSError, KeyError):
-        raise BadInput(f"no time zone {window.zone!r}; write an IANA name like Europe/Berlin") from None
-    return window
+        raise BadInput(f"no time zone {zone!r}; write an IANA name like Europe/Berlin") from None

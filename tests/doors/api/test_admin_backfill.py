@@ -170,6 +170,7 @@ async def test_what_the_catalogue_does_not_know_is_told_with_what_is_no_body(wor
             ("body.reasons", '"coment": no such reason; did you mean comment?'),
             ("body.user_types", '"students": no such user type; did you mean Students?'),
             ("body.window", '"25:00" is not a time of day; write 08:00'),
+            ("body.window", '"26:00" is not a time of day; write 08:00'),
             ("body.zzz", next(what for where, what in refused.faults if where == "body.zzz")),
         ]
         sound = {**wrong, "rate": 1, "batch_size": 1, "cohort": {"ids": ["bob"]}}
@@ -255,6 +256,12 @@ async def test_all_that_is_wrong_with_a_change_of_pace_is_told_at_once(office: O
     assert {where for where, _ in refused.faults} == {"body.rate", "body.window", "body.foo"}
     refused = await office.all.post(f"/admin/backfill/{number}/speed", {"rate": -5, "window": "20:00-06:00"})
     assert {where for where, _ in refused.faults} == {"body.rate"}
+
+
+@pytest.mark.parametrize("kind", ["prefs", 5, None])
+async def test_of_a_kind_that_is_none_both_kinds_are_named(kind: object, office: Office) -> None:
+    refused = await office.all.post("/admin/backfill", {**ASKED, "kind": kind})
+    assert dict(refused.faults)["body.kind"].endswith("is no kind of backfill; there is preferences and history")
 
 
 async def test_who_did_what_is_audited_also_what_was_refused(office: Office) -> None:

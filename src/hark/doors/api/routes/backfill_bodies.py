@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, Tag
+from pydantic import BaseModel, BeforeValidator, Field, Tag
 
 from hark.backfill.kinds.history import LOOK_BACK_DAYS, MOST_DAYS, MOST_RATE, RATE
 from hark.backfill.ordering import read_change
+from hark.catalogue.wording import shown
 from hark.doors.api.backfills import CohortAsked, PaceAsked, SpeedAsked
-from hark.doors.api.fields import AT_ONCE, After, Before, Body, Flag, Limit, Name, Text, Word
+from hark.doors.api.fields import AT_ONCE, After, Before, Body, Flag, Limit, Name, Text, Word, fault
 from hark.doors.api.problems import ApiFault
 from hark.doors.api.wording import shape
 from hark.errors import BadInput
@@ -26,6 +27,15 @@ _FIELDS = {
 }
 
 Rate = Annotated[float | None, Field(strict=True, ge=0.001, le=10_000_000, allow_inf_nan=False)]
+
+
+def _known_kind(kind: object) -> object:
+    if kind not in KINDS_ASKED:
+        raise fault(f"{shown(kind)} is no kind of backfill; there is {' and '.join(KINDS_ASKED)}")
+    return kind
+
+
+KINDS_ASKED = ("preferences", "history")
 
 
 class Cohort(Body):
@@ -66,7 +76,9 @@ class Speed(Body):
 class Asked(Pace):
     """A backfill to plan."""
 
-    kind: Literal["preferences"] = Field(default="preferences", description="Of what kind.")
+    kind: Annotated[Literal["preferences"], BeforeValidator(_known_kind)] = Field(
+        default="preferences", description="Of what kind."
+    )
     reasons: list[Word] = Field(min_length=1, max_length=AT_ONCE, description="For these reasons.")
     channels: list[Word] = Field(min_length=1, max_length=AT_ONCE, description="To append; none is ever taken away.")
     user_types: list[Word] = Field(min_length=1, max_length=AT_ONCE, description="For users of these types only.")
@@ -78,7 +90,9 @@ class Asked(Pace):
 class AskedLoad(Body):
     """A load of what people bought. One of `user_ids`, `s3_uri` and `source` says whose."""
 
-    kind: Literal["history"] = Field(default="history", description="Of what kind.")
+    kind: Annotated[Literal["history"], BeforeValidator(_known_kind)] = Field(
+        default="history", description="Of what kind."
+    )
     user_ids: list[Name] = Field(default=[], max_length=100_000, description="These users; more are an object.")
     s3_uri: Text | None = Field(default=None, description="Those in an object: s3://bucket/key, an id a line or CSV.")
     source: Literal["neo4j"] | None = Field(default=None, description="neo4j: everyone in the graph.")
