@@ -236,7 +236,7 @@ def _window(text: str) -> Window:
     try:
         return parse_window(text)
     except BadInput as fault:
-        raise BadInput(f"--window: {fault}") from None
+        raise BadInput("\n".join(f"--window: {line}" for line in str(fault).splitlines())) from None
 
 
 def read_change(
@@ -273,22 +273,39 @@ def _order(catalogue: Catalogue, read: Read, cohort: int | ToStage, who: str) ->
 def _read(catalogue: Catalogue, words: PreferenceWords, environment: Mapping[str, str], reach: FileReach) -> Read:
     reading = Reading()
     said = _with_variables(words, environment)
-    asked = reading.take(
-        lambda: read_preferences(
+    asked = reading.take(lambda: _asked(catalogue, said, _from_variables(words, environment)))
+    cohort = reading.take(lambda: within(_cohort(words, environment), reach))
+    pace = reading.take(lambda: read_pace(said.rate, adaptive=said.adaptive, window=said.window))
+    size = reading.take(lambda: _batch_size(said.batch_size, environment))
+    apply = reading.take(lambda: said.apply or not _dry_run(environment))
+    reading.end()
+    assert asked is not None and cohort is not None and pace is not None and size is not None
+    return Read(asked, cohort, pace, size, bool(apply))
+
+
+def _asked(catalogue: Catalogue, said: PreferenceWords, variables: Mapping[str, str]) -> PreferenceRequest:
+    """What is asked for; a fault names the variable that it came from, by the option in whose place that stands."""
+    try:
+        return read_preferences(
             catalogue,
             reasons=said.reasons,
             channels=said.channels,
             user_types=said.user_types,
             create_rows=said.create_rows,
         )
-    )
-    cohort = reading.take(lambda: within(_cohort(words, environment), reach))
-    pace = reading.take(lambda: read_pace(said.rate, adaptive=said.adaptive, window=said.window))
-    size = reading.take(lambda: check_batch_size(_size(said.batch_size, environment)))
-    apply = reading.take(lambda: said.apply or not _dry_run(environment))
-    reading.end()
-    assert asked is not None and cohort is not None and pace is not None and size is not None
-    return Read(asked, cohort, pace, size, bool(apply))
+    except BadInput as refusal:
+        faults = [line.partition(":") for line in str(refusal).splitlines()]
+        raise BadInput("\n".join(f"{variables.get(of, of)}:{what}" for of, _, what in faults)) from None
+
+
+def _from_variables(words: PreferenceWords, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Which variables stand in place of which options."""
+    ways = {
+        "--reason": (words.reasons, "PREFERENCE_NAME"),
+        "--channels": (words.channels, "CHANNELS"),
+        "--user-types": (words.user_types, "USER_TYPES"),
+    }
+    return {option: name for option, (given, name) in ways.items() if not given and name in environment}
 
 
 def _with_variables(words: PreferenceWords, environment: Mapping[str, str]) -> PreferenceWords:
@@ -311,6 +328,11 @@ def _cohort(words: PreferenceWords, environment: Mapping[str, str]) -> Cohort:
 def _is_of_the_task_before(words: PreferenceWords) -> bool:
     """Its variables say all that is asked for. Without those of a cohort they mean all users of the types, as ever."""
     return words.cohort == CohortWords() and not (words.reasons or words.channels or words.user_types)
+
+
+def _batch_size(given: int | str | None, environment: Mapping[str, str]) -> int:
+    size = _size(given, environment)
+    return check_batch_size(size, "BATCH_SIZE" if given is None else "--batch-size")
 
 
 def _size(given: int | str | None, environment: Mapping[str, str]) -> int:
