@@ -82,9 +82,42 @@ def test_what_is_no_number_and_variables_that_cannot_be_read_are_told_with_all_e
     refused = campus.hark("backfill", "preferences", *options, "--as", "")
     assert refused.code == 2
     assert [line.partition(" ")[0] for line in refused.err.splitlines()] == [
-        *("who", "--reason:", "--channels:", "--channels:", "--user-types:"),
-        *("USER_IDS", "--rate:", "--window:", "--batch-size:", "DRY_RUN:"),
+        *("who", "PREFERENCE_NAME:", "CHANNELS:", "CHANNELS:", "--user-types:"),
+        *("USER_IDS", "--rate:", "--window:", "--window:", "--batch-size:", "DRY_RUN:"),
     ]
+
+
+def test_a_fault_names_the_variable_that_it_came_from(campus: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"USER_TYPES": "students", "BATCH_SIZE": "0", "CSV_PATH": "a\x07b"}.items():
+        monkeypatch.setenv(name, value)
+    refused = campus.hark("backfill", "preferences", "--channels", "pish")
+    assert refused.code == 2
+    assert [line.partition(" ")[0] for line in refused.err.splitlines()] == [
+        *("--reason:", "--channels:", "USER_TYPES:", "CSV_PATH:", "BATCH_SIZE:")
+    ]
+
+
+def test_what_it_prints_as_json_has_one_shape_whether_it_is_applied_or_not(campus: Desk) -> None:
+    planned, shown = campus.hark(*PLAN, "--json").only, campus.hark("backfill", "show", "1", "--json").only
+    applied, undone = campus.hark(*PLAN, "--json", "--apply").only, campus.hark("backfill", "undo", "2", "--json").only
+    assert planned.keys() == shown.keys() == applied.keys() == undone.keys()
+    assert [each["head"]["state"] for each in (planned, applied, undone)] == ["PLANNED", "APPLIED", "PLANNED"]
+
+
+def test_a_dash_is_the_output_and_who_stops_reading_it_is_no_fault(campus: Desk) -> None:
+    campus.hark(*PLAN)
+    listing = ("backfill", "show", "1", "--outcome", "append", "-o", "-")
+    process = campus.spawn(*listing)
+    out, said = process.communicate(timeout=120)
+    assert (process.returncode, len(out.splitlines()), said) == (0, 901, "900 written to /dev/stdout\n")
+    assert out.splitlines()[:2] == ["user,type,outcomes", "u0001,Students,app_shared: append"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody:
+        process = campus.spawn(*listing, out=nobody)
+        _, said = process.communicate(timeout=120)
+    assert (process.returncode, said) == (0, "")
+    assert not (campus.directory / "-").exists()
 
 
 def test_user_types_are_required(campus: Desk) -> None:
