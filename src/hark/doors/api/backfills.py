@@ -121,6 +121,7 @@ class Head:
     compared: int | None
     holding: int | None
     why: str
+    forgotten_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +270,12 @@ class Backfills(Protocol):
         """Apply what was quarantined or given up again, and only that."""
         ...
 
-    async def verify(self, number: int, who: str) -> Verified:
-        """Read the cohort again."""
+    async def verify(self, number: int, who: str, *, shown: int) -> Verified:
+        """Read the cohort again, and name so many of those for whom it does not hold."""
+        ...
+
+    async def astray(self, number: int, *, after: str, limit: int, unexplained: bool) -> Sequence[Astray]:
+        """One page of those for whom it does not hold, in the order of the users' ids; nothing is kept of it."""
         ...
 
     async def undo(self, number: int, who: str) -> Shown:

@@ -34,6 +34,7 @@ _SAID = {
     "unknown": "unknown by now: not touched",
     "restore": "get back what they had",
     "changed_since": "have chosen since: not touched",
+    "backfilled_since": "another backfill changed it since: not touched",
     "load": "are asked for, and what they bought is recorded",
     "recent": "were loaded within 7 days: left alone (--force loads them, too)",
     "undo": "lose what only that run had said of them",
@@ -244,11 +245,21 @@ def _nothing(seen: Shown) -> str:
 
 def _next(seen: Shown) -> str:
     number, state, undone_by = seen.head.id, State(seen.head.state), seen.head.undone_by
+    if seen.head.forgotten_at is not None:
+        return "who its users were is forgotten: it can be neither verified, undone nor applied again; plan a new one"
     if state in (State.PLANNED, State.APPROVED) and not seen.totals.to_change:
         return _nothing(seen)
+    if state in (State.APPLIED, State.VERIFIED, State.CANCELED) and not _did(seen):
+        look = f"next: hark backfill verify {number}; " if state is State.APPLIED else ""
+        return f"{look}it changed nothing, so there is nothing to take back"
     if state in ENDED and undone_by:
         return f"undone by {_and(undone_by)}; hark backfill show {undone_by[-1]} says what it did"
     return _next_in(state, number, seen)
+
+
+def _did(seen: Shown) -> bool:
+    """Whether it changed anything; a load's steps are done before its batches are."""
+    return bool(seen.totals.applied or (seen.more or {}).get("done"))
 
 
 def _next_in(state: State, number: int, seen: Shown) -> str:

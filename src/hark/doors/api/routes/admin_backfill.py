@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Body as Sent
 from fastapi import Query
+from fastapi.exceptions import RequestValidationError
 
 from hark.access.audit import Act
 from hark.access.keys import Scope
 from hark.backfill.control import HasEnded
 from hark.backfill.failures import Failure
 from hark.backfill.listing import Line
-from hark.doors.api.backfills import Backfills, Shown, Verified
-from hark.doors.api.door import Visit, Visiting, guarded
+from hark.doors.api.backfills import Astray, Backfills, Shown, Verified
+from hark.doors.api.door import Door, Visit, Visiting, guarded
 from hark.doors.api.fields import LARGEST, Number
 from hark.doors.api.pages import Page
-from hark.doors.api.problems import Kind, Refusal, bad_input, refusal, responses
+from hark.doors.api.problems import ApiFault, Kind, Refusal, bad_input, refusal, responses
 from hark.doors.api.routes.backfill_bodies import (
     ANY_PLAN,
     Applying,
-    Cohort,
+    HowMany,
     Speed,
     Switch,
     Switched,
     Which,
+    WhichAstray,
     WhichFailures,
     fault_of_body,
+    faults_of_speed,
     speed_of_body,
 )
 from hark.doors.api.routes.backfill_visits import BRIEF, backfills_of, found_one, noted
+from hark.doors.api.sound import places, without
 from hark.errors import BadInput, HarkError
 
 _STEERED = responses(
     HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, s409="Not as it stands now: `detail` says what to do instead."
 )
-router = guarded(Scope.BACKFILL, "backfills")
+
+
+async def _rest_of_speed(_door: Door, error: RequestValidationError) -> list[ApiFault]:
+    """What is wrong with the sound part of a change of pace that has faults."""
+    if not isinstance(error.body, Mapping):
+        return []
+    sound = without(error.body, places(error.errors(), whole=()))
+    return faults_of_speed(Speed.model_validate(sound))
+
+
+router = guarded(Scope.BACKFILL, "backfills", {"speed": _rest_of_speed})
 
 
 @router.post("/admin/backfill/stop-all")
@@ -123,7 +137,7 @@ async def speed(
         await noted(visit, number, Act.BACKFILL_SPEED, {**told, "refused": str(error)[:BRIEF]})
         if isinstance(error, HasEnded):
             raise refusal(Kind.NOT_NOW, HTTPStatus.CONFLICT, str(error)) from None
-        raise bad_input([fault_of_body(line, Cohort()) for line in str(error).splitlines()]) from None
+        raise bad_input([fault_of_body(line) for line in str(error).splitlines()]) from None
     await noted(visit, number, Act.BACKFILL_SPEED, told)
     return done
 
@@ -136,10 +150,26 @@ async def retry(visit: Visiting, number: Number) -> Shown:
 
 
 @router.post("/admin/backfill/{number:segment}/verify", responses=_STEERED)
-async def verify(visit: Visiting, number: Number) -> Verified:
-    """Read the cohort again: how many hold, and each that does not, with why. Takes as long as the reading does."""
+async def verify(visit: Visiting, number: Number, many: Annotated[HowMany, Query()]) -> Verified:
+    """Read the cohort again: how many hold, and the first that do not, with why. Takes as long as the reading does.
+
+    The unexplained are named before the others. All of them, in pages, has `GET …/astray`.
+    """
     async with _steering(visit, number, Act.BACKFILL_VERIFY) as backfills:
-        return await backfills.verify(number, visit.caller.name)
+        return await backfills.verify(number, visit.caller.name, shown=many.limit)
+
+
+@router.get("/admin/backfill/{number:segment}/astray", responses=_STEERED)
+async def astray(visit: Visiting, number: Number, which: Annotated[WhichAstray, Query()]) -> Page[Astray]:
+    """List each user for whom it does not hold just now, with why. Nothing is kept: to verify it, `POST …/verify`."""
+    await found_one(visit, number)
+    try:
+        page = await backfills_of(visit).astray(
+            number, after=which.after, limit=which.limit, unexplained=which.unexplained
+        )
+    except BadInput as error:
+        raise refusal(Kind.NOT_NOW, HTTPStatus.CONFLICT, str(error)) from None
+    return Page(items=[*page], next=page[-1].recipient_id if len(page) == which.limit else None)
 
 
 @router.post("/admin/backfill/{number:segment}/undo", responses=_STEERED, status_code=HTTPStatus.ACCEPTED)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, Tag
+from pydantic import BaseModel, BeforeValidator, Field, Tag
 
 from hark.backfill.kinds.history import LOOK_BACK_DAYS, MOST_DAYS, MOST_RATE, RATE
-from hark.catalogue.wording import quoted
+from hark.backfill.ordering import read_change
+from hark.catalogue.wording import shown
 from hark.doors.api.backfills import CohortAsked, PaceAsked, SpeedAsked
-from hark.doors.api.fields import AT_ONCE, After, Before, Body, Flag, Limit, Name, Text, Word
+from hark.doors.api.fields import AT_ONCE, After, Before, Body, Flag, Limit, Name, Text, Word, fault
 from hark.doors.api.problems import ApiFault
 from hark.doors.api.wording import shape
+from hark.errors import BadInput
 
 _FIELDS = {
     "--reason": "body.reasons",
@@ -21,11 +23,19 @@ _FIELDS = {
     "--batch-size": "body.batch_size",
     "--rate": "body.rate",
     "--window": "body.window",
-    "cohort": "body.cohort",
     "body": "body",
 }
 
 Rate = Annotated[float | None, Field(strict=True, ge=0.001, le=10_000_000, allow_inf_nan=False)]
+
+
+def _known_kind(kind: object) -> object:
+    if kind not in KINDS_ASKED:
+        raise fault(f"{shown(kind)} is no kind of backfill; there is {' and '.join(KINDS_ASKED)}")
+    return kind
+
+
+KINDS_ASKED = ("preferences", "history")
 
 
 class Cohort(Body):
@@ -66,7 +76,9 @@ class Speed(Body):
 class Asked(Pace):
     """A backfill to plan."""
 
-    kind: Literal["preferences"] = Field(default="preferences", description="Of what kind.")
+    kind: Annotated[Literal["preferences"], BeforeValidator(_known_kind)] = Field(
+        default="preferences", description="Of what kind."
+    )
     reasons: list[Word] = Field(min_length=1, max_length=AT_ONCE, description="For these reasons.")
     channels: list[Word] = Field(min_length=1, max_length=AT_ONCE, description="To append; none is ever taken away.")
     user_types: list[Word] = Field(min_length=1, max_length=AT_ONCE, description="For users of these types only.")
@@ -78,7 +90,9 @@ class Asked(Pace):
 class AskedLoad(Body):
     """A load of what people bought. One of `user_ids`, `s3_uri` and `source` says whose."""
 
-    kind: Literal["history"] = Field(default="history", description="Of what kind.")
+    kind: Annotated[Literal["history"], BeforeValidator(_known_kind)] = Field(
+        default="history", description="Of what kind."
+    )
     user_ids: list[Name] = Field(default=[], max_length=100_000, description="These users; more are an object.")
     s3_uri: Text | None = Field(default=None, description="Those in an object: s3://bucket/key, an id a line or CSV.")
     source: Literal["neo4j"] | None = Field(default=None, description="neo4j: everyone in the graph.")
@@ -145,6 +159,20 @@ class WhichFailures(Body):
     limit: Limit = 100
 
 
+class HowMany(Body):
+    """How many are named."""
+
+    limit: Limit = 100
+
+
+class WhichAstray(Body):
+    """Which of those for whom a backfill does not hold."""
+
+    after: After = ""
+    limit: Limit = 100
+    unexplained: bool = Field(default=False, description="true: only those of whom nothing says why.")
+
+
 # What is asked for by it ----------------------------------------------------------------------------------------------
 
 
@@ -179,16 +207,22 @@ def cohort_of_body(cohort: Cohort) -> CohortAsked:
     )
 
 
-def fault_of_body(line: str, cohort: Cohort) -> ApiFault:
-    """A fault of the engine's, which speaks of options and URLs, by the field that it is of."""
+def fault_of_body(line: str) -> ApiFault:
+    """A fault of the engine's, which speaks of options and of a cohort's parts, by the field that it is of."""
     option, _, what = line.partition(": ")
-    if where := _FIELDS.get(option.partition(".")[0]):
-        return ApiFault(where, what)
-    for name in ("urls", "except_urls", "segments", "except_segments", "flags"):
-        for place, each in enumerate(getattr(cohort, name)):
-            if line.startswith(quoted(each)):
-                return ApiFault(f"body.cohort.{name}.{place}", line)
-    return ApiFault("", line)
+    if option == "cohort" or option.startswith("cohort."):
+        return ApiFault(f"body.{option}", what)
+    where = _FIELDS.get(option)
+    return ApiFault("", line) if where is None else ApiFault(where, what)
+
+
+def faults_of_speed(speed: Speed) -> list[ApiFault]:
+    """What is wrong with a change of pace beside what a body may not say."""
+    try:
+        read_change(speed.rate, adaptive=speed.adaptive, window=speed.window)
+    except BadInput as error:
+        return [fault_of_body(line) for line in str(error).splitlines()]
+    return []
 
 
 def in_short(cohort: Cohort) -> dict[str, object]:

@@ -73,7 +73,7 @@ async def _rest(door: Door, error: RequestValidationError) -> list[ApiFault]:
         return []
     unknown = {f"body.{name}" for name in _SOUND if name not in sound}
     unknown |= {"body.cohort"} if any(place[0] == "cohort" for place in faulty) else set()
-    told = [fault_of_body(line, asked.cohort) for line in await door.backfills.faults(_wanted(asked))]
+    told = [fault_of_body(line) for line in await door.backfills.faults(_wanted(asked))]
     return [each for each in told if each.where not in unknown]
 
 
@@ -145,7 +145,14 @@ def _lagging(error: StreamBehind) -> Refusal:
 
 def _of_load(line: str) -> ApiFault:
     option, _, what = line.partition(": ")
-    where = {"--flag": "body.flag", "--rate-limit": "body.rate_limit", "--lookback-days": "body.lookback_days"}
+    if option.startswith("cohort.ids"):
+        return ApiFault(f"body.user_ids{option.removeprefix('cohort.ids')}", what)
+    where = {
+        "--flag": "body.flag",
+        "--rate-limit": "body.rate_limit",
+        "--lookback-days": "body.lookback_days",
+        "cohort.urls[0]": "body.s3_uri",
+    }
     return ApiFault(where[option], what) if option in where else ApiFault("", line.removeprefix("cohort: "))
 
 
@@ -155,7 +162,7 @@ async def _preferences(visit: Visit, asked: Asked) -> Shown:
         made = await backfills_of(visit).create(_wanted(asked), visit.caller.name)
     except BadInput as error:
         await visit.note(visit.database, Act.BACKFILL_CREATE, "no backfill", {**told, "refused": str(error)[:BRIEF]})
-        raise bad_input([fault_of_body(line, asked.cohort) for line in str(error).splitlines()]) from None
+        raise bad_input([fault_of_body(line) for line in str(error).splitlines()]) from None
     await noted(visit, made.head.id, Act.BACKFILL_CREATE, told)
     return made
 

@@ -126,6 +126,8 @@ def _of_nobody(cohorts: int, applied: bool) -> str:
 
 
 def _of_one(found: Forgettable, applied: bool) -> str:
+    if found.forgotten and not (found.members or found.journaled or found.faults):
+        return f"backfill {found.backfill} was forgotten before: nothing is left of who its users were"
     kept = "; its cohort stays, for another backfill is of it" if found.shared else ""
     return (
         f"of backfill {found.backfill}, {found.members:,} users of its plan, {found.journaled:,} of its journal and"
@@ -150,24 +152,53 @@ async def show(
     left: Annotated[
         bool, typer.Option("--left", help="With -o: write whom a load has not loaded, for --resume-from.")
     ] = False,
-    after: Annotated[str, typer.Option("--after", metavar="ID", help="Only users behind this id.")] = "",
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="ID", help="With --outcome: only users behind this id.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", metavar="N", min=1, max=100_000, help="With --outcome or --faults: at most so many; 50."
+        ),
+    ] = None,
     output: OutFile = None,
 ) -> None:
     """Show what was asked for and for whom, the plan, how far it is applied, what held it up, and who did what."""
-    if output is not None and outcome is None and not faults and not left:
-        raise BadInput("-o: say what to write: --outcome OUTCOME, --faults or --left")
-    if left and output is None:
-        raise BadInput("--left: say where to write them: -o FILE")
+    lists = {"--outcome": outcome is not None, "--faults": faults, "--left": left}
+    _check_shown([name for name, said in lists.items() if said], after, limit, output)
     async with call.session(size=1) as session:
         if left and output is not None:
             await _left(call, session.database, backfill, output)
         elif faults:
-            await _faults(call, session.database, backfill, limit, output)
+            await _faults(call, session.database, backfill, limit or _PAGE, output)
         elif outcome is not None:
-            await _members(call, session.database, backfill, outcome, _Page(after, limit, output))
+            await _members(call, session.database, backfill, outcome, _Page(after or "", limit or _PAGE, output))
         else:
             await say(call, session.database, backfill)
+
+
+_PAGE = 50
+
+
+def _check_shown(lists: list[str], after: str | None, limit: int | None, output: Path | None) -> None:
+    """What is asked to be listed is one thing, and what is said of its pages has a meaning.
+
+    Raises:
+        BadInput: all of which that is not so.
+    """
+    faults = []
+    if len(lists) > 1:
+        faults.append(f"{' and '.join(lists)} do not go together; list one after the other")
+    if output is not None and not lists:
+        faults.append("-o: say what to write: --outcome OUTCOME, --faults or --left")
+    if lists == ["--left"] and output is None:
+        faults.append("--left: say where to write them: -o FILE")
+    if after is not None and (output is not None or lists != ["--outcome"]):
+        faults.append("--after: is of a page of --outcome; leave it out")
+    if limit is not None and (output is not None or not lists or "--left" in lists):
+        faults.append("--limit: is of a page of --outcome or --faults; leave it out: -o writes all of it")
+    if faults:
+        raise BadInput("\n".join(faults))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +230,13 @@ async def _faults(call: Call, database: Database, backfill: int, limit: int, out
 
 async def _left(call: Call, database: Database, backfill: int, output: Path) -> None:
     from hark.backfill import control
-    from hark.backfill.kinds.history import export_left
+    from hark.backfill.kinds.history import export_left, load_of
 
     await control.remembered(database, backfill)
+    if await load_of(database, backfill) is None:
+        raise BadInput(
+            f"--left: backfill {backfill} is no load of purchases; hark backfill failures {backfill} has whom it left"
+        )
     await write_all(call, output, export_left(database, backfill, output))
 
 
@@ -239,7 +274,7 @@ async def undo(
         if at.stop.event.is_set():
             return at.stop.end(call)
         if not apply_now or not backfilling.is_good(plan):
-            call.output.show(backfilling.Planned(plan, None), pages.plan(plan, None))
+            call.output.show(plan, pages.plan(plan, None))
             return ExitCode.DONE if backfilling.is_good(plan) else ExitCode.NOT_GOOD
         code = await backfilling.start(at, number, who_does_it(who), plan.head.hash, detach=detach)
         await say(call, at.database, number)

@@ -102,7 +102,7 @@ async def _plan_and_apply(call: Call, at: Bench, ordered: Ordered, who: str, *, 
     if at.stop.event.is_set():
         return at.stop.end(call)
     if not ordered.apply or not backfilling.is_good(plan):
-        call.output.show(backfilling.Planned(plan, ordered.staged), pages.plan(plan, ordered.staged))
+        call.output.show(plan, pages.plan(plan, ordered.staged))
         return ExitCode.DONE if backfilling.is_good(plan) else ExitCode.NOT_GOOD
     for line in pages.plan(plan, ordered.staged):
         call.output.note(line)
