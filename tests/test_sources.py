@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,7 +19,7 @@ import pytest
 from hark import questions
 from hark.catalogue import PythonSource
 from hark.errors import SourceFailed
-from hark.questions import MOST_UNANSWERED
+from hark.questions import MOST_THREADS, MOST_UNANSWERED
 from hark.sources import Asking, call, unanswered
 from tests.servers import REPOSITORY, eventually
 
@@ -81,12 +82,27 @@ async def hangs_behind_its_answer(question: object) -> object:
     return question
 
 
+async def asks_each(question: list[int]) -> object:
+    return await asyncio.gather(*(asyncio.to_thread(_one_of_many, each) for each in question))
+
+
+def _one_of_many(n: int) -> tuple[int, int]:
+    with _many:
+        _kept["at_once"] += 1
+        at_once = _kept["at_once"]
+    time.sleep(0.001)
+    with _many:
+        _kept["at_once"] -= 1
+    return n, at_once
+
+
 async def looks_up(question: object) -> object:
     _kept["loop"] = asyncio.get_running_loop()
     return await asyncio.to_thread(lambda: (question, _kept["here"].get()))
 
 
-_kept: dict[str, Any] = {"here": ContextVar("here", default="nowhere")}
+_kept: dict[str, Any] = {"here": ContextVar("here", default="nowhere"), "at_once": 0}
+_many = threading.Lock()
 
 
 def test_one_that_hangs_holds_up_no_other_and_is_not_asked_without_end() -> None:
@@ -203,6 +219,15 @@ async def test_the_loops_own_pool_is_left_to_others_by_all_that_hang() -> None:
         await call(PythonSource("tests.test_sources:hangs_in_the_loops_pool"), 1, HURRIED)
     async with asyncio.timeout(60):
         assert await loop.getaddrinfo("localhost", 25)
+
+
+async def test_what_one_question_hands_to_the_loops_pool_gets_no_more_threads_than_that_has() -> None:
+    source, people = PythonSource("tests.test_sources:asks_each"), list(range(200))
+    answered = await call(source, people, PATIENT)
+    assert isinstance(answered, list)
+    assert [n for n, _ in answered] == people
+    assert 1 < max(at_once for _, at_once in answered) <= MOST_THREADS
+    await asyncio.to_thread(eventually, lambda: not _counted(source.path), "it is at none any more")
 
 
 async def test_threads_behind_an_answer_are_not_counted_before_its_time_was_out() -> None:

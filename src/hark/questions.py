@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+import os
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -28,12 +29,16 @@ Those that are in time are not counted: there are no more of them than loops tha
 hangs.
 """
 
+MOST_THREADS = min(32, (os.cpu_count() or 1) + 4)
+"""Threads that what is handed to the loop's pool gets for one question: as many as that pool has."""
+
 
 @dataclass(slots=True, eq=False)
 class Question:
     """What a callable, `of`, is asked; `given_up`: whoever asked waits no longer for an answer.
 
-    `begun` is on this process's own clock; `hands` are its task and the threads that are still at it.
+    `begun` is on this process's own clock; `hands` are its task, the threads that are still at it, and what is to be
+    done for it: by `threads` threads now, and `waiting` for one of them.
     """
 
     of: str
@@ -42,6 +47,8 @@ class Question:
     given_up: bool = False
     begun: float = field(default_factory=monotonic)
     hands: int = 0
+    threads: int = 0
+    waiting: deque[Callable[[], object]] = field(default_factory=deque)
 
     @property
     def is_late(self) -> bool:
@@ -66,8 +73,8 @@ def unanswered(of: str, within: timedelta) -> list[object]:
 def at_work(question: Question) -> Iterator[None]:
     """For the time of a block, the product's code is at a question in this task, which is no other's.
 
-    What it hands to the loop's pool of threads (`asyncio.to_thread`) runs in threads of its own instead, as in
-    `in_a_thread`: in that pool names are looked up, mails written and connections opened, by all that the process does.
+    What it hands to the loop's pool of threads (`asyncio.to_thread`) runs in as many of the question's own instead: in
+    that pool names are looked up, mails written and connections opened, by all that the process does.
 
     Raises:
         SourceFailed: it still is at `MOST_UNANSWERED` questions that it was to have answered.
@@ -145,6 +152,33 @@ def _start(question: Question, work: Callable[[], object]) -> None:
         raise
 
 
+def _start_in_turn(question: Question, work: Callable[[], object]) -> None:
+    """As soon as one of a question's `MOST_THREADS` is free."""
+    with _counting:
+        if question.threads >= MOST_THREADS:
+            question.hands += 1
+            question.waiting.append(work)
+            return
+        question.threads += 1
+    try:
+        _start(question, partial(_live_in_turns, question, work))
+    except BaseException:
+        with _counting:
+            question.threads -= 1
+        raise
+
+
+def _live_in_turns(question: Question, work: Callable[[], object] | None) -> None:
+    while work is not None:
+        work()
+        with _counting:
+            work = question.waiting.popleft() if question.waiting else None
+            if work is None:
+                question.threads -= 1
+            else:
+                question.hands -= 1
+
+
 def _answer(of: str, ask: Callable[[], Any], answer: asyncio.Future[Any]) -> None:
     """What such a thread does. Whoever asked may have gone meanwhile, and their loop with them."""
     try:
@@ -183,7 +217,7 @@ def _keep_free(loop: asyncio.AbstractEventLoop) -> None:
 
 
 class _Beside(ThreadPoolExecutor):
-    """A loop's pool; what is handed to it by code that is at a question runs beside it, in threads of their own.
+    """A loop's pool; what is handed to it by code that is at a question runs beside it, in that question's threads.
 
     A `ThreadPoolExecutor` because asyncio takes no other; it has no thread itself.
     """
@@ -198,7 +232,7 @@ class _Beside(ThreadPoolExecutor):
         if question is None:
             return self._pool.submit(fn, *args, **kwargs)
         future: Future[T] = Future()
-        _start(question, partial(_fulfil, future, partial(fn, *args, **kwargs)))
+        _start_in_turn(question, partial(_fulfil, future, partial(fn, *args, **kwargs)))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
