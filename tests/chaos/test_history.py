@@ -266,8 +266,12 @@ def facts(mart: Mart) -> set[Bought]:
 def same(found: Sequence[Any] | set[Any], wanted: Sequence[Any] | set[Any], what: str) -> None:
     """Both have the same, as often; else what differs."""
     more, less = Counter(found) - Counter(wanted), Counter(wanted) - Counter(found)
-    few = lambda of: sorted(map(repr, of))[:5]  # noqa: E731 - only for the message
     assert not more and not less, f"{what}: {more.total()} too many {few(more)}, {less.total()} missing {few(less)}"
+
+
+def few(these: Counter[Any]) -> list[str]:
+    """Some of them."""
+    return sorted(map(repr, these))[:5]
 
 
 def check_run(mart: Mart, shoppers: Shoppers) -> None:
