@@ -28,7 +28,7 @@ from hark.postgres.migrate import migrate
 from tests.broker import broker
 from tests.chaos.conftest import FULL
 from tests.chaos.hark_child import PRELOADED
-from tests.chaos.mart import FLAG, LOOK_BACK_DAYS, PATIENCE_S, Mart, Servers, says
+from tests.chaos.mart import FLAG, LOOK_BACK_DAYS, Mart, Servers, says
 from tests.chaos.nursery import Nursery
 from tests.chaos.nursery import nursery as open_nursery
 from tests.chaos.purchases import (
@@ -47,7 +47,7 @@ from tests.chaos.purchases import (
 from tests.chaos.test_kill_postgres import Durable
 from tests.graph_server import graph_server
 from tests.history.live.topics import Topics
-from tests.servers import data_file, eventually
+from tests.servers import data_file
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.data, pytest.mark.timeout(2400)]
 
@@ -203,11 +203,9 @@ def plan(mart: Mart) -> None:
 def loads(mart: Mart, till: Till) -> int:
     """Wait until users are loaded; how much was told by then."""
 
-    def begun() -> bool:
-        mart.tend()
-        return mart.stage() not in ("None", "SEGMENT", "EFFECTIVE")
-
-    eventually(begun, "the flag is effective", PATIENCE_S)
+    mart.until(
+        lambda: mart.stage() not in ("None", "SEGMENT", "EFFECTIVE"), lambda: f"users are loaded: {mart.stage()}"
+    )
     return len(till.told)
 
 
@@ -232,11 +230,8 @@ def wipe(mart: Mart) -> None:
 def heals(mart: Mart, left: set[Bought]) -> None:
     """Wait until the sweep has found it, and all is written again."""
 
-    def again() -> bool:
-        mart.tend()
-        return edges(mart, "MATCH (:User)-[r:PURCHASED]->() RETURN count(r)") == [(len(left),)]
-
-    eventually(again, "the graph is full again", PATIENCE_S)
+    count = "MATCH (:User)-[r:PURCHASED]->() RETURN count(r)"
+    mart.until(lambda: edges(mart, count) == [(len(left),)], lambda: f"{edges(mart, count)} of {len(left)} edges")
     mart.grows_quiet()
 
 
