@@ -24,6 +24,7 @@ from tests.chaos import backfill_child, hark_child, sink_child, worker_child
 from tests.servers import Child, eventually, spawn
 
 _LONGEST_ORDER = 65536
+_LONGEST_START_S = 600.0
 _ROLES = {
     "worker": worker_child.serve,
     "sink": sink_child.serve,
@@ -91,7 +92,7 @@ def nursery(*preloaded: str) -> Iterator[Nursery]:
     with tempfile.TemporaryDirectory(prefix="hark-nursery-") as folder:
         path = str(Path(folder) / "door")
         with spawn("from tests.chaos.nursery import main; main()", path, *preloaded) as child:
-            child.wait_for("open")
+            child.wait_for("open", _LONGEST_START_S)
             yield Nursery(path)
         eventually(
             lambda: not any(path in each.arguments for each in every_process()), "all that came from it has ended"
