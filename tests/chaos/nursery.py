@@ -6,6 +6,7 @@ They are real processes all the same, each with its own id, connections and deat
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import selectors
 import signal
@@ -19,11 +20,17 @@ from subprocess import Popen
 from typing import BinaryIO, cast
 
 from hark.postgres.embedded.processes import every_process, find_process, send_signal
-from tests.chaos import backfill_child, sink_child, worker_child
+from tests.chaos import backfill_child, hark_child, sink_child, worker_child
 from tests.servers import Child, eventually, spawn
 
 _LONGEST_ORDER = 65536
-_ROLES = {"worker": worker_child.serve, "sink": sink_child.serve, "backfill": backfill_child.serve}
+_LONGEST_START_S = 600.0
+_ROLES = {
+    "worker": worker_child.serve,
+    "sink": sink_child.serve,
+    "backfill": backfill_child.serve,
+    "hark": hark_child.serve,
+}
 
 
 @dataclass(slots=True)
@@ -62,6 +69,10 @@ class Nursery:
         """Somebody who takes part in a backfill, just forked."""
         return self._child(f"backfill {order.to_json()}")
 
+    def hark(self, order: hark_child.Order) -> Child:
+        """A command line of Hark's, just forked."""
+        return self._child(f"hark {order.to_json()}")
+
     def _child(self, order: str) -> Child:
         line = socket.socket(socket.AF_UNIX)
         line.connect(self.path)
@@ -72,12 +83,16 @@ class Nursery:
 
 
 @contextlib.contextmanager
-def nursery() -> Iterator[Nursery]:
-    """Open one; all that came from it ends with it, at the latest."""
+def nursery(*preloaded: str) -> Iterator[Nursery]:
+    """Open one; all that came from it ends with it, at the latest.
+
+    Args:
+        preloaded: modules that it imports beforehand, for those who need more than all do.
+    """
     with tempfile.TemporaryDirectory(prefix="hark-nursery-") as folder:
         path = str(Path(folder) / "door")
-        with spawn("from tests.chaos.nursery import main; main()", path) as child:
-            child.wait_for("open")
+        with spawn("from tests.chaos.nursery import main; main()", path, *preloaded) as child:
+            child.wait_for("open", _LONGEST_START_S)
             yield Nursery(path)
         eventually(
             lambda: not any(path in each.arguments for each in every_process()), "all that came from it has ended"
@@ -87,6 +102,8 @@ def nursery() -> Iterator[Nursery]:
 def main() -> None:
     """Fork a child for each connection, until standard input ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel forgets the dead at once
+    for module in sys.argv[2:]:
+        importlib.import_module(module)
     door = socket.socket(socket.AF_UNIX)
     door.bind(sys.argv[1])
     door.listen()

@@ -212,28 +212,33 @@ async def _hand(at: Bench, runner: Runner, backfill: int, state: State) -> None:
 
 
 async def _step(at: Bench, runner: Runner, backfill: int, absence: Absence) -> Stepped:
-    """A database that is away for a while is waited for, as workers do."""
+    """A database, or the brokers of a load, that are away for a while are waited for, as workers do."""
     try:
         stepped = await runner.step(backfill)
     except Exception as error:
         if not is_passing(error):
             raise
-        _check_absence(at, backfill, absence)
+        _check_absence(at, backfill, absence, _missing(error))
         await _pause(at.stop.event, 1.0)
         return Stepped(did=False)
     absence.since = None
     return stepped
 
 
-def _check_absence(at: Bench, backfill: int, absence: Absence) -> None:
+def _missing(error: Exception) -> str:
+    """What is away, in words: what cannot be reached says so itself, and it need not be Postgres."""
+    return str(error).partition("\n")[0] if isinstance(error, Unreachable) else "Postgres is away"
+
+
+def _check_absence(at: Bench, backfill: int, absence: Absence, missing: str) -> None:
     """Said once; and not waited for without end: nobody starts Hark's own Postgres again, if it was killed."""
     now = time.monotonic()
     if absence.since is None:
         absence.since = now
-        at.call.output.note("Postgres is away; waiting for it")
+        at.call.output.note(f"{missing}; waiting for it")
     patience = _PATIENCE_S if at.call.settings.database_url is not None else _OWN_PATIENCE_S
     if (away := now - absence.since) > patience:
-        raise Unreachable(f"Postgres has been away for {away:.0f} s; hark backfill apply {backfill} goes on")
+        raise Unreachable(f"{missing}, for {away:.0f} s now; hark backfill apply {backfill} goes on")
 
 
 async def _is_planned(at: Bench, backfill: int) -> bool:
