@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, tzinfo
+from functools import cache
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any
@@ -245,6 +246,7 @@ def _sources(reason: Reason) -> Iterator[tuple[str, str]]:
     yield from ((kind, built_in[kind]) for kind in sorted(missing))
 
 
+@cache
 def _frames() -> tuple[Template, Template]:
     """The frames as text and as HTML. They are ours and print finished words, so they need no sandbox."""
     environment = Environment(

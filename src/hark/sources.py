@@ -7,33 +7,23 @@ import importlib
 import inspect
 import json
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache, partial, reduce
-from threading import Lock, Thread
-from time import monotonic
 from typing import Annotated, Any, Protocol, TypeVar
 
 import structlog
 from httpx2 import URL
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from hark import questions
 from hark.catalogue import CypherSource, PythonSource, Source, SqlSource, UrlSource
 from hark.errors import GraphRefused, GraphTooSlow, HarkError, SourceFailed
 from hark.guarded.client import Guarded, place
+from hark.questions import Question, at_work, in_a_thread, raised_in
 
 M = TypeVar("M", bound=BaseModel)
-
-MOST_UNANSWERED = 16
-"""Questions past their time-out that one callable may still be at, in threads: one that hangs takes up no more of them.
-
-Those that are in time are not counted: there are no more of them than loops that ask, and a busy product is none that
-hangs.
-"""
 
 _log = structlog.get_logger(__name__)
 _OF_WHAT_WAS_ASKED = (400, 422, 500)
@@ -82,16 +72,6 @@ def load(source: PythonSource) -> Callable[..., Any]:
     return _loaded(source.path)
 
 
-@dataclass(slots=True, eq=False)
-class Question:
-    """What a callable is asked; `given_up`: whoever asked waits no longer. `begun` is on this process's own clock."""
-
-    of: str
-    about: object
-    given_up: bool = False
-    begun: float = field(default_factory=monotonic)
-
-
 Reading = Callable[[Any], object]
 """What is made of an answer; it runs a product's code, as an answer may be read lazily."""
 
@@ -99,20 +79,22 @@ Reading = Callable[[Any], object]
 async def call(source: PythonSource, about: object, asking: Asking, reading: Reading | None = None) -> object:
     """What a callable answers; one that is not async is called in a thread of its own, and any answer is read in one.
 
+    One that is async is run in the loop of whoever asks, to which clients of the product's may belong.
+
     Args:
         reading: what is made of the answer, where it may raise whatever it may; None: what is no list is listed.
 
     Raises:
         SourceFailed: it raised whatever it may (what ends or cancels a task of its own, too), took too long (a thread
             cannot be stopped: it ends by itself, or with the process, and is not heard), or is still at
-            `MOST_UNANSWERED` questions that it was to have answered.
+            `hark.questions.MOST_UNANSWERED` questions that it was to have answered.
     """
-    question = Question(source.path, about)
+    question = Question(source.path, about, asking.timeout)
     asked = asyncio.create_task(_asked(question, load(source), reading or _listed))
     try:
         done, _ = await asyncio.wait({asked}, timeout=asking.timeout.total_seconds())
     finally:
-        question.given_up = True
+        question.given_up = not asked.done()
         asked.cancel()
     if not done:
         raise SourceFailed(f"{source.path} did not answer within {_seconds(asking)}", too_slow=True)
@@ -123,15 +105,12 @@ async def call(source: PythonSource, about: object, asking: Asking, reading: Rea
         raise error
     _log.warning("source_raised", source=source.path, error=type(error).__name__)
     # Not from the error: it may quote what was asked, and logs print what hangs on an exception.
-    raise SourceFailed(f"{source.path} raised {_where(error)}", of_the_data=True)
+    raise SourceFailed(f"{source.path} raised {raised_in(error)}", of_the_data=True)
 
 
 def unanswered(source: PythonSource, within: timedelta) -> list[object]:
     """What a callable was asked about in vain, not longer ago than that, and still is at."""
-    since = monotonic() - within.total_seconds()
-    with _counting:
-        under_way = _under_way[source.path]
-        return [question.about for question in under_way if question.given_up and question.begun >= since]
+    return questions.unanswered(source.path, within)
 
 
 async def post(source: UrlSource, question: Mapping[str, object], answer: type[M], asking: Asking) -> M:
@@ -269,67 +248,18 @@ def _loaded(path: str) -> Callable[..., Any]:
 async def _asked(question: Question, function: Callable[..., Any], reading: Reading) -> Any:
     """In a task of its own: what it raises, were it that it is canceled or that all is to end, is said of it alone."""
     try:
-        if inspect.iscoroutinefunction(function):
-            answered = await function(question.about)
-        else:
-            answered = await _in_a_thread(question, partial(_whole, function, question.about, reading))
-            if not inspect.isawaitable(answered):
-                return answered
-            answered = await answered
-        return await _in_a_thread(question, partial(reading, answered))
+        with at_work(question):
+            if inspect.iscoroutinefunction(function):
+                answered = await function(question.about)
+            else:
+                answered = await in_a_thread(question, partial(_whole, function, question.about, reading))
+                if not inspect.isawaitable(answered):
+                    return answered
+                answered = await answered
+            return await in_a_thread(question, partial(reading, answered))
     except (SystemExit, KeyboardInterrupt) as error:
-        failure = SourceFailed(f"{question.of} raised {_where(error)}", of_the_data=True)
+        failure = SourceFailed(f"{question.of} raised {raised_in(error)}", of_the_data=True)
     raise failure
-
-
-_under_way: defaultdict[str, set[Question]] = defaultdict(set)
-_counting = Lock()
-
-
-async def _in_a_thread(question: Question, ask: Callable[[], Any]) -> Any:
-    """What a function gives, run in a thread of its own: one that hangs is in nobody's way.
-
-    Not in the loop's pool of threads, which all functions and the look-ups of names share, and which the end of the
-    process waits for.
-    """
-    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    _begin(question)
-    run = partial(copy_context().run, _answer, question, ask, answer)
-    Thread(target=run, name=f"hark {question.of}", daemon=True).start()
-    return await answer
-
-
-def _begin(question: Question) -> None:
-    with _counting:
-        under_way = _under_way[question.of]
-        if sum(each.given_up for each in under_way) >= MOST_UNANSWERED:
-            raise SourceFailed(f"{question.of} is still at {MOST_UNANSWERED} earlier questions, and past its time-out")
-        under_way.add(question)
-
-
-def _answer(question: Question, ask: Callable[[], Any], answer: asyncio.Future[Any]) -> None:
-    """The whole life of such a thread. Whoever asked may have gone meanwhile, and their loop with them."""
-    try:
-        tell = partial(_told, answer.set_result, answer, ask())
-    except BaseException as error:
-        tell = partial(_told, answer.set_exception, answer, _as_failure(question.of, error))
-    finally:
-        with _counting:
-            _under_way[question.of].discard(question)
-    with suppress(RuntimeError):
-        answer.get_loop().call_soon_threadsafe(tell)
-
-
-def _as_failure(path: str, error: BaseException) -> Exception:
-    """A future takes no StopIteration, and what is no `Exception` would end more than the question."""
-    if isinstance(error, Exception) and not isinstance(error, StopIteration):
-        return error
-    return SourceFailed(f"{path} raised {_where(error)}", of_the_data=True)
-
-
-def _told(how: Callable[[Any], None], answer: asyncio.Future[Any], what: object) -> None:
-    if not answer.done():
-        how(what)
 
 
 def _whole(function: Callable[[object], Any], about: object, reading: Reading) -> Any:
@@ -341,15 +271,6 @@ def _whole(function: Callable[[object], Any], about: object, reading: Reading) -
 def _listed(answered: object) -> object:
     """Whatever can be gone through as a list: a generator, or a query that is sent only then, runs here to its end."""
     return list(answered) if isinstance(answered, Iterable) and type(answered) not in (list, tuple) else answered
-
-
-def _where(error: BaseException) -> str:
-    """The kind of an error and the line of the product's that raised it, without its words, which may quote data."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f" in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}" if trace else ""
-    return f"{type(error).__name__}{place}"
 
 
 def _seconds(asking: Asking) -> str:

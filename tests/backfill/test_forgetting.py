@@ -40,6 +40,18 @@ async def test_who_they_were_goes_and_how_many_got_what_stays(campus: Campus) ->
             await verb
 
 
+async def test_what_was_forgotten_is_not_counted_again_but_for_what_is_left(campus: Campus) -> None:
+    backfill, now = await twelve(campus, batch_size=3), campus.clock.now()
+    await campus.apply(backfill)
+    await campus.run("update hark.backfill set forgotten_at = %s", now)
+    await campus.run("update hark.backfill_part set members = '{}' where batch = 1")
+    left = await forget(campus.database, backfill, who="paul", now=now)
+    assert left == Forgettable(backfill, 9, 9, 0, shared=False, forgotten=True)
+    again = Forgettable(backfill, 0, 0, 0, shared=False, forgotten=True)
+    assert await forgettable(campus.database, backfill) == again
+    assert (await campus.shown(backfill)).head.forgotten_at == now
+
+
 async def test_what_goes_on_or_is_being_taken_back_is_not_forgotten(campus: Campus) -> None:
     backfill, now = await twelve(campus), campus.clock.now()
     with pytest.raises(BadInput, match="let it end, or cancel it"):

@@ -818,6 +818,27 @@ async def test_a_batch_whose_rows_are_held_lets_the_next_go_first(campus: Campus
         assert await campus.column("select number from hark.backfill_batch where state = 'DONE'") == [2]
 
 
+@pytest.mark.parametrize("claimed", [False, True])
+async def test_who_was_to_be_retried_and_was_not_is_quarantined_as_before(claimed: bool, campus: Campus) -> None:
+    backfill = await twelve(campus, batch_size=4)
+    await campus.run(POISON)
+    await campus.apply(backfill)
+    before, far = await failures(campus.database, backfill), (await campus.shown(backfill)).totals
+    await retry_failures(campus.database, backfill, who="olga", now=campus.clock.now())
+    if claimed:
+        await campus.run(
+            "update hark.backfill_batch set state = 'CLAIMED', worker = 'other/1', attempt = 1, lease_until = %s"
+            " where backfill_id = %s and number = 1",
+            campus.clock.now() + timedelta(minutes=1),
+            backfill,
+        )
+    await control.cancel(campus.database, backfill, who="olga", now=campus.clock.now())
+    assert await failures(campus.database, backfill) == before
+    shown = await campus.shown(backfill)
+    assert (shown.head.state, shown.totals.quarantined, shown.totals.left) == ("CANCELED", far.quarantined, 0)
+    assert (await campus.verified(backfill)).whys == {"quarantined (22023)": 2}
+
+
 async def test_who_are_retried_again_are_counted_again(campus: Campus) -> None:
     backfill = await twelve(campus, batch_size=12)
     await campus.run(POISON)

@@ -44,6 +44,18 @@ def test_around_changes_of_clocks_it_opens_when_the_clocks_say_so_first(
     assert opens == next(at for at in by_minutes if window.is_open(at))
 
 
+@given(windows, st.sampled_from(CHANGES), st.integers(-300, 1500))
+def test_around_changes_of_clocks_it_has_been_open_since_it_was_closed_last(
+    window: Window, change: datetime, minutes: int
+) -> None:
+    now = change + timedelta(minutes=minutes)
+    opened = window.opened(now)
+    assert (opened is None) == (not window.is_open(now))
+    if opened is not None:
+        by_minutes = (now - timedelta(minutes=ago) for ago in range(3 * 24 * 60))
+        assert opened - timedelta(minutes=1) == next(at for at in by_minutes if not window.is_open(at))
+
+
 def test_what_clocks_skip_waits_for_the_next_day_and_what_they_repeat_opens_twice() -> None:
     skipped = parse_window("02:15-02:45 Europe/Berlin")
     assert skipped.next_open(datetime(2026, 3, 29, tzinfo=UTC)) == datetime(2026, 3, 30, 0, 15, tzinfo=UTC)

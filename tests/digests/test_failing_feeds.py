@@ -318,7 +318,7 @@ async def test_where_it_takes_too_long_for_everybody_nobody_is_passed_over(world
     await post(world, "a")
     await live_through_a_morning(world, asking=SOON, answers=answers)
     (walk,) = await world.rows("select passed_over, failures, retry_at from hark.walk where done_at is null")
-    assert walk.passed_over == 0 and walk.failures <= 16
+    assert walk.passed_over == 0
     assert walk.retry_at > TUESDAY + timedelta(hours=1)
 
 

@@ -490,6 +490,26 @@ async def test_a_planner_that_was_away_for_days_plans_one_digest_and_says_so(wor
     assert await digests(world) == [("Fri", ["a"]), ("Sat", ["b"])]
 
 
+@pytest.mark.parametrize("sent_first", [True, False])
+async def test_what_was_planned_before_all_were_away_is_the_only_one_that_morning(
+    world: World, sent_first: bool
+) -> None:
+    await ready(world)
+    await post(world, "a")
+    await morning(world, TUESDAY - timedelta(minutes=5))
+    await post(world, "b")
+    world.clock.move_to(TUESDAY + 3 * DAY + timedelta(hours=2))
+    if sent_first:
+        await hand_over(world)
+    await world.plan()
+    await hand_over(world)
+    assert await digests(world) == [("Tue", ["a"])]
+    await morning(world, TUESDAY + 4 * DAY)
+    await hand_over(world)
+    assert await digests(world) == [("Tue", ["a"]), ("Sat", ["b"])]
+    assert await keys_sent(world, "ada") == ["a", "b"]
+
+
 async def test_a_weekly_digest_that_runs_late_goes_out_and_so_does_the_next(world: World) -> None:
     await ready(world, front_page(frequency=Frequency.WEEKLY))
     await post(world, "a")

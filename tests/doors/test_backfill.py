@@ -82,9 +82,42 @@ def test_what_is_no_number_and_variables_that_cannot_be_read_are_told_with_all_e
     refused = campus.hark("backfill", "preferences", *options, "--as", "")
     assert refused.code == 2
     assert [line.partition(" ")[0] for line in refused.err.splitlines()] == [
-        *("who", "--reason:", "--channels:", "--channels:", "--user-types:"),
-        *("USER_IDS", "--rate:", "--window:", "--batch-size:", "DRY_RUN:"),
+        *("who", "PREFERENCE_NAME:", "CHANNELS:", "CHANNELS:", "--user-types:"),
+        *("USER_IDS", "--rate:", "--window:", "--window:", "--batch-size:", "DRY_RUN:"),
     ]
+
+
+def test_a_fault_names_the_variable_that_it_came_from(campus: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"USER_TYPES": "students", "BATCH_SIZE": "0", "CSV_PATH": "a\x07b"}.items():
+        monkeypatch.setenv(name, value)
+    refused = campus.hark("backfill", "preferences", "--channels", "pish")
+    assert refused.code == 2
+    assert [line.partition(" ")[0] for line in refused.err.splitlines()] == [
+        *("--reason:", "--channels:", "USER_TYPES:", "CSV_PATH:", "BATCH_SIZE:")
+    ]
+
+
+def test_what_it_prints_as_json_has_one_shape_whether_it_is_applied_or_not(campus: Desk) -> None:
+    planned, shown = campus.hark(*PLAN, "--json").only, campus.hark("backfill", "show", "1", "--json").only
+    applied, undone = campus.hark(*PLAN, "--json", "--apply").only, campus.hark("backfill", "undo", "2", "--json").only
+    assert planned.keys() == shown.keys() == applied.keys() == undone.keys()
+    assert [each["head"]["state"] for each in (planned, applied, undone)] == ["PLANNED", "APPLIED", "PLANNED"]
+
+
+def test_a_dash_is_the_output_and_who_stops_reading_it_is_no_fault(campus: Desk) -> None:
+    campus.hark(*PLAN)
+    listing = ("backfill", "show", "1", "--outcome", "append", "-o", "-")
+    process = campus.spawn(*listing)
+    out, said = process.communicate(timeout=120)
+    assert (process.returncode, len(out.splitlines()), said) == (0, 901, "900 written to /dev/stdout\n")
+    assert out.splitlines()[:2] == ["user,type,outcomes", "u0001,Students,app_shared: append"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody:
+        process = campus.spawn(*listing, out=nobody)
+        _, said = process.communicate(timeout=120)
+    assert (process.returncode, said) == (0, "")
+    assert not (campus.directory / "-").exists()
 
 
 def test_user_types_are_required(campus: Desk) -> None:
@@ -412,6 +445,47 @@ def test_the_name_of_a_column_that_is_read_as_an_id_is_pointed_out(campus: Desk)
     planned = campus.hark(*ASKED, "--file", "ids.csv")
     assert "ids.csv:1  user: no such user; if that is the name of a column, write --column user" in planned.out
     assert "write --column" not in campus.hark(*ASKED, "--file", "ids.csv", "--column", "user").out
+
+
+def test_of_what_is_forgotten_or_empty_nothing_more_is_offered(campus: Desk) -> None:
+    campus.hark(*PLAN, "--apply")
+    assert "hark backfill undo 1 takes it back" in campus.hark("backfill", "show", "1").out
+    assert "900 users of its plan" in campus.hark("backfill", "forget", "1", "--apply").out
+    shown = campus.hark("backfill", "show", "1").out
+    assert "next:" not in shown and "it can be neither verified, undone nor applied again" in shown
+    again = campus.hark("backfill", "forget", "1")
+    assert again.out.strip() == "backfill 1 was forgotten before: nothing is left of who its users were"
+
+    campus.hark(*PLAN)
+    applied = campus.hark("backfill", "apply", "2").out
+    assert "it changed nothing, so there is nothing to take back" in applied and "takes it back" not in applied
+    campus.hark("backfill", "verify", "2")
+    assert "backfill undo" not in campus.hark("backfill", "show", "2").out
+    refused = campus.hark("backfill", "undo", "2")
+    assert (refused.code, "nothing to undo" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--outcome", "append", "--faults"), "--outcome and --faults do not go together"),
+        (("--outcome", "append", "--faults", "-o", "out.csv"), "--outcome and --faults do not go together"),
+        (("--left", "--faults", "-o", "out.csv"), "--faults and --left do not go together"),
+        (("--left", "-o", "out.csv"), "--left: backfill 1 is no load of purchases"),
+        (("--after", "u0001"), "--after: is of a page of --outcome"),
+        (("--faults", "--after", "u0001"), "--after: is of a page of --outcome"),
+        (("--limit", "3"), "--limit: is of a page of --outcome or --faults"),
+        (("--outcome", "append", "--limit", "3", "-o", "out.csv"), "-o writes all of it"),
+    ],
+)
+def test_options_of_show_that_contradict_or_mean_nothing_are_refused(
+    options: tuple[str, ...], said: str, campus: Desk
+) -> None:
+    campus.hark(*PLAN)
+    refused = campus.hark("backfill", "show", "1", *options)
+    assert (refused.code, refused.out) == (2, "")
+    assert said in refused.err
+    assert not (campus.directory / "out.csv").exists()
 
 
 def test_hark_is_a_module_that_runs(desk: Desk) -> None:

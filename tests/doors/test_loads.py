@@ -7,10 +7,12 @@ import signal
 from collections.abc import Iterator
 from urllib.request import Request, urlopen
 
+import boto3
 import pytest
 
 from hark.history.live import lag
 from hark.history.live.lag import LagReport
+from tests.backfill.cohort.object_servers import s3_server as aws_server
 from tests.doors.commands import Desk
 from tests.doors.test_serve import serving
 from tests.doors.test_serve_backfills import Operator
@@ -57,6 +59,8 @@ def test_the_command_line_as_it_was_plans_and_with_apply_loads_and_takes_back(de
     brought = desk.ask("select count(*) from hark.fact where runs = array[1::bigint]")
     assert brought == desk.ask("select count(*) from hark.fact") > 0
     assert desk.hark("backfill", "verify", "1").code == 0
+    at_sources = desk.hark("backfill", "verify", "1", "--sources", "5", "--json")
+    assert at_sources.code == 0 and at_sources.only["sources"]["asked"] == 5 and at_sources.only["compared"] == 30
     left = desk.hark("backfill", "show", "1", "--left", "-o", "left.csv")
     assert left.out == "0 written to left.csv\n"
     again = desk.hark(*old, "--apply")
@@ -65,12 +69,43 @@ def test_the_command_line_as_it_was_plans_and_with_apply_loads_and_takes_back(de
     assert desk.ask("select count(*) from hark.fact where not deleted") == 0
 
 
+def test_a_load_is_verified_against_its_sources(desk: Desk, sandbox: str) -> None:
+    assert desk.hark("backfill", "history", "--user-file", "users.txt", *QUICK, "--apply").code == 0
+    (key,) = [
+        desk.ask(
+            "update hark.fact set amount_minor = 9000000 where key = (select min(key) from hark.fact) returning key"
+        )
+    ]
+    seen = desk.hark("backfill", "verify", "1", "--sources", "all")
+    assert seen.code == 1
+    assert "30 users asked for at the sources" in seen.out
+    assert f"{key}: amount_minor is 9000000 in the facts" in seen.out
+    assert "hark backfill history" in seen.out and "--force" in seen.out
+    assert desk.hark("backfill", "history", "--user-file", "users.txt", *QUICK, "--force", "--apply").code == 0
+    assert desk.hark("backfill", "verify", "2", "--sources", "all").code == 0
+
+
+def test_a_source_is_asked_only_of_a_load_and_only_if_there_is_one(
+    desk: Desk, sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.hark("backfill", "history", "--ids", "user-000001", "--apply", *QUICK).code == 0
+    assert desk.hark("backfill", "undo", "1", "--apply").code == 0
+    wrong = desk.hark("backfill", "verify", "2", "--sources", "3")
+    assert wrong.code == 2 and "backfill 2 is no load of purchases" in wrong.err
+    assert "neither a whole number" in desk.hark("backfill", "verify", "1", "--sources", "few").err
+    for name in ("PURCHASE", "SHOP"):
+        monkeypatch.delenv(f"HARK_{name}_URL")
+    assert "no source is set to be asked" in desk.hark("backfill", "verify", "1", "--sources", "3").err
+
+
 def test_what_is_wrong_is_told_at_once(desk: Desk) -> None:
     wrong = ("backfill", "history", "--user-file", "none.txt", "--lookback-days", "0", "--rate-limit", "0")
     told = desk.hark(*wrong)
     assert told.code == 2 and "--lookback-days: 0" in told.err and "--rate-limit: 0" in told.err
-    queue = desk.hark("backfill", "history", "--ids", "bob", "--queue-url", "https://sqs.example/q")
-    assert queue.code == 2 and "--queue-url: steps are not driven through SQS" in queue.err
+    queue = desk.hark(
+        "backfill", "history", "--ids", "bob", "--rate-limit", "0", "--queue-url", "https://sqs.example/q"
+    )
+    assert queue.code == 2 and "is no queue's URL" in queue.err and "--rate-limit: 0" in queue.err
     assert desk.hark("backfill", "history", "--ids", "bob").code == 0
     alone = desk.hark("backfill", "apply", "1")
     assert alone.code == 2 and "set HARK_PURCHASE_URL and HARK_SHOP_URL" in alone.err
@@ -125,6 +160,33 @@ def test_a_load_over_http_begins_by_itself_and_can_be_called_off(desk: Desk, san
         assert ann.call("POST", f"/{later}/cancel").json()["head"]["state"] == "CANCELED"
 
 
+# Through a queue ------------------------------------------------------------------------------------------------------
+
+
+def test_a_load_through_a_queue_says_how_full_that_is_and_a_queue_that_is_not_there_stops_it(
+    desk: Desk, sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(f"AWS_{name}", "anything")
+    with aws_server() as server:
+        client = boto3.client("sqs", endpoint_url=server, region_name="us-east-1")
+        url = client.create_queue(QueueName="steps")["QueueUrl"]
+        old = ("backfill", "history", "--user-file", "users.txt", *QUICK)
+        none = desk.hark(*old, "--queue-url", f"{url}-none")
+        assert none.code == 2 and f"there is no queue {url}-none" in none.err
+        assert desk.hark(*old, "--queue-url", url).code == 0
+        client.send_message(QueueUrl=url, MessageBody="not Hark's")
+        assert "queue" not in desk.hark("backfill", "list").err  # nothing is driven through it yet
+        assert desk.hark("backfill", "apply", "1", "--detach").code == 0
+        assert f"queue {url}: 1 waiting, 0 in flight" in desk.hark("backfill", "show", "1").out
+        shown = desk.hark("backfill", "show", "1", "--json").only["more"]["queue"]
+        assert shown == {"url": url, "waiting": 1, "in_flight": 0, "why": ""}
+        assert f"queue {url}: 1 waiting, 0 in flight" in desk.hark("backfill", "list").err
+        done = desk.hark("backfill", "apply", "1")
+        assert done.code == 0 and "steps: 60 done, 0 waiting, 0 quarantined" in done.out, done.err
+        assert desk.hark("backfill", "verify", "1", "--sources", "3").code == 0
+
+
 # The stream's lag -----------------------------------------------------------------------------------------------------
 
 WARNING = "unified-worker-factoids: the lag of partition 0 grows; it is 12 in all"
@@ -151,7 +213,7 @@ def test_a_lag_that_is_a_fault_stops_a_plan_unless_it_is_to_be_ignored(
     assert "nothing was planned" in stopped.err and "--ignore-lag" in stopped.err
     assert desk.ask("select count(*) from hark.backfill") == 0
     planned = desk.hark("backfill", "history", "--ids", "ann", "--ignore-lag", "--json")
-    assert planned.code == 0 and planned.only["plan"]["head"]["state"] == "PLANNED"
+    assert planned.code == 0 and planned.only["head"]["state"] == "PLANNED"
     assert f"lag: {BEHIND}" in planned.err.splitlines()
 
 

@@ -84,14 +84,17 @@ class Shop:
         user: str = "ann",
         kind: Kind = Kind.RECEIPT,
         since: datetime = JANUARY,
+        corrects: bool = False,
     ) -> Recorded:
         """A full load of one user's receipts."""
-        return await self.load_all(Snapshot(user, kind, since, version, facts), by=by)
+        return await self.load_all(Snapshot(user, kind, since, version, facts), by=by, corrects=corrects)
 
-    async def load_all(self, *snapshots: Snapshot, by: int = 1, now: datetime = NOW) -> Recorded:
-        """Full loads at once."""
+    async def load_all(
+        self, *snapshots: Snapshot, by: int = 1, now: datetime = NOW, corrects: bool = False
+    ) -> Recorded:
+        """Full loads at once; `corrects`: forced ones."""
         async with self.database.connection() as connection:
-            return await record_snapshots(connection, snapshots, now=now, by=by)
+            return await record_snapshots(connection, snapshots, now=now, by=by, corrects=corrects)
 
     async def undo(self, run: int, *users: str, now: datetime = NOW) -> Undone:
         """Take a run back."""

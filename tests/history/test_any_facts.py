@@ -85,10 +85,12 @@ class Facts(RuleBasedStateMachine):
         since=since,
         ago=st.integers(0, 4),
         by=st.sampled_from(RUNS),
+        forced=st.booleans(),
     )
-    def load(self, user: str, kind: Kind, since: Any, ago: int, by: int) -> None:
+    def load(self, user: str, kind: Kind, since: Any, ago: int, by: int, forced: bool) -> None:
+        """Forced or not comes to the same, where a source says one thing of one version."""
         snapshot = self.source.load(user, kind, since, max(self.source.version - ago, 0))
-        self.ground.run(self.shop.load_all(snapshot, by=by))
+        self.ground.run(self.shop.load_all(snapshot, by=by, corrects=forced))
         self.ledger.say(by, snapshot.facts, snapshot)
 
     @rule(user=st.sampled_from(USERS), number=st.sampled_from("12"), version=st.integers(0, 9))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 
+from hark.errors import GraphRefused
 from hark.history.audit import Audit, Name, Severity, audit_users
+from hark.history.projection import uniting
 from tests.history.audit_world import audited, counted, filled, found, no_pause
 from tests.history.projection_world import Projected
 from tests.history.shopping import NOW, line, order
@@ -194,22 +198,102 @@ async def test_a_store_that_was_left_is_no_orphan(projected: Projected) -> None:
     assert found(await audited(projected)) == {}
 
 
-async def test_twin_nodes_and_missing_constraints(projected: Projected) -> None:
-    await filled(projected)
-    names = ("user", "product", "category", "store")
-    for name in names:
+@asynccontextmanager
+async def unguarded(projected: Projected) -> AsyncIterator[None]:
+    """Nothing keeps nodes unique, for the time of a block."""
+    for name in ("user", "product", "category", "store"):
         await projected.ask(f"DROP CONSTRAINT hark_{name} IF EXISTS")
     try:
-        await projected.ask("CREATE (:User {user_id: 'bob', facts_version: 1}), (:Store {store_id: 'north'})")
+        yield
+    finally:
+        await projected.ask("MATCH (n) DETACH DELETE n")
+        await projected.graph.prepare()
+
+
+TWINS = """
+CREATE (m:Product {product_id: 'milk', version: 9}),
+       (:User {user_id: 'bob', facts_version: 1})-[:PURCHASED {key: 'receipt:x:1'}]->(m),
+       (c:Category {category_id: 'dairy', hierarchy: ['toys']})<-[:IN_CATEGORY]-(m), (s:Store {store_id: 'north'})
+WITH m, c, s
+MATCH (u:User {user_id: 'ann'})-[r:PURCHASED {key: 'receipt:r1:1'}]->(p)
+CREATE (u)-[t:PURCHASED]->(m) SET t = properties(r) DELETE r
+WITH u, c, s
+CREATE (u)-[:SHOPS_IN {count: 7}]->(c), (u)-[:SHOPS_AT]->(s)"""
+
+
+@pytest.mark.parametrize("only", [None, "bob"])
+async def test_twin_nodes_are_found_and_made_one(projected: Projected, only: str | None) -> None:
+    await filled(projected)
+    before = await projected.edges()
+    async with unguarded(projected):
+        await projected.ask(TWINS)
         report = await audited(projected)
         assert counted(report)[Name.CONSTRAINTS] == 4
         assert sorted(found(report)["twin node"]) == [
             ("bob", "2 nodes have this id"),
+            ("dairy", "2 Category nodes have this id"),
+            ("milk", "2 nodes have this id"),
             ("north", "2 Store nodes have this id"),
         ]
-    finally:
-        await projected.ask("MATCH (n) DETACH DELETE n")
+        with pytest.raises(GraphRefused):
+            await projected.graph.prepare()
+        rebuild = projected.rebuild
+        assert await rebuild.make_ready() == 4
+        await (rebuild.user(only) if only else rebuild.everything())
+        await projected.project()
+        await rebuild.forget_strangers()
+        assert found(await audited(projected)) == {}
+        assert await projected.edges() == before
+
+
+async def test_who_was_united_is_written_anew_though_whoever_united_them_died(projected: Projected) -> None:
+    await filled(projected)
+    before = await projected.edges()
+    async with unguarded(projected):
+        await projected.ask(TWINS)
+        assert await projected.graph.unite() == 4
         await projected.graph.prepare()
+        assert await projected.sweep() > 0
+        await projected.project()
+        assert found(await audited(projected)) == {}
+        assert await projected.edges() == before
+
+
+async def test_many_edges_to_a_twin_are_moved_bit_by_bit(projected: Projected, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uniting, "AT_ONCE", 1)
+    await filled(projected)
+    async with unguarded(projected):
+        await projected.ask(
+            "CREATE (m:Product {product_id: 'milk'}), (:Product {product_id: 'tea'}), (:Product {product_id: 'tea'})"
+            " WITH m MATCH (u:User)-[r:PURCHASED]->(p:Product {product_id: 'milk'})"
+            " CREATE (u)-[t:PURCHASED]->(m) SET t = properties(r) DELETE r"
+        )
+        assert await projected.rebuild.make_ready() == 3
+        await projected.project()
+        await projected.assert_in_step()
+        assert found(await audited(projected)) == {}
+
+
+async def test_what_has_a_name_of_harks_and_can_be_nobodys(projected: Projected) -> None:
+    await filled(projected)
+    await projected.ask(
+        "MATCH (p:Product {product_id: 'milk'}) CREATE (:Ghost)-[:PURCHASED {key: 'receipt:r1:1'}]->(p),"
+        " (p)-[:SHOPS_AT]->(:Store {store_id: 7}), (:User {name: 'nobody'})-[:PURCHASED]->(p), (:User {user_id: ''})"
+    )
+    report = await audited(projected)
+    assert sorted(found(report)["stranger"]) == [
+        ("''", "a User whose user_id is no id: ''"),
+        ("7", "a Store whose store_id is no id: 7"),
+        ("nothing", "a User whose user_id is no id: nothing"),
+    ]
+    assert found(report)["extra edge"] == [
+        (":Ghost", "PURCHASED: it begins at a node of :Ghost, where Hark leads none"),
+        (":Product", "SHOPS_AT: it begins at a node of :Product, where Hark leads none"),
+    ]
+    await projected.rebuild.everything()
+    await projected.project()
+    await projected.rebuild.forget_strangers()
+    assert set(found(await audited(projected))) == {"foreign kind"}  # the ghost is somebody else's
 
 
 async def test_a_graph_that_was_emptied_or_is_behind(projected: Projected) -> None:
@@ -290,3 +374,50 @@ async def test_only_whom_a_run_touched(projected: Projected) -> None:
 async def _users(projected: Projected, run: int) -> list[str]:
     report = await Audit(projected.shop.database, projected.graph, NOW, pause=no_pause).of_run(run)
     return sorted({user for user, _ in found(report).get("missing edge", [])})
+
+
+ALL_AT_ONCE = (
+    "MATCH (:User {user_id: 'ann'})-[r:PURCHASED {key: 'receipt:r1:1'}]->() DELETE r",
+    "MATCH (u:User {user_id: 'bob'}), (p:Product {product_id: 'tea'}) CREATE (u)-[:PURCHASED {key: 'receipt:x'}]->(p)",
+    "MATCH (:User {user_id: 'cid'})-[r:SHOPS_AT]->() SET r.totals_minor = [1]",
+    "MATCH (u:User {user_id: 'dan'})-[r:PURCHASED]->(p) CREATE (u)-[t:PURCHASED]->(p) SET t = properties(r)",
+    "MATCH (u:User {user_id: 'eli'}) MERGE (s:Store {store_id: 'south'}) CREATE (u)-[:SHOPS_AT {count: 1}]->(s)",
+    "CREATE (:Category {category_id: 'spirits'})",
+    "MATCH (:User {user_id: 'fay'})-[r:PURCHASED]->() SET r.occurred_at = datetime('2099-01-01T00:00Z')",
+    "MATCH (p:Product {product_id: 'milk'}) SET p.name = 'Mischief'",
+    "CREATE (:User {user_id: 'gus', facts_version: 7})",
+)
+
+
+async def test_all_faults_at_once_are_each_told_of_whom_and_healed_by_one_rebuild(projected: Projected) -> None:
+    await filled(projected)
+    await projected.bought(*(line(user, user=user) for user in ("eli", "fay", "gus")))
+    await projected.project()
+    before = await projected.edges()
+    assert found(await audited(projected)) == {}
+    async with unguarded(projected):
+        for cypher in ALL_AT_ONCE:
+            await projected.ask(cypher)
+        seen = found(await audited(projected))
+        whom = {name: {each for each, _ in examples} for name, examples in seen.items() if name != "totals"}
+        assert whom == {
+            "missing edge": {"ann"},
+            "extra edge": {"bob"},
+            "wrong total": {"cid"},
+            "twin edge": {"dan"},
+            "stale edge": {"eli"},
+            "orphan": {"spirits"},
+            "future time": {"fay"},
+            "wrong edge": {"fay"},
+            "wrong product": {"milk"},
+            "twin node": {"gus"},
+            "constraints": {"User", "Product", "Category", "Store"},
+        }
+        assert all(cause for examples in seen.values() for _, cause in examples)
+        await projected.rebuild.make_ready()
+        await projected.rebuild.everything()
+        await projected.project()
+        await projected.rebuild.forget_strangers()
+        healed = await audited(projected)
+        assert (found(healed), healed.score) == ({}, 100)
+        assert await projected.edges() == before

@@ -149,6 +149,45 @@ async def test_what_is_left_of_earlier_loads_is_what_no_later_one_says_as_well(s
 # Whole receipts -------------------------------------------------------------------------------------------------------
 
 
+async def amounts(shop: Shop) -> dict[str, int]:
+    rows = await shop.rows("select key, amount_minor from hark.fact where not deleted")
+    return {row.key: row.amount_minor for row in rows}
+
+
+@pytest.mark.parametrize("held", [100, 140])
+async def test_a_forced_loads_word_holds_over_what_loads_said_in_the_same_version(shop: Shop, held: int) -> None:
+    await shop.load(line("r1", amount=held, whole=True), line("r2"), by=1)
+    again = await shop.load(line("r1", amount=120, whole=True), line("r2"), by=2, corrects=True)
+    assert (again.changed, again.same, [each.version for each in again.moved]) == (1, 1, [2])
+    assert await amounts(shop) == {"receipt:r1:1": 120, "receipt:r2:1": 129}
+    once_more = await shop.load(line("r1", amount=120, whole=True), line("r2"), by=3, corrects=True)
+    assert (once_more.changed, once_more.moved) == (0, ())
+
+
+async def test_a_forced_load_brings_back_what_loads_had_deleted_in_that_version_and_nothing_older(
+    shop: Shop,
+) -> None:
+    await shop.load(line("r1", deleted=True), line("r2", version=7, amount=5), by=1)
+    await shop.load(line("r1"), line("r2", version=6, amount=9), by=2, corrects=True)
+    assert await amounts(shop) == {"receipt:r1:1": 129, "receipt:r2:1": 5}
+
+
+@pytest.mark.parametrize("said", [100, 140])
+async def test_stream_and_forced_load_end_the_same_whichever_comes_first(shop: Shop, said: int) -> None:
+    async def stream(receipt: str) -> None:
+        await shop.record(line(receipt, amount=said))
+
+    async def load(receipt: str) -> None:
+        kept = [line(each, amount=120) for each in ("r1", "r2") if each <= receipt]
+        await shop.load(*kept, by=1, corrects=True)
+
+    await stream("r1")
+    await load("r1")
+    await load("r2")
+    await stream("r2")
+    assert await amounts(shop) == dict.fromkeys(("receipt:r1:1", "receipt:r2:1"), max(said, 120))
+
+
 async def test_a_whole_receipt_buries_the_lines_that_it_lacks(shop: Shop) -> None:
     await shop.record(*(line("9", number, whole=True) for number in (1, 2, 3)), line("91", 1))
     recorded = await shop.record(line("9", 1, version=2, whole=True))

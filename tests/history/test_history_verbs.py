@@ -73,3 +73,23 @@ def test_without_a_graph_postgres_answers(desk: Desk) -> None:
         ran = desk.hark("history", *words)
         assert ran.code == ExitCode.DONE
         assert "Postgres answers" in ran.out
+
+
+def test_twins_are_refused_by_init_and_made_one_by_rebuild(shopped: Desk, graph_url: str) -> None:
+    assert shopped.hark("history", "rebuild").code == ExitCode.DONE
+    ask(graph_url, "DROP CONSTRAINT hark_user IF EXISTS")
+    ask(graph_url, "CREATE (:User {user_id: 'bob'})")
+    try:
+        refused = shopped.hark("history", "init")
+        assert refused.code == ExitCode.NOT_GOOD
+        assert "several nodes of one id: User bob; hark history rebuild" in refused.err
+        audit = shopped.hark("history", "audit", "--json")
+        assert audit.code == ExitCode.NOT_GOOD
+        assert {each["name"] for each in audit.only["checks"] if each["count"]} >= {"twin node", "constraints"}
+        healed = shopped.hark("history", "rebuild", "--json")
+        assert healed.code == ExitCode.DONE and healed.only["removed"] == 1
+        assert ask(graph_url, BOUGHT) == [("ann", "receipt:r1:1"), ("bob", "receipt:r2:1")]
+        assert shopped.hark("history", "audit", "--json").only["score"] == 100
+    finally:
+        ask(graph_url, EMPTY)
+        assert shopped.hark("history", "init").code == ExitCode.DONE

@@ -190,6 +190,8 @@ class Batches:
     async def _work(self, connection: Connection, run: Standing, claimed: Claimed) -> Tally:
         batch = Batch(run.id, claimed.number, claimed.retried)
         now = self.clock.now()
+        if claimed.retried is not None:
+            await connection.execute(_SQL["anew"].text(), {"backfill": run.id, "retried": claimed.retried})
         tally = await apply_whole_or_in_halves(connection, KINDS[run.kind], batch, now, last=claimed.is_last)
         self.passed(Step.QUARANTINED if tally.quarantined else Step.APPLIED)
         return tally

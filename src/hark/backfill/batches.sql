@@ -65,6 +65,11 @@ select b.digest = hark.backfill_digest(b.backfill_id, b.number) as as_planned
    and r.state = 'APPLYING' and not exists (select from hark.backfill_switch where stopped)
    for update of b
 
+-- name: anew
+-- Of users that are applied again, why they were quarantined is said anew, or not at all.
+delete from hark.backfill_item
+ where backfill_id = %(backfill)s and outcome = 'quarantined' and recipient_id = any (%(retried)s::text[])
+
 -- name: settle
 update hark.backfill_batch
    set state = 'DONE', lease_until = null, retried = null, applied = applied + %(applied)s, drifted = drifted + %(drifted)s,

@@ -50,10 +50,20 @@ update hark.backfill
 returning state::text as state
 
 -- name: cancel
-update hark.backfill
-   set state = 'CANCELED', why = '', ended_at = %(now)s, changed_by = %(who)s, changed_at = %(now)s
- where id = %(backfill)s and state in ('PLANNING', 'PLANNED', 'APPROVED', 'APPLYING', 'PAUSED', 'FAILED')
-returning state::text as state
+-- Whom it was to apply again and did not is quarantined as before.
+with moved as (
+    update hark.backfill
+       set state = 'CANCELED', why = '', ended_at = %(now)s, changed_by = %(who)s, changed_at = %(now)s
+     where id = %(backfill)s and state in ('PLANNING', 'PLANNED', 'APPROVED', 'APPLYING', 'PAUSED', 'FAILED')
+    returning id, state
+),
+as_before as (
+    update hark.backfill_batch b
+       set state = 'DONE', lease_until = null, retried = null, quarantined = b.quarantined + cardinality(b.retried), changed_at = %(now)s
+      from moved
+     where b.backfill_id = moved.id and b.state in ('WAITING', 'CLAIMED') and b.retried is not null
+)
+select state::text as state from moved
 
 -- name: speed
 -- What is not named stays. Of one that has ended, nothing is changed; what failed of it may still be applied.

@@ -9,10 +9,11 @@ select recipient_id, batch, outcome::text as outcome, why, at
 select number, members, attempt, why from hark.backfill_batch where backfill_id = %(backfill)s and state = 'FAILED' order by number
 
 -- name: retry
+-- Why they were quarantined stays in the journal until they are applied again: it may be called off before that.
 with freed as (
-    delete from hark.backfill_item
-     where backfill_id = %(backfill)s and outcome = 'quarantined'
-    returning batch, recipient_id
+    select i.batch, i.recipient_id
+      from hark.backfill_item i
+     where i.backfill_id = %(backfill)s and i.outcome = 'quarantined'
 ),
 of_batch as (
     select batch, array_agg(recipient_id order by recipient_id) as users from freed group by batch

@@ -33,6 +33,7 @@ class Forgettable:
         members: users of its plan; `journaled`: those of whom it says what they had, or why they were not changed.
         faults: rows of its lists that were bad or named somebody unknown.
         shared: its cohort is of another backfill, too, and stays until that is forgotten.
+        forgotten: it was forgotten before; what is counted is left of that.
     """
 
     backfill: int
@@ -40,6 +41,7 @@ class Forgettable:
     journaled: int
     faults: int
     shared: bool
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,7 @@ async def forgettable(database: Database, backfill: int) -> Forgettable:
     Raises:
         BadInput: there is no such backfill, it has not ended, or it is being taken back.
     """
-    found = await _look(database, backfill)
-    return Forgettable(backfill, found.members, found.journaled, found.faults, found.shared)
+    return _forgettable(backfill, await _look(database, backfill))
 
 
 async def forget(database: Database, backfill: int, *, who: str, now: datetime) -> Forgettable:
@@ -91,7 +92,12 @@ async def forget(database: Database, backfill: int, *, who: str, now: datetime) 
         await KINDS[found.kind].forget(connection, backfill)
     if found.cohort_id is not None and not found.shared:
         await cohort.forget(database, found.cohort_id)
-    return Forgettable(backfill, found.members, found.journaled, found.faults, found.shared)
+    return _forgettable(backfill, found)
+
+
+def _forgettable(backfill: int, found: _Look) -> Forgettable:
+    forgotten = found.forgotten_at is not None
+    return Forgettable(backfill, found.members, found.journaled, found.faults, found.shared, forgotten)
 
 
 async def ownerless(database: Database, *, now: datetime) -> list[int]:

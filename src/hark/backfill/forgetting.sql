@@ -1,11 +1,25 @@
 -- name: look
+-- Of one that was forgotten, only what is left, as the forgetting was cut short, is counted.
 select b.kind, b.state::text as state, b.cohort_id, b.forgotten_at,
-       b.members, coalesce((select sum(applied + drifted + quarantined) from hark.backfill_batch where backfill_id = b.id), 0)::bigint as journaled,
-       coalesce((select c.bad + c.unknown from hark.cohort c where c.id = b.cohort_id), 0)::bigint as faults,
+       kept.members, kept.journaled,
+       coalesce((select c.bad + c.unknown from hark.cohort c where c.id = b.cohort_id and c.state = 'STAGED'), 0)::bigint as faults,
        array(select u.id from hark.backfill u
               where u.undoes = b.id and u.state not in ('APPLIED', 'VERIFIED', 'CANCELED', 'FAILED') order by u.id) as undoing,
        exists (select from hark.backfill o where o.cohort_id = b.cohort_id and o.id <> b.id and o.forgotten_at is null) as shared
   from hark.backfill b
+ cross join lateral (
+    select b.members, coalesce(sum(applied + drifted + quarantined), 0)::bigint as journaled
+      from hark.backfill_batch
+     where backfill_id = b.id and b.forgotten_at is null
+    having b.forgotten_at is null
+     union all
+    select count(*), count(i.recipient_id)
+      from hark.backfill_part p
+     cross join lateral unnest(p.members) as m(id)
+      left join hark.backfill_item i on i.recipient_id = m.id and i.backfill_id = b.id
+     where p.backfill_id = b.id and b.forgotten_at is not null
+    having b.forgotten_at is not null
+ ) kept
  where b.id = %(backfill)s
 
 -- name: mark

@@ -103,6 +103,14 @@ class Kind(Protocol):
         """
         ...
 
+    @property
+    def planned_at_once(self) -> int:
+        """Users that one chunk of planning looks at, about; a kind may put these into its batches in any order.
+
+        Each batch of a span has as many users as the engine would give it; only who they are is the kind's to say.
+        """
+        ...
+
     async def plan(self, connection: Connection, request: Json, span: Span) -> list[Part]:
         """What would become of the users of a span. Writes nothing."""
         ...

@@ -120,7 +120,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What was asked for, and how it stands."""
+    """What was asked for, and how it stands; `forgotten_at`: since when nobody knows who its users were."""
 
     id: int
     kind: str
@@ -144,6 +144,7 @@ class Head:
     compared: int | None
     holding: int | None
     why: str
+    forgotten_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class LoadWords:
         source: `neo4j` for everyone in the graph, in place of a cohort.
         flag: whom it is to let in; None: everybody is.
         start: it is applied as soon as it is planned.
+        queue_url: the queue that its steps are driven through; None: through Postgres alone.
     """
 
     cohort: CohortWords | Callable[[], Cohort] = field(default_factory=CohortWords)
@@ -71,6 +72,7 @@ class LoadWords:
     window: str | None = None
     apply: bool = False
     start: bool = False
+    queue_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,12 @@ def _read(words: LoadWords, now: datetime, allowed: Rate, reach: FileReach) -> _
     reading = Reading()
     asked = reading.take(
         lambda: read_history(
-            now, lookback_days=words.lookback_days, force=words.force, flag=words.flag, start=words.start
+            now,
+            lookback_days=words.lookback_days,
+            force=words.force,
+            flag=words.flag,
+            start=words.start,
+            queue_url=words.queue_url,
         )
     )
     cohort = reading.take(lambda: within(_cohort(words), reach))

@@ -85,16 +85,20 @@ async def stalled(
     now: datetime,
     *,
     turns: timedelta = timedelta(0),
+    opened: datetime | None = None,
 ) -> None:
     """Tell that a run, or its planning, has done nothing for so long, once for each time that it stalls.
 
+    Time that it was asked to wait does not count: in a pause, by its rate, outside its window, by the stop-all switch.
+
     Args:
         turns: so long others had their turns meanwhile; that does not count.
+        opened: when its window opened; None: it has none.
     """
     if obstacle.why in _MEANT:
         return
     before = now - STALLED_AFTER - turns
-    given = {"backfill": backfill, "now": now, "before": before, "obstacle": str(obstacle.why)}
+    given = {"backfill": backfill, "now": now, "before": before, "obstacle": str(obstacle.why), "opened": opened}
     try:
         await database.fetch(_SQL["publish_stall"], _Published, given)
         if webhook is not None:

@@ -10,6 +10,8 @@ select hark.publish(b.notify ->> 'reason',
  where b.id = %(backfill)s and b.notify is not null
 
 -- name: publish_stall
+-- A standstill begins when something was done last, or what was asked for ended: until it was resumed, its rate let it go
+-- on, its window opened, all were let go on.
 select hark.publish(b.notify ->> 'reason',
                     recipients => array(select jsonb_array_elements_text(b.notify -> 'to')),
                     about => 'backfill:' || b.id,
@@ -19,7 +21,7 @@ select hark.publish(b.notify ->> 'reason',
                     published_at => %(now)s) as id
   from hark.backfill b
  cross join lateral (
-    select greatest(b.changed_at, max(d.changed_at)) as at
+    select greatest(b.changed_at, b.next_at, %(opened)s, (select at from hark.backfill_switch), max(d.changed_at)) as at
       from hark.backfill_batch d
      where d.backfill_id = b.id and (d.state = 'DONE' or b.state = 'PLANNING')
  ) last
@@ -29,8 +31,9 @@ select hark.publish(b.notify ->> 'reason',
 -- name: mark_stall
 -- Of all workers one tells the webhook of a standstill: the row says of which one it was told.
 with standstill as (
-    select b.id, greatest(b.changed_at, max(d.changed_at) filter (where d.state = 'DONE' or b.state = 'PLANNING')) as at, coalesce(sum(d.applied), 0) as applied,
-           coalesce(sum(d.drifted), 0) as drifted, coalesce(sum(d.quarantined), 0) as quarantined
+    select b.id, greatest(b.changed_at, b.next_at, %(opened)s, (select at from hark.backfill_switch),
+                          max(d.changed_at) filter (where d.state = 'DONE' or b.state = 'PLANNING')) as at,
+           coalesce(sum(d.applied), 0) as applied, coalesce(sum(d.drifted), 0) as drifted, coalesce(sum(d.quarantined), 0) as quarantined
       from hark.backfill b
       left join hark.backfill_batch d on d.backfill_id = b.id
      where b.id = %(backfill)s and b.state in ('PLANNING', 'APPLYING') and b.changed_at <= %(before)s

@@ -5,7 +5,7 @@ All that is wrong with the words is told at once, before anything is read or wri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -134,25 +134,47 @@ async def order_preferences(
     return Ordered(await create(database, order, now), staged, read.apply)
 
 
+NamesLook = Callable[[Database], Awaitable[None]]
+"""Looks whether the segments and flags that somebody names are there; raises all that are not."""
+
+
 async def ask_preferences(
-    database: Database, catalogue: Catalogue, words: PreferenceWords, *, who: str, now: datetime, reach: FileReach
+    database: Database,
+    catalogue: Catalogue,
+    words: PreferenceWords,
+    *,
+    who: str,
+    now: datetime,
+    reach: FileReach,
+    named: NamesLook | None = None,
 ) -> int:
     """Write down what is asked for, and leave it to workers to stage the cohort and to plan; the backfill's id.
 
     Args:
         reach: from where the cohort's files may be read; workers look at it again.
+        named: see `check_asked`.
 
     Raises:
         BadInput: all that is wrong with the words; or there is no such segment or flag.
     """
     who = check_who(who)
-    read = await check_asked(database, catalogue, words, reach=reach)
+    read = await check_asked(database, catalogue, words, reach=reach, named=named)
     order = _order(catalogue, read, ToStage(read.cohort, read.asked.user_types), who)
     return await create(database, order, now)
 
 
-async def check_asked(database: Database, catalogue: Catalogue, words: PreferenceWords, *, reach: FileReach) -> Read:
+async def check_asked(
+    database: Database,
+    catalogue: Catalogue,
+    words: PreferenceWords,
+    *,
+    reach: FileReach,
+    named: NamesLook | None = None,
+) -> Read:
     """Read the words, and whether the segments and flags that they name are there.
+
+    Args:
+        named: looks at those whatever else is wrong; None: they are looked at when the cohort can be read.
 
     Raises:
         BadInput: all that is wrong with them.
@@ -160,10 +182,12 @@ async def check_asked(database: Database, catalogue: Catalogue, words: Preferenc
     reading = Reading()
     read = reading.take(lambda: _read(catalogue, words, {}, reach))
     try:
-        await check_names(database, _cohort(words, {}) if read is None else read.cohort)
+        if named is not None:
+            await named(database)
+        elif read is not None:
+            await check_names(database, read.cohort)
     except BadInput as refusal:
-        told = "\n".join(reading.faults).splitlines()
-        reading.faults += [line for line in str(refusal).splitlines() if line not in told]
+        reading.faults.append(str(refusal))
     reading.end()
     assert read is not None
     return read
@@ -212,7 +236,7 @@ def _window(text: str) -> Window:
     try:
         return parse_window(text)
     except BadInput as fault:
-        raise BadInput(f"--window: {fault}") from None
+        raise BadInput("\n".join(f"--window: {line}" for line in str(fault).splitlines())) from None
 
 
 def read_change(
@@ -249,22 +273,39 @@ def _order(catalogue: Catalogue, read: Read, cohort: int | ToStage, who: str) ->
 def _read(catalogue: Catalogue, words: PreferenceWords, environment: Mapping[str, str], reach: FileReach) -> Read:
     reading = Reading()
     said = _with_variables(words, environment)
-    asked = reading.take(
-        lambda: read_preferences(
+    asked = reading.take(lambda: _asked(catalogue, said, _from_variables(words, environment)))
+    cohort = reading.take(lambda: within(_cohort(words, environment), reach))
+    pace = reading.take(lambda: read_pace(said.rate, adaptive=said.adaptive, window=said.window))
+    size = reading.take(lambda: _batch_size(said.batch_size, environment))
+    apply = reading.take(lambda: said.apply or not _dry_run(environment))
+    reading.end()
+    assert asked is not None and cohort is not None and pace is not None and size is not None
+    return Read(asked, cohort, pace, size, bool(apply))
+
+
+def _asked(catalogue: Catalogue, said: PreferenceWords, variables: Mapping[str, str]) -> PreferenceRequest:
+    """What is asked for; a fault names the variable that it came from, by the option in whose place that stands."""
+    try:
+        return read_preferences(
             catalogue,
             reasons=said.reasons,
             channels=said.channels,
             user_types=said.user_types,
             create_rows=said.create_rows,
         )
-    )
-    cohort = reading.take(lambda: within(_cohort(words, environment), reach))
-    pace = reading.take(lambda: read_pace(said.rate, adaptive=said.adaptive, window=said.window))
-    size = reading.take(lambda: check_batch_size(_size(said.batch_size, environment)))
-    apply = reading.take(lambda: said.apply or not _dry_run(environment))
-    reading.end()
-    assert asked is not None and cohort is not None and pace is not None and size is not None
-    return Read(asked, cohort, pace, size, bool(apply))
+    except BadInput as refusal:
+        faults = [line.partition(":") for line in str(refusal).splitlines()]
+        raise BadInput("\n".join(f"{variables.get(of, of)}:{what}" for of, _, what in faults)) from None
+
+
+def _from_variables(words: PreferenceWords, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Which variables stand in place of which options."""
+    ways = {
+        "--reason": (words.reasons, "PREFERENCE_NAME"),
+        "--channels": (words.channels, "CHANNELS"),
+        "--user-types": (words.user_types, "USER_TYPES"),
+    }
+    return {option: name for option, (given, name) in ways.items() if not given and name in environment}
 
 
 def _with_variables(words: PreferenceWords, environment: Mapping[str, str]) -> PreferenceWords:
@@ -287,6 +328,11 @@ def _cohort(words: PreferenceWords, environment: Mapping[str, str]) -> Cohort:
 def _is_of_the_task_before(words: PreferenceWords) -> bool:
     """Its variables say all that is asked for. Without those of a cohort they mean all users of the types, as ever."""
     return words.cohort == CohortWords() and not (words.reasons or words.channels or words.user_types)
+
+
+def _batch_size(given: int | str | None, environment: Mapping[str, str]) -> int:
+    size = _size(given, environment)
+    return check_batch_size(size, "BATCH_SIZE" if given is None else "--batch-size")
 
 
 def _size(given: int | str | None, environment: Mapping[str, str]) -> int:

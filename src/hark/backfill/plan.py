@@ -27,9 +27,6 @@ from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
 
-AT_ONCE = 10_000
-"""Users that one chunk looks at, about."""
-
 _LONGEST_WHY = 2000
 
 
@@ -119,7 +116,8 @@ async def give_up(database: Database, backfill: int, error: Exception, *, who: s
 async def _plan_chunk(
     connection: Connection, run: Unplanned, now: datetime, passed: Callable[[PlanStep], None]
 ) -> None:
-    span = Span(run.cohort_id, run.reached, run.batch_size, max(1, AT_ONCE // run.batch_size) * run.batch_size)
+    batches = max(1, KINDS[run.kind].planned_at_once // run.batch_size)
+    span = Span(run.cohort_id, run.reached, run.batch_size, batches * run.batch_size)
     reach = await extent(connection, span)
     passed(PlanStep.SPANNED)
     if reach.last is None:

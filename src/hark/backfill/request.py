@@ -87,14 +87,17 @@ class Order:
     undoes: int | None = None
 
 
-def check_batch_size(size: int) -> int:
+def check_batch_size(size: int, said_by: str = "--batch-size") -> int:
     """A size that a batch may have.
+
+    Args:
+        said_by: the option or variable that it comes from.
 
     Raises:
         BadInput: it is not from 1 to `LARGEST_BATCH`.
     """
     if not 1 <= size <= LARGEST_BATCH:
-        raise BadInput(f"--batch-size: {size} is not from 1 to {LARGEST_BATCH:,}; write {BATCH_SIZE}")
+        raise BadInput(f"{said_by}: {size} is not from 1 to {LARGEST_BATCH:,}; write {BATCH_SIZE}")
     return size
 
 

@@ -188,7 +188,8 @@ class Runner:
         now = self.clock.now()
         steering.wait_for(obstacle, now)
         await self._keep_long_waits(run.id, steering)
-        await notice.stalled(self.database, self.webhook, run.id, obstacle, now, turns=steering.turns)
+        opened = run.opened(now)
+        await notice.stalled(self.database, self.webhook, run.id, obstacle, now, turns=steering.turns, opened=opened)
         return Stepped(did=False, obstacle=obstacle)
 
     # One batch -------------------------------------------------------------------------------------------------------

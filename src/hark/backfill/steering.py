@@ -59,6 +59,10 @@ class Standing:
         """The hours to work in."""
         return None if self.opens is None or self.closes is None else Window(self.opens, self.closes, self.zone)
 
+    def opened(self, now: datetime) -> datetime | None:
+        """Since when its hours let it work; None: at any time, as they do planning."""
+        return None if self.window is None or self.state != State.APPLYING else self.window.opened(now)
+
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from hark.backfill import control
-from hark.backfill.kind import Astray, Batch
+from hark.backfill.kind import Astray, Batch, Kind
 from hark.backfill.kinds import KINDS
 from hark.backfill.request import check_who
 from hark.backfill.states import State
@@ -59,6 +59,12 @@ class Verified:
 @dataclass(frozen=True, slots=True)
 class _Batch:
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    number: int
+    first: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +120,7 @@ async def verify(
     Raises:
         BadInput: it was not applied, or goes on.
     """
-    found = await control.remembered(database, backfill)
-    if found.state not in VERIFIABLE:
-        raise BadInput(f"backfill {backfill} is {found.state}; it can be verified when it was applied")
+    await _verifiable(database, backfill)
     tally = await _read_again(database, backfill, _Tally(shown, told), progress)
     astray = [*tally.unexplained, *tally.explained][:shown]
     undone_by = [row.id for row in await database.fetch(_SQL["undone_by"], _Id, {"backfill": backfill})]
@@ -126,6 +130,43 @@ async def verify(
     )
     await _keep(database, seen, check_who(who), now)
     return seen
+
+
+async def astray(
+    database: Database, backfill: int, *, after: str = "", limit: int = SHOWN, unexplained: bool = False
+) -> list[Astray]:
+    """One page of the users for whom a backfill does not hold, in the order of their ids; nothing is counted or kept.
+
+    Of the batches those are read again that may have somebody of the page.
+
+    Args:
+        after: only users behind this id.
+        unexplained: only those of whom nothing says why.
+
+    Raises:
+        BadInput: it was not applied, or goes on.
+    """
+    await _verifiable(database, backfill)
+    kind = await _kind_of(database, backfill)
+    found: list[Astray] = []
+    given = {"backfill": backfill, "after": after}
+    for batch in await database.fetch(_SQL["behind"], _Reach, given):
+        if sum(each.recipient_id < batch.first for each in found) >= limit:
+            break
+        async with database.connection() as connection:
+            seen = await kind.verify(connection, Batch(backfill, batch.number))
+        found += [each for each in seen.astray if each.recipient_id > after and not (unexplained and each.explained)]
+    return sorted(found, key=lambda each: each.recipient_id)[:limit]
+
+
+async def _verifiable(database: Database, backfill: int) -> None:
+    found = await control.remembered(database, backfill)
+    if found.state not in VERIFIABLE:
+        raise BadInput(f"backfill {backfill} is {found.state}; it can be verified when it was applied")
+
+
+async def _kind_of(database: Database, backfill: int) -> Kind:
+    return KINDS[(await database.one(_SQL["kind"], _Kind, {"backfill": backfill})).kind]
 
 
 def _kind(why: str) -> str:
@@ -142,7 +183,7 @@ def _most(whys: Counter[str]) -> dict[str, int]:
 
 async def _read_again(database: Database, backfill: int, tally: _Tally, progress: Callable[[int], None]) -> _Tally:
     after = 0
-    kind = KINDS[(await database.one(_SQL["kind"], _Kind, {"backfill": backfill})).kind]
+    kind = await _kind_of(database, backfill)
     while numbers := await database.fetch(_SQL["batches"], _Batch, {"backfill": backfill, "after": after}):
         async with database.connection() as connection:
             for batch in numbers:

@@ -4,6 +4,15 @@ select kind from hark.backfill where id = %(backfill)s
 -- name: batches
 select number from hark.backfill_batch where backfill_id = %(backfill)s and number > %(after)s order by number limit 200
 
+-- name: behind
+-- The batches with users behind one, by whom each begins with: of some kinds, batches lie across each other.
+select batch as number, min(members[1]) as first
+  from hark.backfill_part
+ where backfill_id = %(backfill)s and members <> '{}'
+ group by batch
+having max(members[cardinality(members)]) > %(after)s
+ order by first, batch
+
 -- name: undone_by
 -- Those that took back some of it at least.
 select u.id

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from hark.durations import format_local_time, parse_local_time
 from hark.errors import BadInput
+
+T = TypeVar("T")
 
 _WINDOW = re.compile(r"\s*(\S+?)\s*-\s*(\S+?)(?:\s+(\S+))?\s*")
 
@@ -39,6 +44,14 @@ class Window:
         days = [today + timedelta(days=ahead) for ahead in range(-1, _AHEAD)]
         return min(at for day in days for at in self._openings(day) if at > now and self.is_open(at))
 
+    def opened(self, now: datetime) -> datetime | None:
+        """Since when one may work; None: one may not."""
+        if not self.is_open(now):
+            return None
+        today = now.astimezone(ZoneInfo(self.zone)).date()
+        openings = (at for ahead in range(1 - _AHEAD, 2) for at in self._openings(today + timedelta(days=ahead)))
+        return max((at for at in openings if at <= now and not self.is_open(at - _INSTANT)), default=None)
+
     def _openings(self, day: date) -> list[datetime]:
         """When it may open on a day, or on the next: at its hour, once or twice, or when clocks are changed."""
         zone = ZoneInfo(self.zone)
@@ -46,6 +59,8 @@ class Window:
         midnight = datetime.combine(day, time(), zone).astimezone(UTC)
         return [*at_hour, *_changes(midnight, midnight + timedelta(hours=26), zone)]
 
+
+_INSTANT = timedelta(microseconds=1)
 
 _AHEAD = 5
 """Days to look at: of some, a change of clocks skips the whole window.
@@ -73,16 +88,32 @@ def parse_window(text: str, zone: str = "UTC") -> Window:
     """Read `20:00-06:00` or `20:00-06:00 Europe/Berlin`.
 
     Raises:
-        BadInput: it is not of that form, is empty, or its zone is not known.
+        BadInput: it is not of that form; or its ends, its zone, or all of them are none, one a line; or it is empty.
     """
     found = _WINDOW.fullmatch(text)
     if found is None:
         raise BadInput(f"{text!r} is not a window; write 20:00-06:00 or 20:00-06:00 Europe/Berlin")
-    window = Window(parse_local_time(found[1]), parse_local_time(found[2]), found[3] or zone)
-    if window.opens == window.closes:
-        raise BadInput(f"{text!r} closes when it opens; leave the window out to work at any time")
+    faults: list[str] = []
+    opens, closes = (_noted(faults, partial(parse_local_time, at)) for at in (found[1], found[2]))
+    zone = found[3] or zone
+    _noted(faults, partial(_check_zone, zone))
+    if opens is not None and opens == closes:
+        faults.append(f"{text!r} closes when it opens; leave the window out to work at any time")
+    if faults or opens is None or closes is None:
+        raise BadInput("\n".join(faults))
+    return Window(opens, closes, zone)
+
+
+def _noted(faults: list[str], read: Callable[[], T]) -> T | None:
     try:
-        ZoneInfo(window.zone)
+        return read()
+    except BadInput as refusal:
+        faults.append(str(refusal))
+        return None
+
+
+def _check_zone(zone: str) -> None:
+    try:
+        ZoneInfo(zone)
     except (ValueError, OSError, KeyError):
-        raise BadInput(f"no time zone {window.zone!r}; write an IANA name like Europe/Berlin") from None
-    return window
+        raise BadInput(f"no time zone {zone!r}; write an IANA name like Europe/Berlin") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from hark.catalogue.wording import shown
+from hark.config import kinds
 from hark.errors import BadInput
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
@@ -62,3 +63,11 @@ def callable_path(value: object) -> str:
     if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         raise BadInput(f"{shown(value)} names no callable; write package.module:name")
     return path
+
+
+def login(value: object) -> str:
+    """What a schema registry is shown, `KEY:SECRET`; a secret."""
+    text = kinds.token(value)
+    if not text.partition(":")[0] or not text.partition(":")[2]:
+        raise BadInput("is no login; write KEY:SECRET")
+    return text

@@ -65,6 +65,8 @@ class Settings:
     ingest_flag: str | None = None
     ingest_provider: str | None = None
     ingest_chunk: int = 5_000
+    schema_registry_url: str | None = None
+    schema_registry_login: str | None = field(default=None, repr=False)
     api_host: str = "127.0.0.1"
     api_port: int = 8425
     purchase_url: str | None = None
@@ -89,6 +91,7 @@ SECRETS = frozenset(
         "webhook_secret",
         "graph_url",
         "kafka_options",
+        "schema_registry_login",
         *(f"{source}_token" for source in SOURCES),
     )
 )
@@ -134,6 +137,8 @@ READ: Mapping[str, Callable[[object], object]] = {
     "ingest_flag": brokers.flag_name,
     "ingest_provider": brokers.callable_path,
     "ingest_chunk": kinds.count(1, 20_000),
+    "schema_registry_url": kinds.web_url,
+    "schema_registry_login": brokers.login,
     "api_host": kinds.host,
     "api_port": kinds.count(0, 65_535),
     **{f"{source}_url": kinds.web_url for source in SOURCES},

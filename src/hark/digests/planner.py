@@ -6,7 +6,6 @@ die, the walk is free again a while later, where it was.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +17,7 @@ from hark.catalogue import Catalogue, Reason
 from hark.clock import Clock
 from hark.digests.faults import Broken, in_words, is_of_some, is_the_feeds, is_too_slow, name_of
 from hark.digests.mornings import declare, look, open_slots
-from hark.digests.narrowing import Narrows
+from hark.digests.narrowing import Narrows, alone
 from hark.digests.planning import CHUNK, LEAD, Answers, Blame, Busy, Planning
 from hark.digests.walks import Walk
 from hark.errors import SourceFailed
@@ -36,7 +35,7 @@ _LONGEST_WAIT = timedelta(minutes=30)
 _TIME_OUTS = 8
 """So many in a row are no more than it takes to find one for whom a feed is slow."""
 _LOAN = 3
-"""For how many time-outs a walk is lent: what a step may take, which asks twice at most, and writes."""
+"""For how many time-outs a walk is lent: what a step may take, which asks twice at most, and looks ahead or writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,6 @@ class Planner:
     answers: Answers = ask_feed
     _declared: bool = field(default=False, init=False)
     _narrows: Narrows = field(default_factory=Narrows, init=False)
-    _broken: Counter[str] = field(default_factory=Counter, init=False)
 
     async def step(self) -> Planned:
         """Open what mornings come, then plan one chunk of one walk.
@@ -140,7 +138,6 @@ class Planner:
                 raise
             await self._note(walk, error, await planning.blame(walk, reason, error))
             return Planned(failed=1)
-        self._broken.pop(walk.reason, None)
         _log.info("digests_planned", reason=walk.reason, slot=walk.slot, asked=chunk.asked, planned=chunk.planned)
         return Planned(asked=chunk.asked, planned=chunk.planned)
 
@@ -154,9 +151,13 @@ class Planner:
         }
 
     async def _note(self, walk: Walk, error: Broken, blame: Blame) -> None:
-        now = self.clock.now()
-        wait = min(_FIRST_WAIT * (1 << min(max(blame.waited, self._in_a_row(walk, error)), 16)), _LONGEST_WAIT)
-        told = {"fault": in_words(error), "retry_at": now + wait, "all": blame.all, "failures": blame.failures}
+        now, in_a_row = self.clock.now(), self._in_a_row(walk, error)
+        told = {
+            "fault": in_words(error),
+            "retry_at": now + _wait(max(blame.waited, in_a_row)),
+            "all_at": now + _wait(in_a_row) if blame.all else None,
+            "failures": blame.failures,
+        }
         await self.database.execute(_SQL["failed"], {**self._place(walk), **told})
         _log.error("feed_failed", reason=walk.reason, slot=walk.slot, failures=blame.failures, error=name_of(error))
 
@@ -167,5 +168,9 @@ class Planner:
         """
         if is_of_some(error):
             return 0
-        self._broken[walk.reason] += 1
-        return max(self._broken[walk.reason] - 1 - (_TIME_OUTS if is_too_slow(error) else 0), 0)
+        before = self._narrows.note_broken(walk, alone(self.chunk))
+        return max(before - (_TIME_OUTS if is_too_slow(error) else 0), 0)
+
+
+def _wait(failures: int) -> timedelta:
+    return min(_FIRST_WAIT * (1 << min(failures, 16)), _LONGEST_WAIT)

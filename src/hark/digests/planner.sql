@@ -26,7 +26,7 @@ update hark.walk
 
 -- name: failed
 -- What is not one recipient's fault would be met again in each of the reason's walks, and takes a planner's time each time:
--- so all of them wait (`all`). It is counted in this one alone.
+-- so all of them wait (`all_at`, if not null). It is counted in this one alone.
 with this as (
     select slot_id
       from hark.walk
@@ -34,7 +34,7 @@ with this as (
 )
 update hark.walk w
    set failures = case when w.slot_id = this.slot_id then %(failures)s else w.failures end,
-       fault = case when w.slot_id = this.slot_id or %(all)s and w.fault is null then %(fault)s else w.fault end,
-       retry_at = case when w.slot_id = this.slot_id then %(retry_at)s else greatest(w.retry_at, %(retry_at)s) end
+       fault = case when w.slot_id = this.slot_id or w.fault is null then %(fault)s else w.fault end,
+       retry_at = case when w.slot_id = this.slot_id then %(retry_at)s else greatest(w.retry_at, %(all_at)s) end
   from this
- where w.reason = %(reason)s and w.done_at is null and (%(all)s or w.slot_id = this.slot_id)
+ where w.reason = %(reason)s and w.done_at is null and (%(all_at)s::timestamptz is not null or w.slot_id = this.slot_id)

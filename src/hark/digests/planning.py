@@ -9,7 +9,7 @@ writes nothing if another was faster.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -25,7 +25,19 @@ from hark.catalogue import Feed, PythonSource, Reason, SqlSource
 from hark.clock import Clock
 from hark.digests.faults import Broken, in_words, is_of_some, is_too_slow, name_of
 from hark.digests.narrowing import Narrows, alone, most, narrowed, smaller
-from hark.digests.walks import Chunk, Passing, Plan, Walk, around, may_be_ones_own, past_broken, past_one
+from hark.digests.walks import (
+    MOST_PASSED_OVER,
+    Chunk,
+    Passing,
+    Place,
+    Plan,
+    Walk,
+    around,
+    may_be_ones_own,
+    other,
+    past_broken,
+    past_one,
+)
 from hark.errors import SourceFailed
 from hark.feeds import Asking, Due, FeedItem
 from hark.postgres.database import Database, fetch
@@ -62,7 +74,7 @@ FEW = 500
 number stands in planning.sql (`nobody_of_few`)."""
 
 FAR = 20_000
-"""Among so many ahead another one who is due is looked for, where a feed takes too long for one."""
+"""Among so many at once, further and further on, others are looked for where a feed takes too long for one."""
 
 WILLING = tuple(_SQL[part] for part in ("willing", "grounds", "standing", "nobody", "watermarks"))
 """From who was walked to their watermarks."""
@@ -73,7 +85,7 @@ _OFFERED = (_SQL["muted"], _SQL["offered"])
 _OUT = (_SQL["news"], _SQL["wanted"], GATHERED, _SQL["written"], _SQL["moved"])
 
 ASK = chain(*_WHO, end=_SQL["ask"])
-DUE_AHEAD = chain(*_WHO, end=_SQL["due_ahead"])
+DUE_AHEAD = chain(_SQL["unguarded"], *_WHO[1:], end=_SQL["due_ahead"])
 PLAN_ASKED = chain(
     *_WHO, _SQL["answered_before"], _SQL["known"], *_OFFERED, _SQL["paired_as_asked"], *_OUT, end=_SQL["plan"]
 )
@@ -99,11 +111,6 @@ class _Asked:
 @dataclass(frozen=True, slots=True)
 class _Reached:
     reached: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    ahead: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +186,18 @@ class Planning:
             Busy: another planner is at this reason.
             psycopg.Error, SourceFailed: the feed does not answer for anybody who was tried.
         """
-        plan = self._way(reason)
-        failures, enough = self.narrows.failures(walk), self._patience_from_now()
-        size = smaller(self.chunk, failures)
+        chunk = await self._planned(walk, reason)
+        self.narrows.note_planned(walk, chunk)
+        return chunk
+
+    async def _planned(self, walk: Walk, reason: Reason) -> Chunk:
+        plan, enough = self._way(reason), self._patience_from_now()
+        size = smaller(self.chunk, self.narrows.wary(walk))
         try:
             return await plan(walk, size, None)
         except (SourceFailed, psycopg.Error) as error:
             if size == 1 and is_too_slow(error):
-                others = await self._others(walk, reason)
-                return await past_one(walk, plan, error, others, failures - alone(self.chunk))
+                return await self._past_one(walk, reason, plan, error)
             if not may_be_ones_own(walk, error):
                 raise
             if size == 1:
@@ -210,29 +220,49 @@ class Planning:
     async def blame(self, walk: Walk, reason: Reason, error: Broken) -> Blame:
         """What follows from a fault that `plan` raised.
 
-        What takes too long may be one recipient's: only where it has answered for nobody yet all wait, and once, so
-        that it does not cost a time-out for each of them at a time. Then it is the walk's own affair, and narrowed down
-        without longer and longer waits.
+        What takes too long may be one recipient's: the walk's own affair, and narrowed down without longer and longer
+        waits. All wait where it broke in others, too, and has answered for nobody in between, so that it does not cost
+        a time-out for each of them at a time; and at first, when nothing is known of it.
         """
-        failures = self.narrows.failures(walk)
+        failures, may_be_all = self.narrows.wary(walk), self.narrows.may_be_the_reasons(walk)
         if not is_too_slow(error):
             return Blame(min(walk.failures + 1, most(self.chunk)), walk.failures, not is_of_some(error))
         if (size := smaller(self.chunk, failures)) == 1:
             others = failures - alone(self.chunk)
-            return Blame(min(failures + 1, most(self.chunk)), others, all=False)
+            return Blame(min(failures + 1, most(self.chunk)), others, may_be_all)
         span = await self.database.one(_SQL["span"], _Span, {**self._given(walk, reason), "chunk": size})
         source = reason.feed.source if reason.feed else None
-        first = failures == walk.asked == 0
         failures = narrowed(self.chunk, span.recipients, callable_=isinstance(source, PythonSource))
         self.narrows.note(walk, span.upto, failures)
-        return Blame(failures, 0, first)
+        return Blame(failures, 0, may_be_all)
 
-    async def _others(self, walk: Walk, reason: Reason) -> list[int]:
-        """Of those who are due behind the next recipient, behind how many they stand."""
-        given = {**self._given(walk, reason), "chunk": FAR, "expected": FAR}
-        async with self.database.connection() as connection, connection.transaction(force_rollback=True):
-            places = await fetch(connection, DUE_AHEAD, _Place, given, schema=self.database.schema, prepare=False)
-        return [place.ahead for place in places if place.ahead]
+    async def _past_one(self, walk: Walk, reason: Reason, plan: Plan, fault: Broken) -> Chunk:
+        """Past the one whom it is too slow for, if it answers for another; for the next one the same is asked about."""
+        failures = self.narrows.wary(walk) - alone(self.chunk)
+        asked = other(await self._others(walk, reason), failures, self.narrows.witness(walk))
+        try:
+            chunk = await past_one(walk, plan, fault, asked)
+        except (SourceFailed, psycopg.Error):
+            self.narrows.forget_witness(walk)
+            raise
+        if asked is not None:
+            self.narrows.note_answer(walk, asked.recipient_id)
+        return chunk
+
+    async def _others(self, walk: Walk, reason: Reason) -> list[Place]:
+        """The others who are due behind the next recipient, far enough on; for so long as one question may take."""
+        others: list[Place] = []
+        ahead, reached, enough = 0, walk.reached, self._patience_from_now()
+        while len(others) < MOST_PASSED_OVER and not enough():
+            given = {**self._given(walk, reason), "reached": reached, "chunk": FAR, "expected": FAR}
+            async with self.database.connection() as connection, connection.transaction(force_rollback=True):
+                found = await fetch(connection, DUE_AHEAD, Place, given, schema=self.database.schema, prepare=False)
+            others += [replace(place, ahead=ahead + place.ahead) for place in found if ahead + place.ahead]
+            span = await self.database.one(_SQL["span"], _Span, given)
+            if span.recipients < FAR:
+                break
+            ahead, reached = ahead + FAR, span.upto
+        return others
 
     async def _plan_by_sql(
         self, statements: _Statements, reason: Reason, walk: Walk, size: int, passing: Passing | None
@@ -277,7 +307,9 @@ class Planning:
     async def _passed_over(
         self, connection: AsyncConnection[Any], walk: Walk, given: Mapping[str, object], passing: Passing
     ) -> Mapping[str, object]:
-        """Go on behind those ahead; what is given from there."""
+        """Go on behind those ahead; what is given from there. Whom it is slow for, too, may be next: alone again."""
+        if is_too_slow(passing.fault):
+            given = {**given, "failures_left": alone(self.chunk)}
         passed = {**given, "passing": passing.recipients, "fault": in_words(passing.fault)}
         reached = await fetch(connection, _SQL["passed_over"], _Reached, passed, schema=self.database.schema)
         return {**given, "reached": reached[0].reached} if reached else given

@@ -46,6 +46,10 @@ guard as materialized (
        for update
 )
 
+-- part: unguarded
+-- To look ahead only: nothing is written.
+guard as materialized (select)
+
 -- part: walked
 -- The slot's next recipients, by its index.
 walked as materialized (
@@ -97,7 +101,8 @@ grounds as materialized (
 
 -- part: standing
 -- Each one's newest digest of this reason. One that is still open keeps the next from being planned on top of it,
--- and who had a weekly one gets no other in the same week, whatever weekday they choose.
+-- and who had a weekly one gets no other in the same week, whatever weekday they choose. One of an earlier morning that left
+-- only after this one had come stands for both: what is new since waits for the next.
 standing as (
     select w.recipient_id, (w.back ->> 'at')::timestamptz as back_at, (w.back ->> 'snapshot')::pg_snapshot as back_since,
            newest.until_at, newest.base,
@@ -120,6 +125,7 @@ standing as (
         or newest.period < %(period)s
            and newest.state not in ('PENDING', 'SENDING')
            and not (newest.outcome = 'unknown' and newest.changed_at > %(answered_by)s)
+           and not (newest.covers and newest.changed_at >= %(due_at)s and %(frequency)s::hark.frequency = 'daily')
            and not (newest.frequency = 'weekly' and %(frequency)s::hark.frequency = 'weekly' and newest.covers
                     and date_trunc('week', newest.period::timestamp) >= date_trunc('week', %(period)s::date::timestamp))
 )
@@ -319,8 +325,8 @@ select (select count(*) from walked) as walked,
 select recipient_id, since::text as since, since_at, pg_current_snapshot()::text as until from due
 
 -- name: due_ahead
--- Behind how many recipients each of those stands who are due.
-select ahead
+-- Who are due, and behind how many recipients each of them stands.
+select recipient_id, ahead
   from (select recipient_id, row_number() over (order by recipient_id) - 1 as ahead from walked) placed
  where recipient_id in (select recipient_id collate "C" from due)
  order by ahead

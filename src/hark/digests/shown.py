@@ -110,6 +110,7 @@ async def next_digests(
             "recipient": recipient,
             "reason": feed.reason,
             "period": _FAR,
+            "due_at": _LAST,
             "frequency": None,
             "ago": now - FIRST_COVERS - lead,
             "answered_by": now - ANSWER_WAIT,

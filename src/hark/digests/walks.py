@@ -27,8 +27,9 @@ MOST_IN_A_ROW = 3
 FURTHER_ON = (6, 12, 24, 48, MOST_PASSED_OVER)
 """How far on it is then asked about somebody else, to tell a feed that is broken from people who stand together."""
 
-PLACES = (*range(1, MOST_IN_A_ROW + 1), *FURTHER_ON)
-"""About which of the others who are due it is asked, one after the other, where it takes too long for one."""
+PLACES = (1, 0, 1 / 2, 1 / 4, 3 / 4, 1 / 8, 5 / 8, 3 / 8)
+"""How far on, of the `MOST_PASSED_OVER` next ones who are due, stands who it is asked about then, one after the other,
+where it takes too long for one: first far off, for people whom it is slow for may stand together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,14 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Someone who is due, and behind how many recipients of the walk they stand."""
+
+    recipient_id: str
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
 class Passing:
     """How many of those ahead are passed over first, and what the feed breaks on.
 
@@ -97,30 +106,38 @@ def may_be_ones_own(walk: Walk, error: Broken) -> bool:
     return walk.passed_over < MOST_PASSED_OVER and is_of_some(error)
 
 
-async def past_one(walk: Walk, plan: Plan, fault: Broken, others: Sequence[int], failures: int) -> Chunk:
-    """Pass over the one whom the feed takes too long for, asked about alone, if it has an answer for another.
-
-    It is asked about one other at a time, so that a step has its bounds; each time it has none, about one further on.
+def other(others: Sequence[Place], failures: int, witness: str) -> Place | None:
+    """About whom a feed is asked that takes too long for one; nobody, if no other is due.
 
     Args:
-        others: of those who are due further on, behind how many recipients they stand.
+        others: who are due further on.
         failures: how many others it had no answer for.
+        witness: for whom it answered before; the same one again, while they are further on.
+    """
+    known = next((place for place in others if place.recipient_id == witness), None)
+    nearest = others[:MOST_PASSED_OVER]
+    return known or (nearest[round(PLACES[failures % len(PLACES)] * (len(nearest) - 1))] if nearest else None)
+
+
+async def past_one(walk: Walk, plan: Plan, fault: Broken, other: Place | None) -> Chunk:
+    """Pass over the one whom the feed takes too long for, asked about alone, if it has an answer for another.
+
+    It is asked about one other at a time, so that a step has its bounds; if it has none, about somebody else later.
 
     Raises:
         psycopg.Error, SourceFailed: it has none for that one either, or the walk passed over many already.
     """
-    if walk.passed_over >= MOST_PASSED_OVER or not (await _answers_for(walk, plan, fault, others, failures)):
+    if walk.passed_over >= MOST_PASSED_OVER or not (await _answers_for(walk, plan, fault, other)):
         raise fault
     return await plan(walk, 0, Passing(1, fault, sure=True))
 
 
-async def _answers_for(walk: Walk, plan: Plan, fault: Broken, others: Sequence[int], failures: int) -> bool:
+async def _answers_for(walk: Walk, plan: Plan, fault: Broken, other: Place | None) -> bool:
     """Whether the feed answers for another one now; where none is left, whether a query did before in this walk."""
-    if not others:
+    if other is None:
         return _answers(walk, _nothing(walk), fault)
-    recipients = others[min(PLACES[failures % len(PLACES)], len(others)) - 1]
     try:
-        return (await plan(walk, 1, Passing(recipients, fault, trial=True))).asked > 0
+        return (await plan(walk, 1, Passing(other.ahead, fault, trial=True))).asked > 0
     except (psycopg.Error, SourceFailed) as error:
         if is_too_slow(error) or is_of_some(error):
             return False

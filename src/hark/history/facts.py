@@ -98,6 +98,18 @@ class _RecordedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class _Words:
+    """Whose words these are, when they came, and whether they correct."""
+
+    now: datetime
+    by: int | None
+    corrects: bool = False
+
+    def given(self) -> dict[str, object]:
+        return {"now": self.now, "run": self.by, "live": self.by is None, "corrects": self.corrects}
+
+
+@dataclass(frozen=True, slots=True)
 class Undone:
     """What an undo took back: `taken` facts that only its run had brought; the users moved on by it, in order."""
 
@@ -125,24 +137,32 @@ async def record_facts(
         BadInput: facts that cannot be; nothing is recorded then.
     """
     refuse(facts)
-    return await _record(connection, facts, (), now, by, schema)
+    return await _record(connection, facts, (), _Words(now, by), schema)
 
 
 async def record_snapshots(
-    connection: Connection, snapshots: Sequence[Snapshot], *, now: datetime, by: int, schema: str = SCHEMA
+    connection: Connection,
+    snapshots: Sequence[Snapshot],
+    *,
+    now: datetime,
+    by: int,
+    corrects: bool = False,
+    schema: str = SCHEMA,
 ) -> Recorded:
     """Keep what full loads list, by the same rule, and bury what they lack.
 
     Args:
         snapshots: at most one for each user and kind.
         by: the backfill that loads them.
+        corrects: of one version their word holds, whatever it is, over what only loads have said. What the live stream
+            has spoken of stays as the rule has it: so stream and load still end the same, whichever comes first.
 
     Raises:
         BadInput: a fact that cannot be, or is not of its snapshot; nothing is recorded then.
     """
     facts = [fact for each in snapshots for fact in each.facts]
     refuse(facts, [what for each in snapshots for what in faults_of(each)])
-    return await _record(connection, facts, snapshots, now, by, schema)
+    return await _record(connection, facts, snapshots, _Words(now, by, corrects), schema)
 
 
 async def undo_facts(
@@ -170,33 +190,31 @@ async def _record(
     connection: Connection,
     facts: Sequence[Fact],
     snapshots: Sequence[Snapshot],
-    now: datetime,
-    by: int | None,
+    how: _Words,
     schema: str,
 ) -> Recorded:
     """A key may become another user's at this very moment: then the batch is recorded once more, and sees it."""
     for _ in range(_TRIES - 1):
         try:
             async with connection.transaction():
-                return await _record_once(connection, facts, snapshots, now, by, schema)
+                return await _record_once(connection, facts, snapshots, how, schema)
         except UniqueViolation as error:
             if error.diag.constraint_name != "fact_key":
                 raise
     async with connection.transaction():
-        return await _record_once(connection, facts, snapshots, now, by, schema)
+        return await _record_once(connection, facts, snapshots, how, schema)
 
 
 async def _record_once(
     connection: Connection,
     facts: Sequence[Fact],
     snapshots: Sequence[Snapshot],
-    now: datetime,
-    by: int | None,
+    how: _Words,
     schema: str,
 ) -> Recorded:
     words, plain = _highest(facts)
     users = sorted({*(fact.user_id for fact in words), *(each.user_id for each in snapshots)})
-    given = {"now": now, "run": by, "live": by is None, "users": users, "plain": plain}
+    given = {"users": users, "plain": plain, **how.given()}
     await connection.execute(MAKE_TABLES.text(schema))
     await connection.execute(_SQL["empty_tables"].text(schema))
     await _copy(connection, "copy_facts", _fact_line, words)

@@ -106,6 +106,12 @@ given as (
     select w.*, u.next, f.user_id as owner, f.version as was, f.deleted as was_deleted, f.live as was_live, f.runs as was_runs,
            case when f.user_id is null or w.version > f.version then true
                 when w.version < f.version then false
+                -- `corrects`: a forced load's word, of whatever its row says, over what no more than loads have said.
+                when %(corrects)s::boolean and not f.live
+                then w.deleted <> f.deleted
+                     or not w.deleted
+                        and (w.occurred_at, w.product_id, w.store_id, w.amount_minor, w.currency, w.quantity)
+                            is distinct from (f.occurred_at, f.product_id, f.store_id, f.amount_minor, f.currency, f.quantity)
                 else (w.deleted, coalesce(w.occurred_at, '-infinity'), coalesce(w.product_id, ''), coalesce(w.store_id, ''),
                       coalesce(w.amount_minor, -9223372036854775808), coalesce(w.currency, ''),
                       coalesce(w.quantity, -1000000000), w.receipt is not null)

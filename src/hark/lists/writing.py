@@ -43,16 +43,30 @@ def written_whole(path: Path) -> Iterator[TextIO]:
     output) is written to as it goes.
 
     Raises:
-        BadInput: it cannot be written there.
+        BadInput: it cannot be written there; or whoever read it as it went left before its end.
+        BrokenPipeError: that was whoever reads this process's own output.
         Unreachable: the disk is full.
     """
+    own = False
     try:
+        own = _is_own(path)
         with _beside(path.resolve()) if is_plain(path) else _into(path) as file:
             yield file
     except IsADirectoryError:
         raise BadInput(f"{path} is a directory; name a file in it, as {path / 'users.csv'}") from None
+    except BrokenPipeError:
+        if own:
+            raise
+        raise BadInput(f"{path}: whoever read it left before its end; not all of it was written") from None
     except (OSError, RuntimeError) as error:
         raise _refused(path, error) from None
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        return _own_output(path.stat()) is not None
+    except FileNotFoundError:
+        return False
 
 
 def is_plain(path: Path) -> bool:

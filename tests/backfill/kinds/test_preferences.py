@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hark import preferences
 from hark.backfill.kinds.preferences import Outcome, become, read_preferences
 from hark.backfill.undo import undo
+from hark.backfill.verify import astray
 from hark.catalogue import Channel, Frequency
 from hark.errors import BadInput
 from tests.backfill.campus import CATALOGUE, Campus
@@ -379,6 +380,92 @@ async def test_what_another_backfill_changed_since_is_explained_by_its_journal(c
     seen = await campus.verified(backfill)
     assert seen.whys == {"another backfill changed it since": 2}
     assert seen.good
+
+
+async def test_for_whom_it_does_not_hold_is_had_in_pages_and_nothing_is_kept_of_that(campus: Campus) -> None:
+    await campus.people({f"u{n:02}": {"reply": ["email"]} for n in range(14)})
+    backfill = await campus.plan()
+    await campus.apply(backfill)
+    for name in ("u01", "u02", "u03", "u09"):
+        await campus.choose(name, "reply", [])
+    await campus.run("update hark.preference set channels = '{}' where recipient_id in ('u04', 'u13')")
+    events = await campus.column("select count(*) from hark.backfill_event")
+    pages, after = [], ""
+    while page := await astray(campus.database, backfill, after=after, limit=2):
+        pages.append([each.recipient_id for each in page])
+        after = page[-1].recipient_id
+    assert pages == [["u01", "u02"], ["u03", "u04"], ["u09", "u13"]]
+    lost = await astray(campus.database, backfill, after="u04", unexplained=True)
+    assert [(each.recipient_id, each.explained) for each in lost] == [("u13", False)]
+    assert await campus.column("select count(*) from hark.backfill_event") == events
+
+
+async def test_pages_go_by_ids_though_batches_lie_across_each_other(campus: Campus) -> None:
+    await campus.people({f"u{n:02}": {"reply": []} for n in range(12)})
+    backfill = await campus.plan()
+    await campus.apply(backfill)
+    await campus.run("update hark.preference set channels = '{}'")
+    await campus.run("update hark.backfill_part set members = array['u00', 'u05', 'u11'] where batch = 1")
+    await campus.run("update hark.backfill_part set members = array['u02', 'u03', 'u04'] where batch = 2")
+    await campus.run("update hark.backfill_part set members = array['u01', 'u06', 'u07'] where batch = 3")
+    await campus.run("update hark.backfill_part set members = array['u08', 'u09', 'u10'] where batch = 4")
+    pages, after = [], ""
+    while page := await astray(campus.database, backfill, after=after, limit=5):
+        pages.append([each.recipient_id for each in page])
+        after = page[-1].recipient_id
+    assert pages == [[f"u{n:02}" for n in range(start, min(12, start + 5))] for start in (0, 5, 10)]
+
+
+async def test_whoever_another_backfill_changed_since_the_plan_did_not_choose(campus: Campus) -> None:
+    await campus.people(
+        {"ann": {"reply": ["email"], "like": []}, "bob": {"reply": ["email"]}, "cy": {"reply": ["email"]}}
+    )
+    await campus.people({"dora": None, "eve": None, "finn": {"reply": ["email"]}})
+    first = await campus.plan(["reply", "like"], ["push"], create_rows=True)
+    second = await campus.plan(["reply"], ["in_app"], create_rows=True)
+    await campus.choose("bob", "reply", [])
+    await campus.choose("eve", "tip", ["email"])
+    await campus.choose("ann", "tip", ["email"])
+    await campus.apply(second)
+    await campus.choose("cy", "reply", ["push"])
+    await campus.run("delete from hark.preference where recipient_id = 'finn'")
+    await campus.apply(first)
+    drifted = await campus.rows(
+        "select recipient_id, why from hark.backfill_item where backfill_id = %s and outcome = 'drifted' order by 1",
+        first,
+    )
+    assert drifted == [
+        ("ann", "another backfill changed it since"),
+        ("bob", "chose otherwise since the plan"),
+        ("cy", "chose otherwise since the plan"),
+        ("dora", "another backfill changed it since"),
+        ("eve", "has preferences of their own now"),
+        ("finn", "has no preferences any more"),
+    ]
+
+
+async def test_an_undo_of_what_was_undone_says_that_a_backfill_did_so(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": ["email"]}, "bob": {"reply": []}, "cy": {"reply": []}, "dora": None})
+    backfill = await campus.plan(create_rows=True)
+    await campus.apply(backfill)
+    late = await undo(campus.database, backfill, who="olga", now=campus.clock.now())
+    await campus.planned(late)
+    await campus.choose("bob", "reply", ["push"])
+    await campus.undone(backfill)
+    await campus.choose("cy", "reply", ["email"])
+    again = await undo(campus.database, backfill, who="olga", now=campus.clock.now())
+    await campus.planned(again)
+    assert await campus.counts(again) == {("reply", "changed_since"): 2, ("reply", "backfilled_since"): 2}
+    await campus.apply(late)
+    drifted = await campus.rows(
+        "select recipient_id, why from hark.backfill_item where backfill_id = %s order by 1", late
+    )
+    assert drifted == [
+        ("ann", "another backfill changed it since"),
+        ("bob", "chose otherwise since the plan"),
+        ("cy", "chose otherwise since the plan"),
+        ("dora", "another backfill changed it since"),
+    ]
 
 
 async def test_comparing_nobody_is_no_success(campus: Campus) -> None:

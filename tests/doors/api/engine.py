@@ -102,8 +102,15 @@ class Engine:
             window=None if speed.any_time else speed.window or was.window,
         )
 
-    async def verify(self, number: int, who: str) -> Verified:
-        return Verified(number, True, 2, 1, 1, 0, {"chose otherwise": 1}, [Astray("bob", True, "chose otherwise")])
+    async def verify(self, number: int, who: str, *, shown: int) -> Verified:
+        named = [Astray("bob", True, "chose otherwise")][:shown]
+        return Verified(number, True, 2, 1, 1, 0, {"chose otherwise": 1}, named)
+
+    async def astray(self, number: int, *, after: str, limit: int, unexplained: bool) -> Sequence[Astray]:
+        if self.kept[number].head.state == "APPLYING":
+            raise BadInput(f"backfill {number} is APPLYING")
+        every = [Astray(name, name != "carol", "chose otherwise") for name in ("bob", "carol", "dora")]
+        return [each for each in every if each.recipient_id > after and not (unexplained and each.explained)][:limit]
 
     async def undo(self, number: int, who: str) -> Shown:
         return self._change(self._keep(who, PaceAsked(None, True, None)).head.id, undoes=number)

@@ -15,6 +15,7 @@ from hark.config import Settings
 from hark.doors.api import build_api
 from hark.doors.api.backfills import CohortAsked, PaceAsked
 from hark.doors.api.engine import Engine
+from hark.history.live.lag import LagReport
 from tests.doors.api.callers import Caller, Office
 from tests.world import World
 
@@ -23,9 +24,9 @@ VERBS = ("approve", "apply", "pause", "resume", "cancel", "speed", "retry", "ver
 
 
 @asynccontextmanager
-async def in_earnest(world: World) -> AsyncIterator[Caller]:
+async def in_earnest(world: World, engine: Engine | None = None) -> AsyncIterator[Caller]:
     """Somebody at the door to the engine itself."""
-    engine = Engine(world.database, world.catalogue, world.clock, FileReach())
+    engine = engine or Engine(world.database, world.catalogue, world.clock, FileReach())
     app = build_api(world.database, world.catalogue, Settings(), world.clock, engine)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://hark.example") as client:
         new = await keys.create(world.database, "ann", [Scope.BACKFILL], world.clock.now())
@@ -104,6 +105,24 @@ async def test_failures_and_backfills_come_in_pages(office: Office) -> None:
     assert [each["recipient_id"] for each in [*failed["items"], *more["items"]]] == ["bob", "carol", "dora"]
 
 
+async def test_for_whom_it_does_not_hold_comes_in_pages(office: Office) -> None:
+    number = await planned(office.all)
+    path = f"/admin/backfill/{number}/astray"
+    page = (await office.all.get(f"{path}?limit=2")).body
+    rest = (await office.all.get(f"{path}?limit=2&after={page['next']}")).body
+    assert [each["recipient_id"] for each in [*page["items"], *rest["items"]]] == ["bob", "carol", "dora"]
+    assert rest["next"] is None
+    lost = (await office.all.get(f"{path}?unexplained=true")).body["items"]
+    assert lost == [{"recipient_id": "carol", "explained": False, "why": "chose otherwise"}]
+    assert (await office.all.call("POST", f"/admin/backfill/{number}/verify?limit=0")).status == 422
+    found = (await office.all.call("POST", f"/admin/backfill/{number}/verify?limit=1")).body
+    assert len(found["astray"]) == 1
+    await office.all.post(f"/admin/backfill/{number}/apply", None)
+    refused = await office.all.get(path)
+    assert (refused.status, refused.body["type"]) == (409, "urn:hark:not-now")
+    assert (await office.all.get("/admin/backfill/77/astray")).status == 404
+
+
 @pytest.mark.parametrize("verb", VERBS)
 async def test_one_that_is_not_there_is_not_found(verb: str, office: Office) -> None:
     body = {"rate": 1} if verb == "speed" else None
@@ -146,11 +165,12 @@ async def test_what_the_catalogue_does_not_know_is_told_with_what_is_no_body(wor
             ("body.batch_size", "is -1, expected at least 1"),
             ("body.channels", '"push" is named twice'),
             ("body.channels", '"sms": no such channel; there is email, in_app, push'),
-            ("body.cohort.segments.0", '"nope": no such segment; there is none'),
+            ("body.cohort.segments[0]", '"nope": no such segment; there is none'),
             ("body.rate", "is 0, expected at least 0.001"),
             ("body.reasons", '"coment": no such reason; did you mean comment?'),
             ("body.user_types", '"students": no such user type; did you mean Students?'),
             ("body.window", '"25:00" is not a time of day; write 08:00'),
+            ("body.window", '"26:00" is not a time of day; write 08:00'),
             ("body.zzz", next(what for where, what in refused.faults if where == "body.zzz")),
         ]
         sound = {**wrong, "rate": 1, "batch_size": 1, "cohort": {"ids": ["bob"]}}
@@ -170,6 +190,78 @@ async def test_of_what_is_no_body_only_the_rest_is_looked_at(world: World) -> No
             ("body.reasons[1]", "is 5, expected a text"),
             ("body.user_types", "is missing"),
         ]
+
+
+OUTSIDE = "may not be read: object_stores allows nothing; add its place to that setting"
+
+
+@pytest.mark.parametrize("slip", [{}, {"rate": 0}, {"batch_size": "many"}])
+async def test_all_that_is_wrong_with_a_cohort_is_told_at_once_each_at_its_place(
+    slip: dict[str, object], world: World
+) -> None:
+    cohort = {
+        "ids": ["bob", "a\u0001b"],
+        "segments": ["nope"],
+        "flags": ["nof"],
+        "urls": ["gs://bad/x", "file:///etc/passwd", "nourl"],
+        "except_ids": ["d\n"],
+        "except_segments": ["nope"],
+        "column": "x",
+        "format": "xls",
+    }
+    async with in_earnest(world) as caller:
+        refused = await caller.post("/admin/backfill", {**ASKED, "cohort": cohort, **slip})
+        told = [each for each in refused.faults if each[0].startswith("body.cohort")]
+        assert {each[0] for each in refused.faults if each not in told} == {f"body.{name}" for name in slip}
+        assert told == [
+            ("body.cohort.ids[1]", '"a\\u0001b" has a control character'),
+            ("body.cohort.urls[0]", f'"gs://bad/x" {OUTSIDE}'),
+            ("body.cohort.urls[1]", f'"file:///etc/passwd" {OUTSIDE}'),
+            ("body.cohort.urls[2]", '"nourl" is a path, and only the command line may read one; write s3://bucket/key'),
+            ("body.cohort.except_ids[0]", '"d\\n" has a control character'),
+            ("body.cohort.format", '"xls": no such format; there is csv, lines, parquet'),
+            ("body.cohort.segments[0]", '"nope": no such segment; there is none'),
+            ("body.cohort.except_segments[0]", '"nope": no such segment; there is none'),
+            ("body.cohort.flags[0]", '"nof": no such flag; there is none'),
+        ]
+
+
+async def test_everyone_and_some_and_how_to_read_nothing_are_told_at_once(world: World) -> None:
+    cohort = {"everyone": True, "segments": ["nope"], "column": "x", "format": "xls"}
+    async with in_earnest(world) as caller:
+        refused = await caller.post("/admin/backfill", {**ASKED, "cohort": cohort, "reasons": ["coment"]})
+        assert [where for where, _ in refused.faults] == [
+            "body.reasons",
+            "body.cohort",
+            "body.cohort.column",
+            "body.cohort.format",
+            "body.cohort.format",
+            "body.cohort.segments[0]",
+        ]
+        nobody = await caller.post("/admin/backfill", {**ASKED, "cohort": {"except_ids": ["bob"]}})
+        assert nobody.faults == [("body.cohort", "say whose: ids, urls, segments, flags, or everyone: true")]
+
+
+async def test_of_whom_a_load_is_all_faults_are_told_each_at_its_place(world: World) -> None:
+    async with in_earnest(world) as caller:
+        refused = await caller.post("/admin/backfill", {"user_ids": ["bob", "a\u0001b"], "rate_limit": 900})
+        assert [where for where, _ in refused.faults] == ["body.user_ids[1]", "body.rate_limit"]
+        refused = await caller.post("/admin/backfill", {"s3_uri": "s3://mine/x"})
+        assert refused.faults == [("body.s3_uri", f'"s3://mine/x" {OUTSIDE}')]
+
+
+async def test_all_that_is_wrong_with_a_change_of_pace_is_told_at_once(office: Office) -> None:
+    number = await planned(office.all)
+    refused = await office.all.post(f"/admin/backfill/{number}/speed", {"rate": -5, "window": "x", "foo": 1})
+    assert {where for where, _ in refused.faults} == {"body.rate", "body.window", "body.foo"}
+    refused = await office.all.post(f"/admin/backfill/{number}/speed", {"rate": -5, "window": "20:00-06:00"})
+    assert {where for where, _ in refused.faults} == {"body.rate"}
+
+
+@pytest.mark.parametrize("kind", ["prefs", 5, None])
+async def test_of_a_kind_that_is_none_both_kinds_are_named(kind: object, office: Office) -> None:
+    refused = await office.all.post("/admin/backfill", {**ASKED, "kind": kind})
+    assert dict(refused.faults)["body.kind"].endswith("is no kind of backfill; there is preferences and history")
 
 
 async def test_who_did_what_is_audited_also_what_was_refused(office: Office) -> None:
@@ -250,3 +342,40 @@ async def test_what_has_ended_goes_at_no_speed_and_nothing_is_no_change(world: W
         ended = await caller.post(f"/admin/backfill/{number}/speed", {"rate": 5})
         assert (ended.status, ended.body["type"]) == (409, "urn:hark:not-now")
         assert "it has ended" in ended.body["detail"]
+
+
+BEHIND = "unified-worker-receipts is 7 behind, and nobody is in it (empty): run hark ingest"
+
+
+def looked_at(world: World, report: LagReport) -> Engine:
+    """The engine, and what it finds of the stream."""
+
+    async def lag() -> LagReport:
+        return report
+
+    return Engine(world.database, world.catalogue, world.clock, FileReach(), lag=lag)
+
+
+@pytest.mark.parametrize(
+    ("unreachable", "status", "kind"), [(False, 409, "urn:hark:not-now"), (True, 503, "urn:hark:unreachable")]
+)
+async def test_a_stream_that_is_behind_stops_a_load_unless_that_is_to_be_ignored(
+    world: World, unreachable: bool, status: int, kind: str
+) -> None:
+    engine = looked_at(world, LagReport(True, faults=[BEHIND, "and more"], unreachable=unreachable))
+    async with in_earnest(world, engine) as ann:
+        refused = await ann.post("/admin/backfill", {"user_ids": ["bob"]})
+        assert (refused.status, refused.body["type"]) == (status, kind)
+        assert [each["what"] for each in refused.body["faults"]] == [BEHIND, "and more"]
+        assert refused.body["detail"].startswith(BEHIND) and '"ignore_lag": true' in refused.body["detail"]
+        assert (await ann.get("/admin/backfill")).body["items"] == []
+        slip = await ann.post("/admin/backfill", {"user_ids": ["bob"], "rate_limit": 900})
+        assert slip.status == 422  # is told before the stream is looked at
+        assert (await ann.post("/admin/backfill", {"user_ids": ["bob"], "ignore_lag": True})).status == 202
+
+
+async def test_a_lag_that_only_grows_is_in_the_answer(world: World) -> None:
+    async with in_earnest(world, looked_at(world, LagReport(True, warnings=["it grows"]))) as ann:
+        made = await ann.post("/admin/backfill", {"user_ids": ["bob"]})
+        assert (made.status, made.body["warnings"]) == (202, ["it grows"])
+        assert (await ann.get(f"/admin/backfill/{made.body['job_id']}")).body["warnings"] == []

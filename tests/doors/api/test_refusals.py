@@ -53,6 +53,7 @@ GUARDED: list[tuple[str, str, object, Scope]] = [
     ("POST", "/admin/backfill/{planned}/speed", {"rate": 5}, Scope.BACKFILL),
     ("POST", "/admin/backfill/{applied}/retry", None, Scope.BACKFILL),
     ("POST", "/admin/backfill/{planned}/verify", None, Scope.BACKFILL),
+    ("GET", "/admin/backfill/{applied}/astray", None, Scope.BACKFILL),
     ("POST", "/admin/backfill/{planned}/undo", None, Scope.BACKFILL),
     ("POST", "/admin/backfill/stop-all", {"stopped": True}, Scope.BACKFILL),
 ]
@@ -146,6 +147,25 @@ async def test_who_calls_is_settled_before_the_body_is_read(office: Office) -> N
 
     headers = {"Content-Type": "application/json"}
     assert (await office.stranger.call("POST", "/v1/events", content=body(), headers=headers)).status == 401
+
+
+async def test_a_parameter_that_a_route_does_not_have_is_refused_and_nothing_is_done(known: Office) -> None:
+    states = known.engine.one_in_each(STATES)
+    before = await everything(known)
+    for method, path, body, _ in GUARDED:
+        sent = path.format(**states)
+        refused = await known.all.call(method, f"{sent}{'&' if '?' in sent else '?'}drury=1", body)
+        assert refused.status == 422, (method, path)
+        assert refused.faults[0][0] == "query.drury", (method, path)
+    assert await everything(known) == before
+
+
+async def test_what_is_wrong_with_a_query_is_told_with_what_is_wrong_with_a_body(office: Office) -> None:
+    refused = await office.all.call("POST", "/v1/events?dry_run=true", {"to": ["bob"], "reason": 5})
+    assert refused.faults == [
+        ("query.dry_run", "no such parameter; there is none"),
+        ("body.reason", "is 5, expected a text"),
+    ]
 
 
 # What is wrong with it ------------------------------------------------------------------------------------------------

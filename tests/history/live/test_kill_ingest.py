@@ -58,6 +58,7 @@ def test_killed_again_and_again(desk: Desk, topics: Topics) -> None:
         running[kill % 2] = start(desk, topics)
     eventually(lambda: desk.ask(SUM) >= len(written), "all are taken", 120)
     for each in running:
+        await_assignment(each)
         each.send_signal(signal.SIGTERM)
     for each in running:
         out, err = each.communicate(timeout=60)
@@ -68,6 +69,12 @@ def test_killed_again_and_again(desk: Desk, topics: Topics) -> None:
 
 def start(desk: Desk, topics: Topics) -> subprocess.Popen[str]:
     return desk.spawn("ingest", "--ingest-chunk", "40", **topics.environment)
+
+
+def await_assignment(process: subprocess.Popen[str]) -> None:
+    """One that was just started does not know yet what to do when it is told to stop."""
+    assert process.stderr is not None
+    assert any("ingest_assigned" in line for line in process.stderr)
 
 
 def check(desk: Desk, written: list[tuple[str, bytes]]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import csv
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hark.backfill.batches import Step
 from hark.backfill.cohort import CohortWords
 from hark.backfill.failures import failures, retry_failures
 from hark.backfill.forgetting import forget
-from hark.backfill.kinds.history import export_left
+from hark.backfill.kinds.history import export_left, load_of
 from hark.backfill.loads import LoadWords, check_words
 from hark.backfill.run import Runner
 from hark.backfill.throttle import Why
@@ -24,8 +25,11 @@ from hark.durations import parse_rate
 from hark.errors import BadInput
 from hark.flags import Author, FlagGate, Named, add_users, create, enrol, remove_users, set_segment, turn, withdraw
 from hark.flags.reading import FlagReader
+from hark.history.audit import Name
+from hark.history.audit.loads import AtSources, load_at_sources
 from hark.history.facts import Fact
 from hark.history.sandbox.faults import Kind
+from hark.history.sources.reach import Sources
 from hark.lists import FileReach
 from tests.history.loading.yard import Yard
 
@@ -108,6 +112,23 @@ async def test_two_workers_ask_for_each_user_once(yard: Yard) -> None:
     assert sorted(map(str, yard.asked())) == yard.users
 
 
+async def test_who_is_known_to_have_bought_most_comes_first_over_all_batches(yard: Yard) -> None:
+    many = {"user-000009": 7, "user-000011": 5, "user-000004": 3, "user-000012": 2}
+    for user, count in many.items():
+        at = yard.scene.clock.now()
+        await yard.live(
+            *(Fact(user, f"order:{user}-{n}", 1, "tea", quantity=Decimal(1), occurred_at=at) for n in range(count))
+        )
+    backfill = await yard.plan(batch_size=3)
+    query = "select members from hark.backfill_part where backfill_id = %s order by batch, number"
+    batches = [set(members) for (members,) in await yard.rows(query, backfill)]
+    assert batches[0] == {"user-000009", "user-000011", "user-000004"}
+    assert batches[1] == {"user-000012", "user-000001", "user-000002"}
+    assert sorted(user for batch in batches for user in batch) == yard.users
+    assert await yard.apply(backfill) == "APPLIED"
+    assert (await yard.verified(backfill)).good
+
+
 # Lately ---------------------------------------------------------------------------------------------------------------
 
 
@@ -118,6 +139,17 @@ async def test_who_was_loaded_lately_is_left_alone_unless_it_is_forced(yard: Yar
     assert await yard.outcomes(await yard.plan(lookback_days=366)) == {"load": 12}
     await yard.run("update hark.history_user set last_loaded_at = now() - interval '8 days'")
     assert await yard.outcomes(await yard.plan()) == {"load": 12}
+
+
+async def test_a_forced_load_mends_what_facts_have_otherwise_in_the_same_version(yard: Yard) -> None:
+    await yard.loaded()
+    keys = sorted(key for held in (await yard.facts()).values() for key in held)
+    before = await yard.rows("select key, amount_minor, version from hark.fact order by key")
+    await yard.run("update hark.fact set amount_minor = amount_minor + 500 where key = any (%s)", keys[:3])
+    await yard.loaded(force=False, lookback_days=366)
+    assert await yard.rows("select key, amount_minor, version from hark.fact order by key") != before
+    await yard.loaded(force=True)
+    assert await yard.rows("select key, amount_minor, version from hark.fact order by key") == before
 
 
 async def test_who_was_let_out_meanwhile_is_loaded_again(yard: Yard) -> None:
@@ -392,6 +424,34 @@ async def test_verifying_finds_what_was_changed_behind_its_back_and_not_what_the
     seen = await yard.verified(backfill)
     assert not seen.good
     assert {each.recipient_id: each.explained for each in seen.astray} == {one: False, two: False}
+
+
+async def test_what_a_load_brought_is_held_against_its_sources_as_far_back_as_it_reached(yard: Yard) -> None:
+    backfill = await yard.loaded(yard.users[:5], lookback_days=300)
+    seen = await at_sources(yard, backfill)
+    assert (seen.good, seen.asked, [each for each in seen.checks if each.count]) == (True, 5, [])
+    assert (await at_sources(yard, backfill, many=2)).asked == 2
+    held = await yard.facts()
+    key = next(min(held[user]) for user in yard.users[1:5] if user in held)
+    await yard.run("update hark.fact set quantity = quantity + 1 where key = %s", key)
+    yard.fault(Kind.FLOATS, source="purchase", times=1)  # the first user's
+    seen = await at_sources(yard, backfill)
+    assert not seen.good
+    assert {each.name: each.count for each in seen.checks if each.count} == {
+        Name.SOURCE_DIFFERS: 1,
+        Name.SOURCE_AWAY: 1,
+    }
+
+
+async def at_sources(yard: Yard, backfill: int, many: int | None = None) -> AtSources:
+    async def at_once() -> None:
+        """Nothing moves meanwhile."""
+
+    load = await load_of(yard.database, backfill)
+    assert load is not None
+    sources = Sources(yard.settings, yard.database, yard.scene.clock, yard.scene.client)
+    since = datetime.fromisoformat(load.since)
+    return await load_at_sources(yard.database, sources, backfill, since=since, many=many, pause=at_once)
 
 
 async def test_an_undo_takes_back_what_only_the_run_said_and_lets_out_whom_it_let_in(yard: Yard) -> None:

@@ -23,13 +23,14 @@ from hark.backfill.cohort.kept import (
 )
 from hark.backfill.cohort.parsing import cohort_from_json
 from hark.backfill.cohort.reach import within
-from hark.backfill.cohort.spec import Buyers, Cohort, Difference, Everyone, Flag, Ids, Segment, Union
-from hark.backfill.cohort.staging import check_names, stage
+from hark.backfill.cohort.spec import MOST_PARTS, Buyers, Cohort, Difference, Everyone, Flag, Ids, Segment, Union, Who
+from hark.backfill.cohort.staging import check_names, missing_names, stage
 from hark.backfill.cohort.words import VARIABLES, CohortWords, both_said, cohort_of, name_somebody, place_of
 from hark.flags.segments import put_segment
 from hark.lists import File, FileReach, Format, ObjectSeen
 
 __all__ = [
+    "MOST_PARTS",
     "VARIABLES",
     "Buyers",
     "Cohort",
@@ -47,6 +48,7 @@ __all__ = [
     "Segment",
     "Staged",
     "Union",
+    "Who",
     "both_said",
     "check_names",
     "cohort_from_json",
@@ -55,6 +57,7 @@ __all__ = [
     "faults_of",
     "forget",
     "load",
+    "missing_names",
     "name_somebody",
     "place_of",
     "put_segment",

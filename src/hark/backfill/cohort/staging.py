@@ -6,7 +6,7 @@ No transaction is open while a source is read, and of a list no more than a few 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -132,38 +132,53 @@ async def check_names(database: Database, cohort: Cohort) -> None:
     Raises:
         BadInput: all that are not, one a line.
     """
+    _refuse(await missing_names(database, cohort.who))
+
+
+async def missing_names(database: Database, who: Who) -> Mapping[Segment | Flag, str]:
+    """The segments and flags that are named and not there, each with what there is to say of it."""
     async with database.connection() as connection:
-        await _all_versions(connection, cohort.who, database.schema)
+        return (await _look_up(connection, who, database.schema))[1]
 
 
 async def _all_versions(connection: Connection, who: Who, schema: str) -> list[ObjectSeen]:
     """The segments and flags that a cohort names, at their versions."""
-    seen: list[ObjectSeen] = []
-    faults: list[str] = []
-    for kind in (Segment, Flag):
-        try:
-            seen += await _versions(connection, who, kind, schema)
-        except BadInput as fault:
-            faults.append(str(fault))
-    if faults:
-        raise BadInput("\n".join(faults))
+    seen, missing = await _look_up(connection, who, schema)
+    _refuse(missing)
     return seen
 
 
-async def _versions(
-    connection: Connection, who: Who, kind: type[Segment] | type[Flag], schema: str
-) -> list[ObjectSeen]:
-    """The segments, or the flags, that a cohort names, at their versions."""
-    what, before = ("segment", SEGMENT) if kind is Segment else ("flag", FLAG)
-    names = sorted({leaf.name for leaf, _ in leaves(who) if isinstance(leaf, kind)})
-    if not names:
-        return []
-    found = await fetch(connection, _SQL[f"{what}s"], _Version, {"names": names}, schema=schema)
-    missing = set(names) - {each.name for each in found}
+def _refuse(missing: Mapping[Segment | Flag, str]) -> None:
     if missing:
-        known = [each.name for each in await fetch(connection, _SQL[f"{what}_names"], _Name, schema=schema)]
-        raise BadInput("\n".join(f"{quoted(name)}: {no_such(what, name, known)}" for name in sorted(missing)))
+        raise BadInput("\n".join(missing.values()))
+
+
+async def _look_up(connection: Connection, who: Who, schema: str) -> tuple[list[ObjectSeen], dict[Segment | Flag, str]]:
+    seen: list[ObjectSeen] = []
+    missing: dict[Segment | Flag, str] = {}
+    for kind in (Segment, Flag):
+        names = sorted({leaf.name for leaf, _ in leaves(who) if isinstance(leaf, kind)})
+        if names:
+            seen += await _versions(connection, names, kind, schema)
+            missing |= await _missing(connection, names, kind, schema)
+    return seen, missing
+
+
+async def _versions(
+    connection: Connection, names: Sequence[str], kind: type[Segment] | type[Flag], schema: str
+) -> list[ObjectSeen]:
+    """The segments, or the flags, of these names that are there, at their versions."""
+    what, before = ("segment", SEGMENT) if kind is Segment else ("flag", FLAG)
+    found = await fetch(connection, _SQL[f"{what}s"], _Version, {"names": names}, schema=schema)
     return [ObjectSeen(f"{before}{each.name}", str(each.version), "", 0) for each in found]
+
+
+async def _missing(
+    connection: Connection, names: Sequence[str], kind: type[Segment] | type[Flag], schema: str
+) -> dict[Segment | Flag, str]:
+    what = "segment" if kind is Segment else "flag"
+    known = [each.name for each in await fetch(connection, _SQL[f"{what}_names"], _Name, schema=schema)]
+    return {kind(name): f"{quoted(name)}: {no_such(what, name, known)}" for name in names if name not in known}
 
 
 # Reading --------------------------------------------------------------------------------------------------------------

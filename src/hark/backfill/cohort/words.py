@@ -64,7 +64,7 @@ def cohort_of(words: CohortWords, environment: Mapping[str, str] | None = None) 
     given = _variables(words, environment or {})
     faults = list(_variable_faults(given))
     whole = words if faults else _with_variables(words, given)
-    faults += _faults(whole, said=_names_somebody(given))
+    faults += _faults(whole, given)
     if faults:
         raise BadInput("\n".join(faults))
     kind = Format(whole.format) if whole.format else None
@@ -140,20 +140,21 @@ def _split(ids: Sequence[str]) -> list[str]:
     return [each for text in ids for each in (part.strip() for part in text.split(",")) if each]
 
 
-def _faults(words: CohortWords, *, said: bool) -> Iterator[str]:
-    """`said`: variables say whose, too."""
-    yield from _whose_faults(words, said=said)
+def _faults(words: CohortWords, given: Mapping[str, str]) -> Iterator[str]:
+    """`given`: the variables that say whose, too, or where that is."""
+    yield from _whose_faults(words, said=_names_somebody(given))
     yield from _file_faults(words)
     yield from _id_faults("--ids", words.ids)
     yield from _id_faults("--except-ids", words.except_ids)
-    yield from _name_faults("--file", words.files, "the path of a file")
+    yield from _name_faults("CSV_PATH" if "CSV_PATH" in given else "--file", words.files, "the path of a file")
     yield from _name_faults("--except-file", words.except_files, "the path or URL of a file")
     yield from _name_faults("--segment", words.segments, "the name of a segment")
     yield from _name_faults("--flag", words.flags, "the name of a flag")
     yield from _name_faults("--except-segment", words.except_segments, "the name of a segment")
     for url in words.urls:
         if "://" not in url or not url.isprintable():
-            yield f"--from: {quoted(url)} is not a URL; write s3://bucket/key, or --file for a path of this machine"
+            option = "GOOGLE_CLOUD_STORAGE_PATH" if _truth(given) else "--from"
+            yield f"{option}: {quoted(url)} is not a URL; write s3://bucket/key, or --file for a path of this machine"
     parts = [*words.files, *words.urls, *words.segments, *words.flags, *words.except_files, *words.except_segments]
     if len(parts) > MOST_PARTS - 2:
         yield f"more than {MOST_PARTS - 2} files, segments and flags; put several into one file"

@@ -15,12 +15,14 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from hark.backfill.kind import Applied, Astray, Batch, Connection, Json, Looked, Part, Span
 from hark.backfill.spans import SPANNED, spanning
 from hark.errors import BadInput
 from hark.history.facts import undo_facts
 from hark.history.loading.course import shown
+from hark.history.loading.queue import check_url
 from hark.history.window import start_of
 from hark.lists.writing import written
 from hark.postgres.database import Database, fetch
@@ -28,7 +30,7 @@ from hark.postgres.queries import Queries, chain
 
 _SQL = Queries.beside(__file__)
 
-STANDING = chain(SPANNED, end=_SQL["standing"])
+STANDING = chain(SPANNED, _SQL["sized"], end=_SQL["standing"])
 UNDOING = chain(SPANNED, end=_SQL["undoing"])
 
 LOOK_BACK_DAYS = 365
@@ -61,6 +63,7 @@ class HistoryRequest:
         flag: whom it lets in; None: everybody is let in already.
         enrolled: the version of the flag from which on all of its users are in; None: they are to be let in.
         start: it is applied as soon as it is planned, and approved where that is needed.
+        queue_url: the queue that its steps are driven through; None: through Postgres alone.
     """
 
     lookback_days: int
@@ -70,6 +73,7 @@ class HistoryRequest:
     flag: str | None = None
     enrolled: int | None = None
     start: bool = False
+    queue_url: str | None = None
 
     def to_json(self) -> Json:
         """As it is stored."""
@@ -89,16 +93,18 @@ def read_history(
     flag: str | None = None,
     enrolled: int | None = None,
     start: bool = False,
+    queue_url: str | None = None,
 ) -> HistoryRequest:
     """Check what is asked for.
 
     Raises:
-        BadInput: the look-back cannot be one.
+        BadInput: the look-back cannot be one, or the queue's URL.
     """
     if not 1 <= lookback_days <= MOST_DAYS:
         raise BadInput(f"--lookback-days: {lookback_days} is not from 1 to {MOST_DAYS:,}; write {LOOK_BACK_DAYS}")
-    since = start_of(now, timedelta(days=lookback_days))
-    return HistoryRequest(lookback_days, since.isoformat(), (now - FRESH).isoformat(), force, flag, enrolled, start)
+    since, fresh = start_of(now, timedelta(days=lookback_days)), now - FRESH
+    queue = None if queue_url is None else check_url(queue_url)
+    return HistoryRequest(lookback_days, since.isoformat(), fresh.isoformat(), force, flag, enrolled, start, queue)
 
 
 def check_rate_limit(rate: int, allowed: float) -> int:
@@ -149,6 +155,16 @@ class _Undoes:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    request: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Did:
     number: int
 
@@ -167,6 +183,7 @@ class History:
 
     name = "history"
     goes_outside = True
+    planned_at_once = 250_000
 
     async def plan(self, connection: Connection, request: Json, span: Span) -> list[Part]:
         """See `Kind.plan`."""
@@ -245,6 +262,17 @@ async def page_of(database: Database, backfill: int, after: str) -> Sequence[str
     """The users whom a run is to change, behind one of them: the next few thousand, in order."""
     given = {"backfill": backfill, "after": after, "limit": _PAGE}
     return [row.user_id for row in await database.fetch(_SQL["page"], _User, given)]
+
+
+async def load_of(database: Database, backfill: int) -> HistoryRequest | None:
+    """What a load was asked for; None: there is none of that number."""
+    found = await database.fetch(_SQL["load_of"], _Asked, {"backfill": backfill})
+    return HistoryRequest.from_json(found[0].request) if found else None
+
+
+async def queues_of(database: Database, backfills: Sequence[int]) -> list[str]:
+    """The queues that steps of these runs are driven through now, each once, in order."""
+    return [row.url for row in await database.fetch(_SQL["queues_of"], _Queue, {"backfills": list(backfills)})]
 
 
 async def export_left(database: Database, backfill: int, path: Path) -> int:

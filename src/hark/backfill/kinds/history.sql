@@ -1,7 +1,16 @@
+-- part: sized
+-- Who is known to have bought most is in the first batch: they take longest, and shall not be what is waited for in the end.
+sized as materialized (
+    select s.recipient_id, ((row_number() over (order by known.facts desc, s.recipient_id) - 1) / %(size)s)::int as place
+      from spanned s
+     cross join lateral (select count(*) as facts
+                           from (select from hark.fact f where f.user_id = s.recipient_id limit 10000) counted) known
+)
+
 -- name: standing
 -- The users of a span: who was loaded lately, as far back, by the same flag, and has been let in by it ever since, need not be.
 select s.place, not %(force)s::boolean and coalesce(lately.loaded, false) as lately, array_agg(s.recipient_id order by s.recipient_id) as members
-  from spanned s
+  from sized s
   left join lateral (
     select true as loaded
       from hark.history_user u
@@ -173,6 +182,16 @@ select 1 as number
  where exists (select from hark.history_step where backfill_id = %(backfill)s and state = 'DONE')
     or exists (select from hark.history_run r join hark.backfill b on b.id = r.backfill_id
                 where r.backfill_id = %(backfill)s and b.undoes is null and r.reached <> '')
+
+-- name: load_of
+select request from hark.backfill where id = %(backfill)s and kind = 'history' and undoes is null
+
+-- name: queues_of
+select distinct request ->> 'queue_url' as url
+  from hark.backfill
+ where id = any (%(backfills)s) and state in ('APPLYING', 'PAUSED') and undoes is null and request ? 'queue_url'
+   and request ->> 'queue_url' is not null
+ order by url
 
 -- name: forget
 delete from hark.history_step where backfill_id = %(backfill)s

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
+
+import structlog
 
 from hark.backfill.kinds.history import HISTORY, HistoryRequest, members_of, page_of
 from hark.backfill.outside import Hold
@@ -17,13 +21,16 @@ from hark.durations import Rate
 from hark.guarded.client import Guarded
 from hark.history.loading import steps
 from hark.history.loading.course import Course, Run, Stage, Wait
+from hark.history.loading.driven import Driven
 from hark.history.loading.loader import Loader
+from hark.history.loading.queue import QueueAway, QueueRefused, StepQueue, open_queue
 from hark.history.loading.seams import Audit, NoStream, Stream
 from hark.history.sources.reach import Sources
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
+_log = structlog.get_logger(__name__)
 
 _WHYS = {
     Stage.SEGMENT: Why.FLAG,
@@ -34,6 +41,7 @@ _WHYS = {
     Stage.TAKE_OUT: Why.FLAG,
 }
 _SECOND = timedelta(seconds=1)
+_QUEUE_WAIT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class Loading:
     who: str
     stream: Stream = field(default_factory=NoStream)
     audit: Audit | None = None
+    _queues: dict[str, StepQueue] = field(default_factory=dict, init=False, repr=False)
     _sources: dict[int, Sources] = field(default_factory=dict, init=False, repr=False)
     _course: Course = field(init=False, repr=False)
 
@@ -74,9 +83,25 @@ class Loading:
         async with hold.transaction() as connection:
             await steps.begin(connection, run, users, now, again=hold.batch.only is not None)
         if wanted := await steps.due(self.database, run, users, now):
-            since = datetime.fromisoformat(HistoryRequest.from_json(asked.request).since)
-            await Loader(self._at(hold.rate), self.clock, run, since, hold.transaction).load(wanted)
+            request = HistoryRequest.from_json(asked.request)
+            since = datetime.fromisoformat(request.since)
+            loader = Loader(self._at(hold.rate), self.clock, run, since, hold.transaction, corrects=request.force)
+            if request.queue_url is None:
+                await loader.load(wanted)
+            elif not await self._drive(request.queue_url, run, users, loader):
+                return self.clock.now() + _QUEUE_WAIT
         return (await steps.waiting(self.database, run, users)).at
+
+    async def _drive(self, url: str, run: int, users: Sequence[str], loader: Loader) -> bool:
+        """Load by a queue; False: it does not answer, which is held against no step, nor the batch."""
+        try:
+            if url not in self._queues:
+                self._queues[url] = await asyncio.to_thread(open_queue, url)
+            await Driven(self.database, self.clock, run, self._queues[url], loader).load(users)
+        except (QueueAway, QueueRefused) as error:
+            _log.warning("queue_away", backfill=run, error=str(error))
+            return False
+        return True
 
     async def after(self, run: Standing) -> Obstacle | None:
         """See `Outside.after`."""
@@ -85,6 +110,8 @@ class Loading:
     async def close(self) -> None:
         """See `Outside.close`."""
         await self._course.close()
+        for queue in self._queues.values():
+            queue.close()
 
     async def _asked(self, run: int) -> _Asked:
         return await self.database.one(_SQL["asked"], _Asked, {"backfill": run})

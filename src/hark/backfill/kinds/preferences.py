@@ -50,6 +50,8 @@ class Outcome(StrEnum):
     """Undo: they hold what the backfill left them, and get back what they had."""
     CHANGED_SINCE = "changed_since"
     """Undo: they have chosen since; that stays."""
+    BACKFILLED_SINCE = "backfilled_since"
+    """Undo: another backfill changed it since, be it an undo of the same; that stays."""
 
 
 PROMISED = frozenset((Outcome.APPEND, Outcome.CREATE, Outcome.UNCHANGED))
@@ -212,6 +214,7 @@ class _Journaled:
     after: dict[str, Any] | None
     nothing_else: bool
     standing: list[str] | None
+    others: list[str] | None
     members: list[str]
 
     @property
@@ -230,7 +233,8 @@ class _Journaled:
 def _taken_back(did: _Journaled) -> Part:
     """How to take back what was done to users alike, who stand alike."""
     mine = did.left_alone
-    outcomes = {reason: Outcome.RESTORE if reason in mine else Outcome.CHANGED_SINCE for reason in did.reasons}
+    others = dict.fromkeys(did.others or (), Outcome.BACKFILLED_SINCE)
+    outcomes = {**dict.fromkeys(did.reasons, Outcome.CHANGED_SINCE), **others, **dict.fromkeys(mine, Outcome.RESTORE)}
     if not mine:
         return Part(did.place, did.user_type, outcomes, None, None, did.members)
     left = _only(did.after, mine)
@@ -275,6 +279,7 @@ class Preferences:
 
     name = "preferences"
     goes_outside = False
+    planned_at_once = 10_000
 
     async def plan(self, connection: Connection, request: Json, span: Span) -> list[Part]:
         """See `Kind.plan`."""

@@ -20,9 +20,11 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, mine.held, a
 
 -- name: journaled
 -- The users of a span that a backfill changed, those who are alike together: what it changed, and the reasons for which
--- that stands as it was left, and was not chosen since: what somebody confirmed is theirs.
+-- that stands as it was left, and was not chosen since: what somebody confirmed is theirs. Of the others, those that another
+-- backfill changed since, where they stand as that left them, and were not chosen after it.
 select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.after,
        coalesce(p.channels = i.after and p.frequencies = '{}', false) as nothing_else, left_alone.reasons as standing,
+       others.reasons as others,
        array_agg(s.recipient_id order by s.recipient_id) as members
   from spanned s
   join hark.backfill_item i on i.recipient_id = s.recipient_id and i.backfill_id = %(undoes)s and i.outcome = 'applied'
@@ -34,7 +36,15 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
      where p.channels -> reason is not distinct from i.after -> reason
        and hark.chosen_since(p.chose, i.chose, jsonb_build_object(reason, null)) is not true
  ) left_alone
- group by s.place, r.user_type, has_row, i.before, i.after, nothing_else, left_alone.reasons
+ cross join lateral (
+    select array_agg(distinct reason order by reason) as reasons
+      from (select jsonb_object_keys(i.before) union select jsonb_object_keys(i.after)) touched(reason)
+      join hark.backfill_item other on other.recipient_id = s.recipient_id and other.backfill_id <> i.backfill_id and other.at >= i.at
+       and other.outcome = 'applied' and (coalesce(other.before, '{}') ? reason or coalesce(other.after, '{}') ? reason)
+     where reason <> all (coalesce(left_alone.reasons, '{}')) and p.channels -> reason is not distinct from other.after -> reason
+       and hark.chosen_since(p.chose, other.chose, jsonb_build_object(reason, null)) is not true
+ ) others
+ group by s.place, r.user_type, has_row, i.before, i.after, nothing_else, left_alone.reasons, others.reasons
  order by s.place, min(s.recipient_id)
 
 -- name: apply
@@ -43,6 +53,7 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
 -- it is undone, if nobody said otherwise meanwhile. A row that still says since when is emptied, not removed. Only for
 -- reasons with feeds are rows looked up for that, and `returned` asked, which takes longer than all else. Of an undo, who comes back is whom what it takes back had taken the feed from,
 -- reachable or not; and what was chosen since is left alone, though it be the same.
+-- Why somebody drifted: what is not as the plan saw it is as other backfills left it, by their journals, or was chosen.
 -- A change that commits meanwhile makes Postgres look at the row again, and the guard with it: it is never overwritten.
 with part as materialized (
     select number, members, change ->> 'user_type' as user_type,
@@ -126,6 +137,18 @@ journal as (
     select id, %(backfill)s, %(batch)s, case when done then 'applied' else 'drifted' end::hark.backfill_outcome, before, after,
            case when done then null
                 when not same_type then 'is of type ' || coalesce(type_now, 'none (unknown)') || ' now, was of ' || user_type
+                when (select bool_and((p.chose ->> reason)::timestamptz > b.created_at is not true
+                                      and exists (select from hark.backfill_item other
+                                                   where other.recipient_id = judged.id and other.backfill_id <> b.id
+                                                     and other.at >= b.created_at and other.outcome = 'applied'
+                                                     and (coalesce(other.before, '{}') ? reason or coalesce(other.after, '{}') ? reason)
+                                                     and p.channels -> reason is not distinct from other.after -> reason
+                                                     and hark.chosen_since(p.chose, other.chose, jsonb_build_object(reason, null)) is not true))
+                        from hark.backfill b
+                        left join hark.preference p on p.recipient_id = judged.id
+                       cross join lateral jsonb_object_keys(coalesce(judged.before, p.channels, '{}') || coalesce(judged.after, '{}')) as reason
+                       where b.id = %(backfill)s and p.channels -> reason is distinct from judged.before -> reason)
+                  then 'another backfill changed it since'
                 when before is null then 'has preferences of their own now'
                 when not exists (select from hark.preference p where p.recipient_id = id) then 'has no preferences any more'
                 else 'chose otherwise since the plan' end,

@@ -17,6 +17,7 @@ from hark.doors.api.paths import PathsAsSent
 from hark.doors.api.problems import add_handlers
 from hark.doors.api.routes import (
     admin_backfill,
+    backfill_orders,
     events,
     flags,
     health,
@@ -44,6 +45,7 @@ _ROUTERS = (
     looking.auditing,
     health.router,
 )
+_OF_BACKFILLS = (backfill_orders.router, admin_backfill.router)
 
 
 def build_api(
@@ -64,7 +66,7 @@ def build_api(
         redirect_slashes=False,
     )
     app.state.door = Door(database, catalogue, settings, clock, backfills)
-    for router in (*_ROUTERS, *([admin_backfill.router] if backfills is not None else [])):
+    for router in (*_ROUTERS, *(_OF_BACKFILLS if backfills is not None else ())):
         app.include_router(router)
     add_handlers(app)
     for middleware in (Discreet, ShortBodies, PathsAsSent):  # the last one is outermost

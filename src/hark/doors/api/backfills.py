@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from hark.backfill.failures import Failure
 from hark.backfill.listing import Count, Estimate, Happened, Line, Sample, Waited
+from hark.errors import HarkError
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class LoadAsked:
     Attributes:
         everyone: everyone in the graph, in place of a cohort.
         flag: whom it is to let in; None: everybody is let in already.
+        ignore_lag: nobody looks at how far the stream is behind.
     """
 
     cohort: CohortAsked | None
@@ -78,6 +80,20 @@ class LoadAsked:
     rate_limit: int
     lookback_days: int
     force: bool
+    ignore_lag: bool = False
+
+
+class StreamBehind(HarkError):
+    """A load was not asked for, since the live stream is behind and nobody reads it, or that cannot be read.
+
+    Attributes:
+        faults: what `hark lag` says.
+        unreachable: no broker answers.
+    """
+
+    def __init__(self, faults: Sequence[str], *, unreachable: bool) -> None:
+        self.faults, self.unreachable = tuple(faults), unreachable
+        super().__init__("\n".join(faults))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +121,7 @@ class Head:
     compared: int | None
     holding: int | None
     why: str
+    forgotten_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +168,11 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """All that there is to see of one backfill. `more`: of a load, where its course is; `job_id`: its number again."""
+    """All that there is to see of one backfill.
+
+    `more`: of a load, where its course is; `job_id`: its number again; `warnings`: what was seen when it was asked for,
+    and stopped nothing: only the answer to that has them.
+    """
 
     head: Head
     cohort: Staged | None
@@ -164,6 +185,7 @@ class Shown:
     needs_approval: bool
     more: dict[str, Any] | None = None
     job_id: int = 0
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +227,11 @@ class Backfills(Protocol):
         ...
 
     async def load(self, asked: LoadAsked, who: str) -> Shown:
-        """Ask for a load; workers stage its cohort, plan it and begin it."""
+        """Ask for a load; workers stage its cohort, plan it and begin it.
+
+        Raises:
+            StreamBehind: the stream stands in its way, and that is not to be ignored.
+        """
         ...
 
     async def show(self, number: int) -> Shown | None:
@@ -244,8 +270,12 @@ class Backfills(Protocol):
         """Apply what was quarantined or given up again, and only that."""
         ...
 
-    async def verify(self, number: int, who: str) -> Verified:
-        """Read the cohort again."""
+    async def verify(self, number: int, who: str, *, shown: int) -> Verified:
+        """Read the cohort again, and name so many of those for whom it does not hold."""
+        ...
+
+    async def astray(self, number: int, *, after: str, limit: int, unexplained: bool) -> Sequence[Astray]:
+        """One page of those for whom it does not hold, in the order of the users' ids; nothing is kept of it."""
         ...
 
     async def undo(self, number: int, who: str) -> Shown:

@@ -8,10 +8,12 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response, Security
+from fastapi import APIRouter, Depends, Query, Request, Response, Security, params
+from fastapi.dependencies.utils import get_dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from starlette.routing import compile_path
 
 from hark.access import audit
 from hark.access.audit import Act
@@ -20,6 +22,7 @@ from hark.catalogue import Catalogue
 from hark.clock import Clock
 from hark.config import Settings
 from hark.doors.api.backfills import Backfills
+from hark.doors.api.fields import Body
 from hark.doors.api.problems import ApiFault, Kind, Refusal, bad_input, refusal, responses
 from hark.doors.api.wording import faults_of
 from hark.postgres.database import Database
@@ -83,6 +86,14 @@ Visiting = Annotated[Visit, Depends(_visit)]
 """For routes of `guarded`."""
 
 
+class _Nothing(Body):
+    """A query without parameters: one that is sent is a slip of the pen, not something to leave out in silence."""
+
+
+async def _asks_nothing(_query: Annotated[_Nothing, Query()]) -> None:
+    """Of routes that have no parameters; its faults are told with those of the body."""
+
+
 More = Callable[[Door, RequestValidationError], Awaitable[Sequence[ApiFault]]]
 """What else is wrong with a body that has faults."""
 
@@ -96,6 +107,14 @@ def guarded(scope: Scope, tag: str, more: Mapping[str, More] | None = None) -> A
     look = more or {}
 
     class Guarded(APIRoute):
+        def __init__(
+            self, path: str, endpoint: Callable[..., Any], *, dependencies: Sequence[params.Depends] = (), **named: Any
+        ) -> None:
+            _, plain_path, _ = compile_path(path)
+            if not get_dependant(path=plain_path, call=endpoint).query_params:
+                dependencies = [*dependencies, Depends(_asks_nothing)]
+            super().__init__(path, endpoint, dependencies=dependencies, **named)
+
         def get_route_handler(self) -> Callable[[Request], Awaitable[Any]]:  # type: ignore[override]
             handle = super().get_route_handler()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from hark.backfill import control, listing
 from hark.backfill import failures as failing
 from hark.backfill import verify as verifying
-from hark.backfill.cohort import Cohort, CohortWords, FileReach, Staged, cohort_from_json
-from hark.backfill.loads import GRAPH_SOURCE, LoadWords, ask_load
+from hark.backfill.cohort import CohortWords, FileReach, Staged
+from hark.backfill.loads import GRAPH_SOURCE, LoadWords, ask_load, check_words
 from hark.backfill.notice import Webhook
 from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, check_asked, read_change
 from hark.backfill.undo import undo
@@ -20,8 +20,10 @@ from hark.catalogue import Catalogue
 from hark.clock import Clock
 from hark.config import Settings
 from hark.doors.api import backfills as told
+from hark.doors.api.cohorts import check_named, cohort_asked
 from hark.durations import Rate
 from hark.errors import BadInput
+from hark.history.live import lag
 from hark.postgres.database import Database
 
 T = TypeVar("T")
@@ -29,7 +31,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`Backfills` in earnest. Nothing is staged, planned or applied here: workers do that."""
+    """`Backfills` in earnest. Nothing is staged, planned or applied here: workers do that.
+
+    Attributes:
+        lag: looks at how far the live stream is behind; None: there is none.
+    """
 
     database: Database
     catalogue: Catalogue
@@ -37,6 +43,7 @@ class Engine:
     reach: FileReach
     webhook: Webhook | None = None
     source_rate: Rate = Rate(10, timedelta(seconds=1))  # noqa: RUF009  (frozen)
+    lag: Callable[[], Awaitable[lag.LagReport]] | None = None
 
     @classmethod
     def of(
@@ -47,18 +54,40 @@ class Engine:
         Args:
             webhook: is told of what is called off here.
         """
-        return cls(database, catalogue, clock, FileReach.of(settings, local=False), webhook, settings.source_rate)
+        reach = FileReach.of(settings, local=False)
+        return cls(
+            database,
+            catalogue,
+            clock,
+            reach,
+            webhook,
+            settings.source_rate,
+            partial(lag.preflight, database, settings),
+        )
 
     async def create(self, asked: told.PreferencesAsked, who: str) -> told.Shown:
         """See `Backfills.create`."""
-        words = _words(asked)
-        number = await ask_preferences(self.database, self.catalogue, words, who=who, now=self._now(), reach=self.reach)
+        number = await ask_preferences(
+            self.database,
+            self.catalogue,
+            _words(asked, self.reach),
+            who=who,
+            now=self._now(),
+            reach=self.reach,
+            named=partial(check_named, asked.cohort),
+        )
         return await self._shown(number)
 
     async def faults(self, asked: told.PreferencesAsked) -> Sequence[str]:
         """See `Backfills.faults`."""
         try:
-            await check_asked(self.database, self.catalogue, _words(asked), reach=self.reach)
+            await check_asked(
+                self.database,
+                self.catalogue,
+                _words(asked, self.reach),
+                reach=self.reach,
+                named=partial(check_named, asked.cohort),
+            )
         except BadInput as error:
             return str(error).splitlines()
         return ()
@@ -66,7 +95,7 @@ class Engine:
     async def load(self, asked: told.LoadAsked, who: str) -> told.Shown:
         """See `Backfills.load`."""
         words = LoadWords(
-            cohort=CohortWords() if asked.cohort is None else partial(cohort_asked, asked.cohort),
+            cohort=CohortWords() if asked.cohort is None else partial(cohort_asked, asked.cohort, self.reach),
             source=GRAPH_SOURCE if asked.everyone else None,
             flag=asked.flag,
             lookback_days=asked.lookback_days,
@@ -74,6 +103,8 @@ class Engine:
             force=asked.force,
             start=True,
         )
+        check_words(words, now=self._now(), allowed=self.source_rate, reach=self.reach)
+        warnings = () if asked.ignore_lag else await self._look_at_lag()
         number = await ask_load(
             self.database,
             self.catalogue,
@@ -83,7 +114,7 @@ class Engine:
             allowed=self.source_rate,
             reach=self.reach,
         )
-        return await self._shown(number)
+        return replace(await self._shown(number), warnings=warnings)
 
     async def show(self, number: int) -> told.Shown | None:
         """See `Backfills.show`."""
@@ -139,10 +170,15 @@ class Engine:
         await failing.retry_failures(self.database, number, who=who, now=self._now())
         return await self._shown(number)
 
-    async def verify(self, number: int, who: str) -> told.Verified:
+    async def verify(self, number: int, who: str, *, shown: int) -> told.Verified:
         """See `Backfills.verify`."""
-        seen = await verifying.verify(self.database, number, who=who, now=self._now())
+        seen = await verifying.verify(self.database, number, who=who, now=self._now(), shown=shown)
         return _as(told.Verified, seen, astray=_each(told.Astray, seen.astray))
+
+    async def astray(self, number: int, *, after: str, limit: int, unexplained: bool) -> Sequence[told.Astray]:
+        """See `Backfills.astray`."""
+        seen = await verifying.astray(self.database, number, after=after, limit=limit, unexplained=unexplained)
+        return _each(told.Astray, seen)
 
     async def undo(self, number: int, who: str) -> told.Shown:
         """See `Backfills.undo`."""
@@ -156,6 +192,19 @@ class Engine:
     async def stop_all(self, who: str, *, stopped: bool) -> bool:
         """See `Backfills.stop_all`."""
         return await control.stop_all(self.database, stopped=stopped, who=who, now=self._now())
+
+    async def _look_at_lag(self) -> Sequence[str]:
+        """What is worth knowing of the stream before a load.
+
+        Raises:
+            StreamBehind: it stands in its way.
+        """
+        if self.lag is None:
+            return ()
+        seen = await self.lag()
+        if not seen.is_good:
+            raise told.StreamBehind(seen.faults, unreachable=seen.unreachable)
+        return seen.warnings
 
     def _now(self) -> datetime:
         return self.clock.now()
@@ -177,50 +226,18 @@ class Engine:
         )
 
 
-def _words(asked: told.PreferencesAsked) -> PreferenceWords:
+def _words(asked: told.PreferencesAsked, reach: FileReach) -> PreferenceWords:
     return PreferenceWords(
         reasons=asked.reasons,
         channels=asked.channels,
         user_types=asked.user_types,
-        cohort=partial(cohort_asked, asked.cohort),
+        cohort=partial(cohort_asked, asked.cohort, reach),
         create_rows=asked.create_rows,
         batch_size=asked.batch_size,
         rate=asked.pace.rate,
         adaptive=asked.pace.adaptive,
         window=asked.pace.window,
     )
-
-
-def cohort_asked(asked: told.CohortAsked) -> Cohort:
-    """Whom a caller means.
-
-    Raises:
-        BadInput: nobody is named, or everyone and some; or how files are read, and there is none.
-    """
-    named = _parts(asked, asked.ids, asked.urls, asked.segments)
-    named += [{"flag": name} for name in asked.flags]
-    excepted = _parts(asked, asked.except_ids, asked.except_urls, asked.except_segments)
-    if asked.everyone and named:
-        raise BadInput(
-            "cohort: everyone is everybody already; leave it out, or leave out ids, urls, segments and flags"
-        )
-    if not asked.everyone and not named:
-        raise BadInput("cohort: say whose: ids, urls, segments, flags, or everyone: true")
-    if (asked.column or asked.format) and not (asked.urls or asked.except_urls):
-        raise BadInput("cohort: column and format are of objects, and there is none; add urls, or leave them out")
-    who = {"all": True} if asked.everyone else {"union": named}
-    return cohort_from_json({"difference": [who, {"union": excepted}]} if excepted else who)
-
-
-def _parts(
-    asked: told.CohortAsked, ids: Sequence[str], urls: Sequence[str], segments: Sequence[str]
-) -> list[dict[str, Any]]:
-    of_files = {"column": asked.column, "format": asked.format}
-    return [
-        *([{"ids": list(ids)}] if ids else []),
-        *({"file": url, **of_files} for url in urls),
-        *({"segment": name} for name in segments),
-    ]
 
 
 def _staged(staged: Staged | None) -> told.Staged | None:

@@ -25,5 +25,6 @@ def places(errors: Sequence[Mapping[str, Any]], *, whole: Collection[str]) -> se
     Args:
         whole: fields that are left out whole, or by the fields in them, for what is left of a list could mislead.
     """
-    found = {tuple(step for step in error["loc"][1:] if not str(step).startswith("<")) for error in errors}
+    of_body = (error["loc"][1:] for error in errors if error["loc"][0] == "body")
+    found = {tuple(step for step in place if not str(step).startswith("<")) for place in of_body}
     return {place[:2] if place and place[0] in whole else place for place in found if place}

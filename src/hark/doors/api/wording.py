@@ -71,7 +71,7 @@ def _step(name: str) -> str:
 def _what(error: Mapping[str, Any], route: APIRoute) -> str:
     kind, place = error["type"], error["loc"]
     if kind == "extra_forbidden":
-        return no_such("field", str(place[-1]), _names_beside(place, route))
+        return no_such("parameter" if place[0] == "query" else "field", str(place[-1]), _names_beside(place, route))
     pattern = _SAID.get(kind)
     if pattern is None:
         return f"is {_input(error.get('input'))}: {str(error['msg'])[:200]}"

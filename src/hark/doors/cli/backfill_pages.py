@@ -14,7 +14,9 @@ from hark.backfill.states import ENDED, State
 from hark.backfill.verify import Verified
 from hark.catalogue.wording import no_such
 from hark.doors.cli.output import local, printable
+from hark.doors.cli.queues import Asked
 from hark.errors import BadInput, Fault
+from hark.history.audit.loads import AtSources
 from hark.history.loading.course import SAID, Stage
 
 _FAULTS = 10
@@ -32,6 +34,7 @@ _SAID = {
     "unknown": "unknown by now: not touched",
     "restore": "get back what they had",
     "changed_since": "have chosen since: not touched",
+    "backfilled_since": "another backfill changed it since: not touched",
     "load": "are asked for, and what they bought is recorded",
     "recent": "were loaded within 7 days: left alone (--force loads them, too)",
     "undo": "lose what only that run had said of them",
@@ -81,6 +84,17 @@ def verified(seen: Verified) -> Iterator[str]:
     for each in seen.astray:
         yield f"  {each.recipient_id}  {'' if each.explained else 'UNEXPLAINED: '}{each.why}"
     yield "" if seen.good else "nothing was compared" if not seen.compared else "not all of it is explained"
+
+
+def at_sources(seen: AtSources) -> Iterator[str]:
+    """What came of asking a load's sources again."""
+    yield f"{seen.asked:,} users asked for at the sources"
+    for check in seen.checks:
+        if check.count:
+            yield f"  {check.count:>10,}  {check.name}: {check.mend}"
+        for example in check.examples:
+            yield f"  {example.id}  {example.cause}"
+    yield "" if seen.good else "nobody was asked for" if not seen.asked else "facts and sources do not agree"
 
 
 def _cohort(staged: Staged) -> Iterator[str]:
@@ -205,10 +219,13 @@ def _more(course: Mapping[str, Any] | None) -> Iterator[str]:
     if course is None:
         return
     yield ""
-    yield f"{course['stage']}: {SAID[Stage(course['stage'])]}"
-    if course["waits_for"]:
-        yield f"waits for {course['waits_for']}"
-    yield f"steps: {course['done']:,} done, {course['waiting']:,} waiting, {course['quarantined']:,} quarantined"
+    if "stage" in course:
+        yield f"{course['stage']}: {SAID[Stage(course['stage'])]}"
+        if course["waits_for"]:
+            yield f"waits for {course['waits_for']}"
+        yield f"steps: {course['done']:,} done, {course['waiting']:,} waiting, {course['quarantined']:,} quarantined"
+    if "queue" in course:
+        yield Asked(**course["queue"]).line()
 
 
 def _and(numbers: Sequence[int]) -> str:
@@ -228,11 +245,21 @@ def _nothing(seen: Shown) -> str:
 
 def _next(seen: Shown) -> str:
     number, state, undone_by = seen.head.id, State(seen.head.state), seen.head.undone_by
+    if seen.head.forgotten_at is not None:
+        return "who its users were is forgotten: it can be neither verified, undone nor applied again; plan a new one"
     if state in (State.PLANNED, State.APPROVED) and not seen.totals.to_change:
         return _nothing(seen)
+    if state in (State.APPLIED, State.VERIFIED, State.CANCELED) and not _did(seen):
+        look = f"next: hark backfill verify {number}; " if state is State.APPLIED else ""
+        return f"{look}it changed nothing, so there is nothing to take back"
     if state in ENDED and undone_by:
         return f"undone by {_and(undone_by)}; hark backfill show {undone_by[-1]} says what it did"
     return _next_in(state, number, seen)
+
+
+def _did(seen: Shown) -> bool:
+    """Whether it changed anything; a load's steps are done before its batches are."""
+    return bool(seen.totals.applied or (seen.more or {}).get("done"))
 
 
 def _next_in(state: State, number: int, seen: Shown) -> str:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 from hark.backfill import control, ordering
-from hark.backfill.cohort import FileReach, Staged, place_of
+from hark.backfill.cohort import FileReach, place_of
 from hark.backfill.kinds import KINDS
 from hark.backfill.listing import Shown, Totals, show, totals
 from hark.backfill.rehearse import rehearse
@@ -41,14 +41,6 @@ _LOOK_S = 0.5
 
 _PATIENCE_S, _OWN_PATIENCE_S = 600.0, 30.0
 """How long a database that is away is waited for; and Hark's own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A plan as it is shown, with what was read to make it (None: it was made before)."""
-
-    plan: Shown
-    cohort: Staged | None
 
 
 @dataclass(slots=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from hark.catalogue import Catalogue, load_catalogue
 from hark.channels.smtp import Timeouts, parse_server
 from hark.channels.smtp.opening import NotOpened, open_session
 from hark.config import InForce, Settings, explain_settings, unknown_variables
-from hark.doors import product_sources, reports
+from hark.doors import product_sources, reports, zones
 from hark.doors.cli.exits import ExitCode, as_harks_own
 from hark.doors.cli.frame import Call
 from hark.doors.cli.session import server
@@ -24,12 +25,21 @@ _PATIENCE = Timeouts(connect=5, command=5)
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at: whether it is good, what was found, and what to do about it."""
+    """One thing that was looked at: whether it is good, what was found, and what to do about it.
+
+    What only `warns` is good enough to go on with.
+    """
 
     what: str
     good: bool
     found: str
     todo: str = ""
+    warns: bool = field(default=False, kw_only=True)
+
+    @property
+    def word(self) -> str:
+        """How it is, in a word."""
+        return ("WARN" if self.warns else "ok") if self.good else "BAD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +102,25 @@ async def _tables(dsn: str, settings: Settings, catalogue: Catalogue | None) -> 
         missing = {migration.name for migration in migrations()} - await reports.applied_migrations(database)
         if missing:
             return [reached, Check("tables", False, f"missing: {', '.join(sorted(missing))}", "hark migrate")]
-        seen = await reports.pipeline(database, await database.now())
+        now = await database.now()
+        seen = await reports.pipeline(database, now)
+        clocks = await _clocks(database, now)
         asked = await _sources(database, settings, catalogue) if catalogue else []
-    return [reached, Check("tables", True, "up to date"), *asked, Check("pipeline", True, *reports.advice(seen)[:1])]
+    return [
+        reached,
+        Check("tables", True, "up to date"),
+        clocks,
+        *asked,
+        Check("pipeline", True, *reports.advice(seen)[:1]),
+    ]
+
+
+async def _clocks(database: Database, now: datetime) -> Check:
+    differing = await zones.differing(database, now)
+    if not differing:
+        return Check("time zones", True, "Postgres and Python know the same clocks for all recipients, for a year")
+    todo = "bring the zone data of Postgres and of Python up to date: the system's, and the package tzdata"
+    return Check("time zones", True, "\n".join(map(zones.in_words, differing)), todo, warns=True)
 
 
 async def _sources(database: Database, settings: Settings, catalogue: Catalogue) -> list[Check]:
@@ -131,7 +157,7 @@ def _lines(settings: list[InForce], checks: list[Check], todo: list[str]) -> Ite
     what_width = max(len(check.what) for check in checks)
     for check in checks:
         first, *rest = check.found.splitlines() or [""]
-        yield f"{'ok ' if check.good else 'BAD'}  {check.what:<{what_width}}  {first}"
+        yield f"{check.word:<4} {check.what:<{what_width}}  {first}"
         yield from (f"{'':<{what_width + 7}}{line}" for line in rest)
     yield ""
     yield from (f"next: {line}" for line in todo or ["nothing: all is well"])

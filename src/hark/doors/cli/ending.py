@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import traceback
+from collections.abc import Awaitable
+from contextlib import suppress
 from threading import Event, Timer
 
-from hark.doors.cli.exits import ExitCode, code_of
-from hark.errors import HarkError
+from hark.doors.cli.exits import ExitCode
+from hark.doors.cli.frame import Call, let_go_of_what_cannot_be_said, refuse
 
 _PATIENCE_S = 5.0
 """How long Python may take to end all that is left, which it would wait for without end."""
@@ -35,20 +36,34 @@ def end_soon(code: ExitCode) -> ExitCode:
     return code
 
 
-@contextmanager
-def ending_soon() -> Iterator[None]:
-    """`end_soon` for what ends by an exception."""
+async def ended(call: Call, work: Awaitable[ExitCode]) -> ExitCode:
+    """The exit code of a work, with which the process ends soon, as in `end_soon`, however the work ended.
+
+    What it has to say is said before that, be it an error's sentence or where a program failed: what hangs may leave
+    nobody behind to say it.
+    """
     try:
-        yield
-    except HarkError as error:
-        end_soon(code_of(error))
+        code = await work
+        sys.stdout.flush()
+    except BrokenPipeError:
+        end_soon(ExitCode.DONE)
         raise
     except asyncio.CancelledError:
-        end_soon(ExitCode.INTERRUPTED)
-        raise
-    except Exception:
-        end_soon(ExitCode.NOT_GOOD)
-        raise
+        call.output.note(f"interrupted; {call.go_on}")
+        return end_soon(ExitCode.INTERRUPTED)
+    except Exception as error:
+        return end_soon(_said(call, error))
+    return end_soon(code)
+
+
+def _said(call: Call, error: Exception) -> ExitCode:
+    try:
+        code = refuse(call.output, error)
+    except Exception as fault:
+        traceback.print_exception(fault)
+        code = ExitCode.NOT_GOOD
+    let_go_of_what_cannot_be_said()
+    return code
 
 
 def _end(code: ExitCode) -> None:

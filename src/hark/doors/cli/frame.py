@@ -103,6 +103,8 @@ TUNING = {
     "ingest_flag": ("FLAG", "Whom live purchases are taken of; none: of everybody."),
     "ingest_provider": ("CALLABLE", "Who else decides on that flag: what makes an OpenFeature provider."),
     "ingest_chunk": ("N", "How many messages are taken in one transaction."),
+    "schema_registry_url": ("URL", "The schema registry of messages in Avro; none: they are JSON."),
+    "schema_registry_login": ("SECRET", "What it is shown: KEY:SECRET."),
     "history_look_back": ("DURATION", "How far back purchases count."),
 }
 """The settings that only those who run workers set; docs/reference/settings.md says more of each."""
@@ -116,6 +118,7 @@ SERVING = {
 INGESTING = (
     *("kafka_brokers", "kafka_options", "ingest_receipts_topic", "ingest_receipts_group", "ingest_factoids_topic"),
     *("ingest_factoids_group", "ingest_flag", "ingest_provider", "ingest_chunk", "lease", "log_level"),
+    *("schema_registry_url", "schema_registry_login", "http_allow_private"),
 )
 """The settings in `TUNING` that live ingestion goes by."""
 
@@ -207,7 +210,7 @@ def run_call(call: Call, work: Callable[[], Awaitable[ExitCode | None]]) -> Exit
         return _nobody_listens()
     except Exception as error:
         code = refuse(call.output, error)
-        _let_go_of_what_cannot_be_said()
+        let_go_of_what_cannot_be_said()
         return code
 
 
@@ -233,7 +236,7 @@ def _nobody_listens() -> ExitCode:
     return ExitCode.DONE
 
 
-def _let_go_of_what_cannot_be_said() -> None:
+def let_go_of_what_cannot_be_said() -> None:
     """What is left to say does not fit where stdout goes either, if the disk is full."""
     try:
         sys.stdout.flush()

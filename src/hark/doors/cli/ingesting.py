@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -19,6 +19,7 @@ from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.output import Told
 from hark.doors.cli.working import Stop
 from hark.errors import BadInput
+from hark.guarded.client import Guarded
 from hark.history.live.contracts import Contract, Topics
 from hark.history.live.gates import gate_of
 from hark.history.live.ingest import Ingestor, Taken
@@ -78,10 +79,12 @@ async def run_kafka(call: Call, topic: str | None, name: str | None) -> ExitCode
     if topic is not None or name is not None:
         raise BadInput("--topic and --name are for files; topics of Kafka are settings: ingest_receipts_topic, …")
     settings, tally = call.settings, Tally()
-    stream_of = _stream_maker(settings)
+    topics, client = topics_with_schemas(settings)
+    stream_of = _stream_maker(settings, topics)
     log_to_stderr(settings.log_level)
     call.go_on = "start it again: it goes on where it was"
     async with call.session(size=6) as session, AsyncExitStack() as opened:
+        opened.push_async_callback(client.close)
         clock = await DatabaseClock.start(session.database)
         with Stop(call.output) as stop, call.output.progress("messages") as tally._told:
             running = [stream_of(session.database, clock, number, tally) for number in range(2)]
@@ -95,14 +98,14 @@ async def run_kafka(call: Call, topic: str | None, name: str | None) -> ExitCode
     return stop.end(call)
 
 
-def _stream_maker(settings: Settings) -> Callable[[Database, DatabaseClock, int, Tally], Stream]:
+def _stream_maker(settings: Settings, topics: Topics) -> Callable[[Database, DatabaseClock, int, Tally], Stream]:
     try:
         from hark.history.live.brokers import options
         from hark.history.live.kafka import Stream
     except ImportError:
         raise BadInput("Kafka needs the extra graph: pip install 'hark[graph]'") from None
     options(settings)
-    named, topics = streams(settings), topics_of(settings)
+    named = streams(settings)
 
     def make(database: Database, clock: DatabaseClock, number: int, tally: Tally) -> Stream:
         streamed = named[number]
@@ -168,9 +171,10 @@ async def open_ingestor(
     Raises:
         BadInput: there is no such flag or provider.
     """
+    topics, client = topics_with_schemas(settings)
     clock = await DatabaseClock.start(database)
     gate = gate_of(settings, database, clock, f"ingest:{name}:{worker_name()}")
-    ingestor = Ingestor(database, clock, gate, topics_of(settings))
+    ingestor = Ingestor(database, clock, gate, topics)
     if tally is not None:
         ingestor.tell = tally.taken
     await gate.view()
@@ -178,6 +182,7 @@ async def open_ingestor(
         yield ingestor
     finally:
         await gate.close()
+        await client.close()
 
 
 def topics_of(settings: Settings) -> Topics:
@@ -188,6 +193,19 @@ def topics_of(settings: Settings) -> Topics:
             settings.ingest_factoids_topic: Contract.FACTOIDS,
         }
     )
+
+
+def topics_with_schemas(settings: Settings) -> tuple[Topics, Guarded]:
+    """The same, with the registry that knows schemas, if one is set; and what it is asked with.
+
+    Raises:
+        BadInput: one is set, and the library for Avro is not installed.
+    """
+    from hark.history.live.schemas import open_schemas
+
+    client, url = Guarded(settings.http_allow_private), settings.schema_registry_url
+    schemas = None if url is None else open_schemas(url, settings.schema_registry_login, client)
+    return replace(topics_of(settings), schemas=schemas), client
 
 
 def _check_topic(settings: Settings, topic: str | None) -> None:

@@ -32,7 +32,6 @@ from hark.delivery.handover import Outbound
 from hark.delivery.limits import Limits, OwnRate
 from hark.digests import Planned, Planner
 from hark.doors import product_sources, reports
-from hark.doors.cli.ending import end_soon
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
 from hark.doors.cli.logs import log_to_stderr
@@ -148,10 +147,10 @@ class Stop:
             await asyncio.wait((task, told))
 
     def end(self, call: Call) -> ExitCode:
-        """How the command ends, once all is finished; and the process with it."""
+        """How the command ends, once all is finished."""
         if self.interrupted:
             call.output.note(f"interrupted; {call.go_on}")
-        return end_soon(ExitCode.INTERRUPTED if self.interrupted else ExitCode.DONE)
+        return ExitCode.INTERRUPTED if self.interrupted else ExitCode.DONE
 
 
 async def run_worker(call: Call, work: Work) -> ExitCode:

@@ -9,7 +9,7 @@ walking.py     over all users and products, and again over what did not agree
 looking.py     one look, and what it can come to; buyers.py: at users; goods.py: at products
 comparing.py   what the facts say against what the graph has
 graphs.py      the graph as a whole: strangers, orphans, other kinds, constraints
-sourcing.py    facts against the sources
+sourcing.py    facts against the sources; loads.py: of whom a load brought
 baseline.py    a report kept, and what became of it
 certificate.py one user: facts, graph, versions, source, and whether they agree
 

@@ -57,7 +57,7 @@ class Buyers:
         compared = {
             each.id: comparing.person(each, held.get(each.id), comparing.microseconds(self.now + SOON))
             for each in facts
-            if not each.unsettled and _version(held.get(each.id)) == after.get(each.id, NOTHING)
+            if not each.unsettled and _of_one_moment(held.get(each.id), after.get(each.id, NOTHING))
         }
         strays = await self._strays(compared)
         return [_look(each, compared.get(each.id), strays) for each in facts]
@@ -85,8 +85,9 @@ class Buyers:
         return {row.key: row for row in rows}
 
 
-def _version(held: HeldPerson | None) -> int:
-    return NOTHING if held is None else held.version
+def _of_one_moment(held: HeldPerson | None, after: int) -> bool:
+    """Whether the node was at one version before and after. Of twins any may have answered."""
+    return after == NOTHING if held is None else held.nodes > 1 or held.version == after
 
 
 def _look(facts: Person, compared: Compared | None, strays: Mapping[str, _Whereabouts]) -> Look:

@@ -114,9 +114,9 @@ def person(facts: Person, held: HeldPerson | None, future_us: int) -> Compared:
     """
     if held is None:
         return Compared([Finding(Name.MISSING_NODE, facts.id, f"has {len(facts.lines)} purchases, and no node")])
-    if away := _versions(facts, held):
+    if away := _twins(facts.id, held.nodes) or _versions(facts, held):
         return Compared(away)
-    found = [*_twins(facts.id, held.nodes), *_node(facts, held)]
+    found = [*_node(facts, held)]
     expected, lines = {row[0]: row for row in facts.lines}, _by_key(held.lines)
     found += _lines(facts.id, expected, lines)
     found += _sums(facts.id, "SHOPS_IN", facts.ins, held.ins)
@@ -130,13 +130,12 @@ def goods(facts: Goods, held: HeldGoods | None) -> Compared:
     """All that a product's node has otherwise than is known of it."""
     if held is None:
         return Compared([Finding(Name.MISSING_NODE, facts.id, "the product has no node")])
-    if away := _versions(facts, held):
+    if away := _twins(facts.id, held.nodes) or _versions(facts, held):
         return Compared(away)
     named = {"name": facts.name, "category_id": facts.category_id, "category_hierarchy": facts.hierarchy}
     has = {"name": held.name, "category_id": held.category_id, "category_hierarchy": held.hierarchy}
     wrong = [_other(name, has[name], value) for name, value in named.items() if has[name] != value]
-    found = [*_twins(facts.id, held.nodes)]
-    found += [Finding(Name.WRONG_PRODUCT, facts.id, "; ".join(wrong))] if wrong else []
+    found = [Finding(Name.WRONG_PRODUCT, facts.id, "; ".join(wrong))] if wrong else []
     expected = [] if facts.category_id is None else [[facts.category_id, facts.hierarchy]]
     if [list(row) for row in held.categories] != expected:
         cause = f"it is in {_listed(held.categories)} in the graph, in {_listed(expected)} by what is known"
@@ -176,9 +175,9 @@ def _versions(facts: Person | Goods, held: HeldPerson | HeldGoods) -> list[Findi
     return [Finding(Name.VERSION, facts.id, cause)]
 
 
-def _twins(named: str, nodes: int) -> Iterator[Finding]:
-    if nodes > 1:
-        yield Finding(Name.TWIN_NODE, named, f"{nodes} nodes have this id")
+def _twins(named: str, nodes: int) -> list[Finding]:
+    """Which of them is the one, nobody can say; so what they say is not looked at."""
+    return [Finding(Name.TWIN_NODE, named, f"{nodes} nodes have this id")] if nodes > 1 else []
 
 
 def _node(facts: Person, held: HeldPerson) -> Iterator[Finding]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from hark.history.audit.report import EXAMPLES
+from hark.history.projection import uniting
 from hark.history.projection.cypher import UNIQUE
 
 _HELD = "coalesce(toIntegerOrNull(n.{version}), -1)"
@@ -12,6 +15,14 @@ _HELD = "coalesce(toIntegerOrNull(n.{version}), -1)"
 def _shops(edge: str, label: str) -> str:
     return f"""[(n)-[r:{edge}]->(t) | [t.{UNIQUE[label]}, r.count, r.quantity, r.first_at, r.last_at, r.currencies, \
 r.totals_minor, r.total_minor, size(keys(r))]]"""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many there are of something, and a few of them."""
+
+    count: str
+    some: str
 
 
 USERS = f"""\
@@ -67,6 +78,18 @@ def page(label: str, *, unique: bool) -> str:
         f"MATCH (n:{label}) WHERE n.{key} > $after {counted.format(key=key)}"
         " ORDER BY id LIMIT $limit RETURN id, nodes, edges"
     )
+
+
+def nameless(label: str) -> Counted:
+    """Nodes of a label that have no id, and what they have instead."""
+    found = uniting.nameless(label)
+    return Counted(f"{found} RETURN count(*)", f"{found} RETURN n.{UNIQUE[label]} LIMIT {EXAMPLES}")
+
+
+def foreign_edges(edge: str) -> Counted:
+    """Edges of a type that begin where Hark's do not, and at what."""
+    found = uniting.begins_elsewhere(edge)
+    return Counted(f"{found} RETURN count(*)", f"{found} RETURN labels(a) LIMIT {EXAMPLES}")
 
 
 def _quoted(name: str) -> str:

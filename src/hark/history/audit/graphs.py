@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hark.history.audit import cypher
+from hark.history.audit.cypher import Counted
 from hark.history.audit.looking import GraphReader
 from hark.history.audit.report import Example, Finding, Findings, Name
 from hark.history.projection.cypher import UNIQUE
@@ -48,6 +50,7 @@ class Whole:
                 self.findings.looked_at("nodes", len(nodes))
                 self._twins(label, nodes)
                 await self._known(label, nodes)
+        await self._foreign()
         return totals
 
     async def _totals(self) -> dict[str, int]:
@@ -82,6 +85,20 @@ class Whole:
             yield nodes
             after = nodes[-1].id
 
+    async def _foreign(self) -> None:
+        """What has a name of Hark's, and can be nobody's."""
+        for label, key in UNIQUE.items():
+            await self._counted(Name.STRANGER, cypher.nameless(label), f"a {label} whose {key} is no id: {{}}")
+        for edge in EDGES:
+            cause = f"{edge}: it begins at a node of {{}}, where Hark leads none"
+            await self._counted(Name.EXTRA_EDGE, cypher.foreign_edges(edge), cause)
+
+    async def _counted(self, check: Name, of: Counted, cause: str) -> None:
+        ((many,),) = await self.graph.ask(of.count)
+        if many:
+            some = [_shown(row[0]) for row in await self.graph.ask(of.some)]
+            self.findings.count(check, many, [Example(each, cause.format(each)) for each in some])
+
     def _twins(self, label: str, nodes: Sequence[_Node]) -> None:
         """Of users and products this is seen where they are compared."""
         for each in nodes:
@@ -98,6 +115,13 @@ class Whole:
         for each in suspects:
             if each.id not in known:
                 self.findings.found([_strange(label, each)])
+
+
+def _shown(value: Any) -> str:
+    """What stands in the place of an id, or labels."""
+    if isinstance(value, list):
+        return ":".join(["", *map(str, value)])[:80] or "no label"
+    return "nothing" if value is None else repr(value)[:80]
 
 
 def _strange(label: str, node: _Node) -> Finding:

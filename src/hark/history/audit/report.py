@@ -65,7 +65,7 @@ _WARNINGS = frozenset(
 )
 _REBUILD = "hark history rebuild --user USER"
 _ALL = "hark history rebuild"
-_LOAD = "load them anew: hark backfill history"
+_LOAD = "load them anew: hark backfill history --force"
 _MENDS: Mapping[Name, str] = {
     Name.MISSING_EDGE: _REBUILD,
     Name.EXTRA_EDGE: _REBUILD,
@@ -75,7 +75,7 @@ _MENDS: Mapping[Name, str] = {
     Name.WRONG_TOTAL: _REBUILD,
     Name.WRONG_NODE: _REBUILD,
     Name.MISSING_NODE: _REBUILD,
-    Name.TWIN_NODE: "delete all but one of them, then hark history init and hark history rebuild",
+    Name.TWIN_NODE: _ALL,
     Name.STRANGER: _ALL,
     Name.WRONG_PRODUCT: _ALL,
     Name.IN_CATEGORY: _ALL,

@@ -6,7 +6,7 @@ and no fault. What differs is asked for once more, and only what differs again i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -49,17 +49,28 @@ class _User:
 
 @dataclass(slots=True)
 class AgainstSources:
-    """Asks the sources for users, at the rate that all workers share, and holds the facts against what they answer."""
+    """Asks the sources for users, at the rate that all workers share, and holds the facts against what they answer.
+
+    Attributes:
+        since: how far back they are asked; None: as far as the window.
+        told: is told of each user that was asked for.
+    """
 
     database: Database
     sources: Sources
     findings: Findings
     pause: Pause
+    since: datetime | None = None
+    told: Callable[[], object] = lambda: None
 
     async def sample(self, many: int | None) -> None:
         """So many users, each as likely as any other; None: all. As many again whom the facts do not know at all."""
         await self._ask_all(self._users("known", many))
         await self._ask_all(self._users("unknown", many))
+
+    async def of_run(self, run: int, many: int | None) -> None:
+        """So many of the users whom a run loaded, each as likely as any other; None: all."""
+        await self._ask_all(self._users("of_run", many, run=run))
 
     async def user(self, user: str) -> list[Finding]:
         """What the facts of one user have otherwise than the sources; empty as well if none is set.
@@ -81,6 +92,7 @@ class AgainstSources:
         async for user in users:
             if not await self._agrees(user):
                 again.append(user)
+            self.told()
             if len(again) >= _AGAIN:
                 await self._ask_again(again)
         await self._ask_again(again)
@@ -109,19 +121,20 @@ class AgainstSources:
     def _away(self, user: str, error: Exception) -> None:
         self.findings.found([Finding(Name.SOURCE_AWAY, user, str(error).partition("\n")[0])])
 
-    async def _users(self, which: str, many: int | None) -> AsyncIterator[str]:
+    async def _users(self, which: str, many: int | None, **given: object) -> AsyncIterator[str]:
         if many is not None:
-            for row in await self.database.fetch(_SQL[f"some_{which}"], _User, {"many": many}):
+            for row in await self.database.fetch(_SQL[f"some_{which}"], _User, {"many": many, **given}):
                 yield row.id
             return
         after = ""
-        while rows := await self.database.fetch(_SQL[f"all_{which}"], _User, {"after": after, "limit": _PAGE}):
+        query = _SQL[f"all_{which}"]
+        while rows := await self.database.fetch(query, _User, {"after": after, "limit": _PAGE, **given}):
             for row in rows:
                 yield row.id
             after = rows[-1].id
 
     async def _differences(self, user: str) -> list[Finding]:
-        since = await window.starts_at(self.database)
+        since = self.since or await window.starts_at(self.database)
         snapshots = await self._asked(user, since)
         rows = await self.database.fetch(_SQL["facts"], _Recorded, {"user": user})
         if not rows:

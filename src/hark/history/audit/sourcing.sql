@@ -19,6 +19,19 @@ select r.id
  order by r.id
  limit %(limit)s
 
+-- name: some_of_run
+select id
+  from (select distinct user_id as id from hark.history_step where backfill_id = %(run)s and state = 'DONE') loaded
+ order by random()
+ limit %(many)s
+
+-- name: all_of_run
+select distinct user_id as id
+  from hark.history_step
+ where backfill_id = %(run)s and state = 'DONE' and user_id > %(after)s
+ order by user_id
+ limit %(limit)s
+
 -- name: facts
 select user_id, key, version, product_id, store_id, amount_minor, currency, quantity, occurred_at, deleted
   from hark.fact

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from hark.errors import FAULTS_SHOWN
 from hark.history.facts import Fact
+from hark.history.live.schemas import Schemas, is_framed
 from hark.history.sources.contracts import Moment, is_no_json, places_and_faults
 from hark.history.sources.purchase import Receipt, receipt_facts, receipt_faults
 from hark.history.sources.shop import Order, order_fact, order_faults
@@ -90,9 +91,23 @@ READERS: Mapping[Contract, Read] = {Contract.RECEIPTS: read_receipt, Contract.FA
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Which topic holds what."""
+    """Which topic holds what.
+
+    Attributes:
+        schemas: of messages in Avro; None: all are JSON.
+    """
 
     contracts: Mapping[str, Contract]
+    schemas: Schemas | None = None
+
+    async def prepare(self, values: Iterable[bytes | None]) -> None:
+        """Learn what must be known before these are read.
+
+        Raises:
+            Unreachable: the schema registry is away.
+        """
+        if self.schemas is not None:
+            await self.schemas.learn(values)
 
     def read(self, topic: str, value: bytes | None) -> News | Unreadable:
         """A message of a topic; of none: a line `{"topic": …, "value": {…}}`."""
@@ -104,6 +119,13 @@ class Topics:
         if contract is None:
             known = " and ".join(sorted(self.contracts))
             return Unreadable(f"topic is none of those that are read: {known}")
+        if is_framed(value):
+            if self.schemas is None:
+                return Unreadable("it is Avro of a schema registry, and none is set: schema_registry_url")
+            try:
+                value = self.schemas.as_json(value)
+            except ValueError as error:
+                return Unreadable(str(error))
         return READERS[contract](value)
 
     def opened(self, line: bytes) -> tuple[str, bytes]:

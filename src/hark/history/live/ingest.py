@@ -139,10 +139,19 @@ class Ingestor:
             Overtaken: the gate moves faster than it is decided; take it again.
             psycopg.Error, Unreachable: the database is away; take it again.
         """
+        await self.prepare(messages)
         return await self.take_heard(self.hear(messages), place)
 
+    async def prepare(self, messages: Sequence[Message]) -> None:
+        """Learn what must be known before these are heard: the schemas of those in Avro.
+
+        Raises:
+            Unreachable: the schema registry is away.
+        """
+        await self.topics.prepare(each.value for each in messages)
+
     def hear(self, messages: Sequence[Message]) -> list[Heard]:
-        """What messages say; it needs nobody, and may be done ahead."""
+        """What messages say, once they are prepared for; it needs nobody, and may be done ahead."""
         read = self.topics.read
         return [Heard(message, read(message.topic, message.value)) for message in messages]
 

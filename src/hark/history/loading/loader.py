@@ -85,6 +85,7 @@ class Loader:
     Attributes:
         since: the look-back's start.
         into: a transaction to record in, if the run still goes on; raises where it does not.
+        corrects: see `record_snapshots`.
     """
 
     sources: Sources
@@ -92,6 +93,7 @@ class Loader:
     run: int
     since: datetime
     into: Into
+    corrects: bool = False
 
     async def load(self, wanted: Sequence[Step]) -> None:
         """Ask for all of these once, and mark what became of each.
@@ -189,7 +191,7 @@ class Loader:
             return
         async with connection.transaction():
             snapshots = [each.loaded.snapshot for each in got]
-            await record_snapshots(connection, snapshots, now=self.clock.now(), by=self.run)
+            await record_snapshots(connection, snapshots, now=self.clock.now(), by=self.run, corrects=self.corrects)
             done = [Done(each.step, each.loaded.snapshot.version, each.asked_at) for each in got]
             await marks.mark_done(connection, self.run, done)
 

@@ -15,6 +15,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from hark.history.fact import Kind
+from hark.history.loading.queue import Hint
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
@@ -85,6 +86,14 @@ class _Due:
     attempts: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Hinted:
+    run: int
+    user_id: str
+    kind: str
+    attempts: int
+
+
 async def begin(connection: Connection, run: int, users: Sequence[str], now: datetime, *, again: bool) -> None:
     """Write down the steps of these users, if they are not yet; `again`: those that were quarantined, too."""
     given = {"run": run, "users": list(users), "now": now}
@@ -97,6 +106,18 @@ async def due(database: Database, run: int, users: Sequence[str], now: datetime)
     """What is to be done for these users now, the largest first as far as is known."""
     rows = await database.fetch(_SQL["due"], _Due, {"run": run, "users": list(users), "now": now})
     return [Step(row.user_id, Kind(row.kind), row.attempts) for row in rows]
+
+
+async def hinted(database: Database, hints: Sequence[Hint], now: datetime) -> dict[Hint, Step]:
+    """Which of these are to be worked at now: they wait, are due, and their run goes on, or is only paused."""
+    given = {
+        "runs": [each.run for each in hints],
+        "users": [each.user_id for each in hints],
+        "kinds": [each.kind.value for each in hints],
+        "now": now,
+    }
+    rows = await database.fetch(_SQL["hinted"], _Hinted, given) if hints else []
+    return {Hint(row.run, row.user_id, Kind(row.kind)): Step(row.user_id, Kind(row.kind), row.attempts) for row in rows}
 
 
 async def waiting(database: Database, run: int, users: Sequence[str]) -> Waiting:

@@ -21,6 +21,14 @@ select s.user_id, s.kind::text as kind, s.attempts
  where s.user_id = any (%(users)s::text[]) and s.backfill_id = %(run)s and s.state = 'WAITING' and s.due_at <= %(now)s
  order by known.facts desc, s.user_id, s.kind
 
+-- name: hinted
+-- Of steps that messages name, those that are to be done now.
+select distinct s.backfill_id as run, s.user_id, s.kind::text as kind, s.attempts
+  from unnest(%(runs)s::bigint[], %(users)s::text[], %(kinds)s::hark.fact_kind[]) as h(run, user_id, kind)
+  join hark.history_step s on s.user_id = h.user_id and s.backfill_id = h.run and s.kind = h.kind
+  join hark.backfill b on b.id = s.backfill_id and b.state in ('APPLYING', 'PAUSED')
+ where s.state = 'WAITING' and s.due_at <= %(now)s
+
 -- name: waiting
 select min(due_at) as at, max(why) filter (where why <> '') as why
   from hark.history_step

@@ -8,6 +8,7 @@ changes.py     what of them is to be sent
 graph.py       the graph as the projector sees it; cypher.py and neo4j_graph.py: Neo4j behind it
 sweep.py       compares what the graph holds with what is marked: a restored or emptied graph heals by itself
 rebuild.py     writes users, or all, anew, and forgets whom the facts do not know
+uniting.py     makes one node of those that have one id, and removes what can be nobody's
 
 A node keeps the version that it was written at. Whoever writes says which version it found there, and the statement
 that writes locks the node, looks, and writes only if that is still so: a projector that stood still meanwhile, a graph

@@ -52,6 +52,17 @@ class Graph(Protocol):
         """Remove at most so many stores and categories that nothing leads to; how many it were."""
         ...
 
+    async def unite(self) -> int:
+        """Leave one node of each id, in as many transactions as it takes; how many were too many.
+
+        Whoever was touched is at `NOTHING` then.
+        """
+        ...
+
+    async def forget_foreign(self) -> int:
+        """Remove what has a name of Hark's and can be nobody's: nodes without an id, edges that begin elsewhere."""
+        ...
+
     async def close(self) -> None:
         """Let go of it."""
         ...

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from hark.config.graphs import GraphAddress
 from hark.errors import BadInput, GraphRefused, GraphTooSlow, Unreachable
-from hark.history.projection import cypher
+from hark.history.projection import cypher, uniting
 from hark.history.projection.graph import Node
 
 if TYPE_CHECKING:
     from neo4j import AsyncDriver
 
 _CONNECT_S = 10.0
+_UNITE = "hark history rebuild leaves one of each, and makes what keeps it so"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,13 @@ class Neo4jGraph:
 
     async def prepare(self) -> None:
         """Make the constraints, and wait until their indexes are there."""
-        for statement in (*cypher.CONSTRAINTS, cypher.WAIT_FOR_INDEXES):
-            await self.ask(statement)
+        try:
+            for statement in (*cypher.CONSTRAINTS, cypher.WAIT_FOR_INDEXES):
+                await self.ask(statement)
+        except GraphRefused as error:
+            if twins := await uniting.some_twins(self):
+                raise GraphRefused(f"the graph has several nodes of one id: {twins}; {_UNITE}") from error
+            raise
 
     async def versions(self, node: Node, ids: Sequence[str]) -> dict[str, int]:
         """The versions that the graph holds."""
@@ -59,6 +65,14 @@ class Neo4jGraph:
     async def forget_unrelated(self, limit: int) -> int:
         """Remove stores and categories without an edge."""
         return int((await self.ask(cypher.FORGET_UNRELATED, limit=limit))[0][0])
+
+    async def unite(self) -> int:
+        """Leave one node of each id."""
+        return await uniting.unite(self)
+
+    async def forget_foreign(self) -> int:
+        """Remove nodes without an id, and edges that begin elsewhere."""
+        return await uniting.forget_foreign(self)
 
     async def ask(self, statement: str, **given: Any) -> list[tuple[Any, ...]]:
         """All rows of one statement, in a transaction of its own.

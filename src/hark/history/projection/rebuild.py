@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from hark.clock import Clock
 from hark.history.projection.graph import Graph, Node
+from hark.history.projection.sweep import Sweep
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
@@ -50,6 +51,20 @@ class Rebuild:
     graph: Graph
     clock: Clock
 
+    async def make_ready(self) -> int:
+        """Make one node of those that have one id, then make the graph keep it so; how many nodes were too many.
+
+        All who had to do with them are marked to be written anew.
+
+        Raises:
+            GraphRefused: new ones are made all the while: somebody else writes there.
+        """
+        united = await self.graph.unite()
+        await self.graph.prepare()
+        if united:
+            await Sweep(self.database, self.graph, self.clock).round()
+        return united
+
     async def user(self, user: str) -> bool:
         """Write one user anew, with the products that they bought.
 
@@ -77,10 +92,13 @@ class Rebuild:
     async def forget_strangers(self) -> int:
         """Remove the users and products that the facts do not know, then stores and categories that nothing leads to.
 
+        Also what has a name of Hark's and can be nobody's: nodes without an id, edges that begin elsewhere.
+
         Returns:
-            How many nodes are gone.
+            How many nodes and such edges are gone.
         """
-        gone = await self._forget(Node.USER) + await self._forget(Node.PRODUCT)
+        gone = await self.graph.forget_foreign()
+        gone += await self._forget(Node.USER) + await self._forget(Node.PRODUCT)
         while more := await self.graph.forget_unrelated(CHUNK):
             gone += more
         return gone

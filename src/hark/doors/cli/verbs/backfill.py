@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hark.doors.cli import queues
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import BACKFILLS, Call, verb
 from hark.doors.cli.output import Column, local
 from hark.doors.cli.verbs import backfill_steering as steering
 from hark.doors.cli.verbs.backfill_history import history
 from hark.doors.cli.verbs.backfill_preferences import preferences
+from hark.doors.cli.verbs.backfill_verify import verify
 from hark.doors.cli.verbs.backfill_words import (
     LARGEST,
     Detach,
     Id,
     OutFile,
-    Target,
     Who,
     say,
     who_does_it,
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from hark.backfill.cohort import ListFault
     from hark.backfill.failures import FailedBatch, Failure
     from hark.backfill.forgetting import Forgettable
-    from hark.backfill.kind import Astray
     from hark.backfill.listing import Line, Member
     from hark.postgres.database import Database
 
@@ -76,7 +74,10 @@ async def show_all(
 
     async with call.session(size=1) as session:
         page = await backfills(session.database, before=before or LARGEST, limit=limit)
+        asked = await queues.ask(session.database, [line.id for line in page])
     call.output.table(page, _line_columns(), empty="there are no backfills")
+    for queue in asked:
+        call.output.note(queue.line())
 
 
 async def forget(
@@ -125,6 +126,8 @@ def _of_nobody(cohorts: int, applied: bool) -> str:
 
 
 def _of_one(found: Forgettable, applied: bool) -> str:
+    if found.forgotten and not (found.members or found.journaled or found.faults):
+        return f"backfill {found.backfill} was forgotten before: nothing is left of who its users were"
     kept = "; its cohort stays, for another backfill is of it" if found.shared else ""
     return (
         f"of backfill {found.backfill}, {found.members:,} users of its plan, {found.journaled:,} of its journal and"
@@ -149,24 +152,53 @@ async def show(
     left: Annotated[
         bool, typer.Option("--left", help="With -o: write whom a load has not loaded, for --resume-from.")
     ] = False,
-    after: Annotated[str, typer.Option("--after", metavar="ID", help="Only users behind this id.")] = "",
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="ID", help="With --outcome: only users behind this id.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", metavar="N", min=1, max=100_000, help="With --outcome or --faults: at most so many; 50."
+        ),
+    ] = None,
     output: OutFile = None,
 ) -> None:
     """Show what was asked for and for whom, the plan, how far it is applied, what held it up, and who did what."""
-    if output is not None and outcome is None and not faults and not left:
-        raise BadInput("-o: say what to write: --outcome OUTCOME, --faults or --left")
-    if left and output is None:
-        raise BadInput("--left: say where to write them: -o FILE")
+    lists = {"--outcome": outcome is not None, "--faults": faults, "--left": left}
+    _check_shown([name for name, said in lists.items() if said], after, limit, output)
     async with call.session(size=1) as session:
         if left and output is not None:
             await _left(call, session.database, backfill, output)
         elif faults:
-            await _faults(call, session.database, backfill, limit, output)
+            await _faults(call, session.database, backfill, limit or _PAGE, output)
         elif outcome is not None:
-            await _members(call, session.database, backfill, outcome, _Page(after, limit, output))
+            await _members(call, session.database, backfill, outcome, _Page(after or "", limit or _PAGE, output))
         else:
             await say(call, session.database, backfill)
+
+
+_PAGE = 50
+
+
+def _check_shown(lists: list[str], after: str | None, limit: int | None, output: Path | None) -> None:
+    """What is asked to be listed is one thing, and what is said of its pages has a meaning.
+
+    Raises:
+        BadInput: all of which that is not so.
+    """
+    faults = []
+    if len(lists) > 1:
+        faults.append(f"{' and '.join(lists)} do not go together; list one after the other")
+    if output is not None and not lists:
+        faults.append("-o: say what to write: --outcome OUTCOME, --faults or --left")
+    if lists == ["--left"] and output is None:
+        faults.append("--left: say where to write them: -o FILE")
+    if after is not None and (output is not None or lists != ["--outcome"]):
+        faults.append("--after: is of a page of --outcome; leave it out")
+    if limit is not None and (output is not None or not lists or "--left" in lists):
+        faults.append("--limit: is of a page of --outcome or --faults; leave it out: -o writes all of it")
+    if faults:
+        raise BadInput("\n".join(faults))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +230,13 @@ async def _faults(call: Call, database: Database, backfill: int, limit: int, out
 
 async def _left(call: Call, database: Database, backfill: int, output: Path) -> None:
     from hark.backfill import control
-    from hark.backfill.kinds.history import export_left
+    from hark.backfill.kinds.history import export_left, load_of
 
     await control.remembered(database, backfill)
+    if await load_of(database, backfill) is None:
+        raise BadInput(
+            f"--left: backfill {backfill} is no load of purchases; hark backfill failures {backfill} has whom it left"
+        )
     await write_all(call, output, export_left(database, backfill, output))
 
 
@@ -216,44 +252,6 @@ async def _members(call: Call, database: Database, backfill: int, outcome: str, 
         return
     found = await members(database, backfill, outcome, after=page.after, limit=page.limit)
     call.output.table(found, _member_columns(), empty="no such users")
-
-
-async def verify(
-    call: Call,
-    backfill: Id,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=0, max=100_000, help="Name so many of those that do not hold.")
-    ] = 20,
-    output: OutFile = None,
-    who: Who = None,
-) -> ExitCode:
-    """Read the cohort again: how many hold, and each that does not, with why."""
-    from hark.backfill.verify import verify as look
-    from hark.doors.cli import backfill_pages as pages
-
-    target = None if output is None else Target.of(output)
-    async with call.session(size=2) as session:
-        now = await session.database.now()
-        with _astray(output) as written, call.output.progress("verifying") as told:
-            seen = await look(
-                session.database, backfill, who=who_does_it(who), now=now, shown=limit, progress=told, told=written
-            )
-    call.output.show(seen, pages.verified(seen))
-    if target is not None:
-        call.output.note(target.said(seen.explained + seen.unexplained))
-    return ExitCode.DONE if seen.good else ExitCode.NOT_GOOD
-
-
-@contextmanager
-def _astray(output: Path | None) -> Iterator[Callable[[Astray], None]]:
-    """Where those that do not hold are written to, if anywhere."""
-    from hark.lists.writing import written
-
-    if output is None:
-        yield lambda _each: None
-        return
-    with written(output, ("user", "explained", "why")) as write:
-        yield lambda each: write([(each.recipient_id, "yes" if each.explained else "no", each.why)])
 
 
 async def undo(
@@ -276,7 +274,7 @@ async def undo(
         if at.stop.event.is_set():
             return at.stop.end(call)
         if not apply_now or not backfilling.is_good(plan):
-            call.output.show(backfilling.Planned(plan, None), pages.plan(plan, None))
+            call.output.show(plan, pages.plan(plan, None))
             return ExitCode.DONE if backfilling.is_good(plan) else ExitCode.NOT_GOOD
         code = await backfilling.start(at, number, who_does_it(who), plan.head.hash, detach=detach)
         await say(call, at.database, number)

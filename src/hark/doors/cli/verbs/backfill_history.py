@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
-from hark.doors.cli.verbs.backfill_preferences import (
+from hark.doors.cli.verbs.backfill_cohort import (
     ApplyNow,
+    Excepted,
     ExceptFiles,
     ExceptSegments,
     ExceptUsers,
     FileFormat,
     IdColumn,
+    Named,
     Segments,
     Texts,
     Urls,
     Users,
-    plan_and_apply,
+    cohort,
+    read_and_apply,
 )
 from hark.doors.cli.verbs.backfill_words import Adaptive, Detach, Hours, Who, who_does_it
 from hark.errors import BadInput, HarkError, Unreachable
@@ -58,13 +62,10 @@ IgnoreLag = Annotated[
     bool,
     typer.Option("--ignore-lag", help="Plan though the stream's consumers are behind or away."),
 ]
-QueueUrl = Annotated[str | None, typer.Option("--queue-url", metavar="URL", help="Not there: Postgres is the queue.")]
-
-NO_QUEUE = (
-    "--queue-url: steps are not driven through SQS; leave it out: they are queued in Postgres, any number of"
-    " hark worker processes take them from there, and hark backfill show counts them"
-)
-
+QueueUrl = Annotated[
+    str | None,
+    typer.Option("--queue-url", metavar="URL", help="Drive its steps through this SQS queue; else through Postgres."),
+]
 
 LAGGING = (
     "nothing was planned; mend that and run it again, or add --ignore-lag: what a load brings is right at any lag, but"
@@ -73,26 +74,25 @@ LAGGING = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
-    """Users that options name."""
+class _Asked:
+    """What is loaded."""
 
-    everyone: bool
-    ids: Texts
-    files: Texts
-    urls: Texts
-    segments: Texts
-    flags: Texts
+    source: str | None
+    flag: str | None
+    lookback_days: int
+    force: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Excepted:
-    """Users that options leave out, and how files are read."""
+class _Going:
+    """How it is gone about."""
 
-    ids: Texts
-    files: Texts
-    segments: Texts
-    column: str | None
-    format: str | None
+    rate_limit: int
+    batch_size: int | None
+    adaptive: bool
+    window: str | None
+    apply: bool
+    queue_url: str | None
 
 
 async def history(
@@ -128,79 +128,56 @@ async def history(
 
     Without --apply nobody is asked for: what would be done is stored as a plan, for hark backfill apply.
     """
-    from hark.backfill.loads import LoadWords
-
-    _check(queue_url, dry_run=dry_run, apply_now=apply_now)
-    named = _Named(everyone, ids, file, url, segment, members_of)
-    excepted = _Excepted(except_ids, except_file, except_segment, column, file_format)
-    words = LoadWords(
-        cohort=_resumed(resume_from, excepted) if resume_from else _cohort(named, excepted),
-        source=source,
-        flag=flag,
-        lookback_days=lookback_days,
-        rate_limit=rate_limit,
-        force=force,
-        batch_size=batch_size,
-        adaptive=adaptive,
-        window=window,
-        apply=apply_now,
-    )
+    if dry_run and apply_now:
+        raise BadInput("--dry-run and --apply exclude each other")
+    named = Named(everyone, ids, file, url, segment, members_of)
+    if resume_from is not None:
+        named = Named(files=[resume_from])  # whoever else is named was among its users
+    whose = cohort(named, Excepted(except_ids, except_file, except_segment, column, file_format))
+    going = _Going(rate_limit, batch_size, adaptive, window, apply_now, queue_url)
+    words = _words(whose, _Asked(source, flag, lookback_days, force), going)
     return await _order(call, words, who_does_it(who), detach=detach, ignore_lag=ignore_lag)
 
 
-def _check(queue_url: str | None, *, dry_run: bool, apply_now: bool) -> None:
-    faults = [NO_QUEUE] if queue_url is not None else []
-    faults += ["--dry-run and --apply exclude each other"] if dry_run and apply_now else []
-    if faults:
-        raise BadInput("\n".join(faults))
+def _words(whose: CohortWords, asked: _Asked, going: _Going) -> LoadWords:
+    from hark.backfill.loads import LoadWords
 
-
-def _cohort(named: _Named, excepted: _Excepted) -> CohortWords:
-    from hark.backfill.cohort import CohortWords
-
-    return CohortWords(
-        everyone=named.everyone,
-        ids=named.ids or (),
-        files=named.files or (),
-        urls=named.urls or (),
-        segments=named.segments or (),
-        flags=named.flags or (),
-        except_ids=excepted.ids or (),
-        except_files=excepted.files or (),
-        except_segments=excepted.segments or (),
-        column=excepted.column,
-        format=excepted.format,
+    return LoadWords(
+        cohort=whose,
+        source=asked.source,
+        flag=asked.flag,
+        lookback_days=asked.lookback_days,
+        rate_limit=going.rate_limit,
+        force=asked.force,
+        batch_size=going.batch_size,
+        adaptive=going.adaptive,
+        window=going.window,
+        apply=going.apply,
+        queue_url=going.queue_url,
     )
-
-
-def _resumed(path: str, excepted: _Excepted) -> CohortWords:
-    """Whom an earlier run left; whoever else is named was among its users."""
-    return _cohort(_Named(False, None, [path], None, None, None), excepted)
 
 
 async def _order(call: Call, words: LoadWords, who: str, *, detach: bool, ignore_lag: bool) -> ExitCode:
     from hark.backfill.loads import order_load
     from hark.doors.cli import backfilling
+    from hark.history.loading.queue import check_queue
 
     _check_words(call, words)
+    if words.queue_url is not None:
+        await check_queue(words.queue_url)
     async with backfilling.bench(call, install=True) as at:
         await at.stop.unless_told(_look_at_lag(call, at, ignore=ignore_lag))
-        with call.output.progress("reading the cohort") as told:
-            reading = order_load(
-                at.database,
-                at.session.catalogue,
-                words,
-                who=who,
-                now=at.clock.now(),
-                allowed=call.settings.source_rate,
-                reach=at.reach,
-                progress=told,
-            )
-            ordered = await at.stop.unless_told(reading)
-        if ordered is None:
-            call.go_on = "nothing was planned; run the same command again"
-            return at.stop.end(call)
-        return await plan_and_apply(call, at, ordered, who, detach=detach)
+        order = partial(
+            order_load,
+            at.database,
+            at.session.catalogue,
+            words,
+            who=who,
+            now=at.clock.now(),
+            allowed=call.settings.source_rate,
+            reach=at.reach,
+        )
+        return await read_and_apply(call, at, lambda told: order(progress=told), who, detach=detach)
 
 
 async def _look_at_lag(call: Call, at: Bench, *, ignore: bool) -> None:

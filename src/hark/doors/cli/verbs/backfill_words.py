@@ -41,9 +41,20 @@ Hours = Annotated[
 ]
 
 
+def _own_output(path: Path | None) -> Path | None:
+    """`-` is this process's own output, as elsewhere, and no file of that name."""
+    return Path("/dev/stdout") if path == Path("-") else path
+
+
 OutFile = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write all of it to this CSV file; whole, or not at all."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        callback=_own_output,
+        help="Write all of it to this CSV file; whole, or not at all. -: to the output, as it goes.",
+    ),
 ]
 
 
@@ -114,8 +125,9 @@ async def say(call: Call, database: Database, backfill: int) -> None:
     """Show one backfill."""
     from hark.backfill.listing import show as look
     from hark.doors.cli import backfill_pages as pages
+    from hark.doors.cli.queues import with_queue
 
-    seen = await look(database, backfill)
+    seen = await with_queue(database, await look(database, backfill))
     call.output.show(seen, pages.shown(seen))
 
 

@@ -11,6 +11,7 @@ import typer
 
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import HISTORY, Call, verb
+from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.verbs import history_audit
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class _Made:
 
 @dataclass(slots=True)
 class _Rebuilt:
-    """What was written anew here. `refused`: what the graph will not have; `removed`: nodes that no fact knows."""
+    """What was written anew here. `refused`: what the graph will not have; `removed`: twins, and what no fact knows."""
 
     graph: bool
     users: int = 0
@@ -48,7 +49,7 @@ class _Rebuilt:
         refused = f"; {self.refused:,} were refused by the graph, as the log says" if self.refused else ""
         return (
             f"{self.users:,} users and {self.products:,} products written anew, with {self.lines:,} purchases;"
-            f" {self.removed:,} nodes removed that no fact knows{refused}"
+            f" {self.removed:,} removed that were twins, or that no fact knows{refused}"
         )
 
 
@@ -64,7 +65,8 @@ def add_to(app: typer.Typer) -> None:
 async def init(call: Call) -> None:
     """Make the graph ready: what keeps its users, products, categories and stores unique.
 
-    Safe to run again. A graph that has twins already is refused, and says which.
+    Safe to run again. A graph that has twins already is refused, and says which; hark history rebuild makes one of
+    them.
     """
     if call.settings.graph_url is None:
         call.output.show(_Made(graph=False), [NO_GRAPH])
@@ -79,12 +81,14 @@ async def rebuild(
 ) -> ExitCode:
     """Write the graph anew from the facts: of one user, or all of it.
 
-    Whatever was done to it by hand or by others is gone then, also users that no fact knows. It goes on while events
-    come in. Interrupted, what is marked by then is written by the next worker.
+    Whatever was done to it by hand or by others is gone then, also users that no fact knows, and twins that came in
+    where constraints were missing. It goes on while events come in. Interrupted, what is marked by then is written by
+    the next worker.
     """
     if call.settings.graph_url is None:
         call.output.show(_Rebuilt(graph=False), [NO_GRAPH])
         return ExitCode.DONE
+    log_to_stderr(call.settings.log_level)
     call.go_on = "what is marked by now is written by the next worker; the same command goes on"
     done = _Rebuilt(graph=True)
     async with call.session() as session, _graph(call) as graph:
@@ -109,14 +113,14 @@ async def _rebuild(call: Call, database: Database, graph: Neo4jGraph, user: str 
 
     clock = await DatabaseClock.start(database)
     rebuilding = Rebuild(database, graph, clock)
-    await graph.prepare()
+    done.removed = await rebuilding.make_ready()
     if user is None:
         await rebuilding.everything()
     else:
-        done.removed = int(not await rebuilding.user(user))
+        done.removed += int(not await rebuilding.user(user))
     await _write(call, _projector(call, database, graph, clock), rebuilding, done)
     if user is None:
-        done.removed = await rebuilding.forget_strangers()
+        done.removed += await rebuilding.forget_strangers()
 
 
 def _projector(call: Call, database: Database, graph: Neo4jGraph, clock: Clock) -> Projector:

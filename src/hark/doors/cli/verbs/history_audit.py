@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hark.doors.cli import asking
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import HISTORY, Call, verb
 from hark.doors.cli.output import Column
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from hark.postgres.database import Database
 
 _SAMPLE = 20
-_ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +109,15 @@ async def user(
 
 def _sample(call: Call, sample: str | None) -> int | None:
     """How many users the sources are asked for; None: all."""
-    settings = call.settings
-    set_ = settings.purchase_url is not None or settings.shop_url is not None
     if sample is None:
-        return _SAMPLE if set_ else 0
-    if sample != _ALL and not (sample.isascii() and sample.isdecimal()):
-        raise BadInput(f"--sample {sample}: is neither a whole number nor {_ALL}; write --sample 100")
-    if not set_ and sample != "0":
-        raise BadInput(f"--sample {sample}: no source is set to be asked: set HARK_PURCHASE_URL or HARK_SHOP_URL")
-    return None if sample == _ALL else int(sample)
+        return _SAMPLE if asking.is_set(call.settings) else 0
+    return asking.how_many(call.settings, "--sample", sample)
 
 
 @asynccontextmanager
 async def _reach(call: Call, *, sources: bool) -> AsyncIterator[_Reach]:
     from hark.clock import DatabaseClock
-    from hark.guarded.client import Guarded
     from hark.history.projection.neo4j_graph import open_graph
-    from hark.history.sources.reach import Sources
 
     settings = call.settings
     async with call.session() as session, AsyncExitStack() as opened:
@@ -134,10 +126,8 @@ async def _reach(call: Call, *, sources: bool) -> AsyncIterator[_Reach]:
         if settings.graph_url is not None:
             graph = await opened.enter_async_context(open_graph(settings.graph_url, patience=settings.graph_timeout))
         asked = None
-        if sources and (settings.purchase_url is not None or settings.shop_url is not None):
-            client = Guarded(settings.http_allow_private)
-            opened.push_async_callback(client.close)
-            asked = Sources(settings, session.database, clock, client)
+        if sources and asking.is_set(settings):
+            asked = await opened.enter_async_context(asking.open_sources(settings, session.database, clock))
         yield _Reach(session.database, clock, graph, asked)
 
 

@@ -72,7 +72,7 @@ async def show_all(
     from hark.history.live import dead
 
     async with call.session(size=1) as session:
-        which = await _which(session.database, group, topic, cause, since, after)
+        which = await _Which(group, topic, cause, since).read(session.database, after)
         if output is not None:
             await write_all(call, output, _export(session.database, which, output))
             return
@@ -108,11 +108,10 @@ async def replay(
     from hark.history.live import dead
     from hark.history.live.ingest import Taken
 
-    _refuse_unnamed(numbers, all_, (group, topic, cause, since))
+    which = _named(numbers, all_, _Which(group, topic, cause, since))
     call.go_on = "what is replayed by now is gone from the list; the same command goes on"
     done = Taken()
     async with call.session(size=4) as session, open_ingestor(call.settings, session.database, "replay") as ingestor:
-        which = await _which(session.database, group, topic, cause, since)
         with call.output.progress("letters") as told:
             async for ids in _chunks(session.database, numbers, which):
                 done += await dead.replay(ingestor, ids)
@@ -140,10 +139,9 @@ async def drop(
     """Throw dead letters away."""
     from hark.history.live import dead
 
-    _refuse_unnamed(numbers, all_, (group, topic, cause, since))
+    which = _named(numbers, all_, _Which(group, topic, cause, since))
     dropped = 0
     async with call.session(size=2) as session:
-        which = await _which(session.database, group, topic, cause, since)
         async for ids in _chunks(session.database, numbers, which):
             dropped += await dead.drop(session.database, ids)
     call.output.show(_Dropped(dropped), [f"{dropped:,} letters dropped"])
@@ -152,30 +150,34 @@ async def drop(
 # The parts ------------------------------------------------------------------------------------------------------------
 
 
-def _refuse_unnamed(numbers: Sequence[int] | None, all_: bool, filters: Sequence[str | None]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Which:
+    """What narrows it down, as it was said."""
+
+    group: str | None
+    topic: str | None
+    cause: str | None
+    since: str | None
+
+    async def read(self, database: Database, after: int = 0) -> Filter:
+        """The same, understood."""
+        from hark.doors.cli import reading
+        from hark.history.live.dead import Filter
+
+        begin = None if self.since is None else reading.since(self.since, await database.now())
+        return Filter(self.group, self.topic, self.cause, begin, after)
+
+
+def _named(numbers: Sequence[int] | None, all_: bool, which: _Which) -> _Which:
     """Nobody shall mean all by saying nothing."""
-    if numbers and (all_ or any(filters)):
+    if numbers and (all_ or which != _Which(None, None, None, None)):
         raise BadInput("name letters by their numbers, or by --all and what narrows it; not both")
     if not numbers and not all_:
         raise BadInput("say which: their numbers, as hark ingest dead list shows them, or --all")
+    return which
 
 
-async def _which(
-    database: Database,
-    group: str | None,
-    topic: str | None,
-    cause: str | None,
-    since: str | None,
-    after: int = 0,
-) -> Filter:
-    from hark.doors.cli import reading
-    from hark.history.live.dead import Filter
-
-    begin = None if since is None else reading.since(since, await database.now())
-    return Filter(group, topic, cause, begin, after)
-
-
-async def _chunks(database: Database, numbers: Sequence[int] | None, which: Filter) -> AsyncIterator[list[int]]:
+async def _chunks(database: Database, numbers: Sequence[int] | None, named: _Which) -> AsyncIterator[list[int]]:
     """The letters that are there now; one that dies again meanwhile keeps its number, and is not met twice."""
     from dataclasses import replace
 
@@ -185,6 +187,7 @@ async def _chunks(database: Database, numbers: Sequence[int] | None, which: Filt
         for begin in range(0, len(numbers), AT_ONCE):
             yield sorted(set(numbers))[begin : begin + AT_ONCE]
         return
+    which = await named.read(database)
     while found := await page(database, which, AT_ONCE):
         yield [each.id for each in found]
         which = replace(which, after=found[-1].id)

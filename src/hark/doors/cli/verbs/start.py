@@ -102,12 +102,11 @@ async def serve(
 
     More workers may share the work. SIGTERM and SIGINT answer and finish what is under way first.
     """
-    from hark.doors.cli.ending import ending_soon
+    from hark.doors.cli.ending import ended
     from hark.doors.cli.serving import run_serve
     from hark.doors.cli.working import Work
 
-    with ending_soon():
-        return await run_serve(call, Work(maildir=maildir))
+    return await ended(call, run_serve(call, Work(maildir=maildir)))
 
 
 async def worker(
@@ -121,11 +120,10 @@ async def worker(
 
     Run as many as you like: they share the work. SIGTERM and SIGINT finish what is under way first.
     """
-    from hark.doors.cli.ending import ending_soon
+    from hark.doors.cli.ending import ended
     from hark.doors.cli.working import Work, run_worker
 
-    with ending_soon():
-        return await run_worker(call, Work(until_idle, maildir))
+    return await ended(call, run_worker(call, Work(until_idle, maildir)))
 
 
 async def migrate(call: Call) -> None:
@@ -151,7 +149,10 @@ async def migrate(call: Call) -> None:
 
 
 async def doctor(call: Call) -> ExitCode:
-    """Which settings are in force, what can be reached, what to do next."""
+    """Which settings are in force, what can be reached, what to do next.
+
+    It warns of time zones of recipients that Postgres and Python know by other rules; that alone is no exit code 1.
+    """
     from hark.doors.cli.doctor import examine
 
     return await examine(call)
