@@ -101,6 +101,16 @@ class Facts(RuleBasedStateMachine):
             self.ground.run(self.shop.record(fact))
             self.ledger.say(None, [fact])
 
+    @rule(users=st.sampled_from([("bob",), USERS]), versions=st.tuples(st.integers(0, 9), st.integers(0, 9)))
+    def claim_at_once(self, users: Sequence[str], versions: tuple[int, int]) -> None:
+        """A key that both may claim in one batch: it is its owner's, and a new one the first one's, by id."""
+        facts = [
+            Fact(user, order_key("anyone's"), version + 100, "milk", None, 1, "EUR", Decimal(1), NOW)
+            for user, version in zip(users, versions, strict=False)
+        ]
+        self.ground.run(self.shop.record(*facts))
+        self.ledger.say(None, facts)
+
     @rule(run=st.sampled_from(RUNS), user=st.sampled_from(USERS))
     def undo(self, run: int, user: str) -> None:
         self.ground.run(self.shop.undo(run, user))

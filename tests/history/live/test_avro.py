@@ -23,6 +23,7 @@ from hark.history.live.schemas import Schemas, open_schemas
 from tests.guarded.serving import Asked, said, serving
 from tests.history.live.events import FACTOIDS, RECEIPTS, factoid, value
 from tests.history.live.stream import TOPICS, Consumer, ingestor
+from tests.history.live.topics import Topics, reading, soon
 from tests.history.shopping import Shop
 from tests.world import LOOPBACK
 
@@ -245,6 +246,17 @@ async def test_a_dead_letter_in_avro_is_replayed_once_its_schema_is_there(shop: 
         reader.schemas = replace(reader.schemas, _known={})  # another process, or a minute later
         assert (await dead.replay(taker(reader), [letter.id])).recorded == 1
         assert [row.key for row in await shop.rows("select key from hark.fact")] == ["order:o1"]
+
+
+async def test_avro_from_a_broker_is_read_by_its_schema(bought: Shop, topics: Topics) -> None:
+    topics.factoids(framed(7, FACTOID, ORDER))
+    async with registered() as reader, reading(topics, bought.database, number=1, schemas=reader.schemas) as of_broker:
+
+        async def taken() -> int:
+            return sum(each.messages for each in of_broker.taken)
+
+        await soon(taken, "the message is taken")
+    assert [row.key for row in await bought.rows("select key from hark.fact")] == ["order:o1"]
 
 
 def test_a_login_has_two_parts() -> None:

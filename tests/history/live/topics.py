@@ -22,6 +22,7 @@ from hark.history.live.gates import Open
 from hark.history.live.ingest import Ingestor, Taken
 from hark.history.live.kafka import Stream
 from hark.history.live.positions import streams
+from hark.history.live.schemas import Schemas
 from hark.history.live.switch import Watched
 from hark.postgres.database import Database
 from hark.worker import Loop, Pace, Progress
@@ -129,7 +130,14 @@ class Reader:
 
 @asynccontextmanager
 async def reading(
-    topics: Topics, database: Database, *, number: int = 0, gate: Gate | None = None, chunk: int = 100, **more: Any
+    topics: Topics,
+    database: Database,
+    *,
+    number: int = 0,
+    gate: Gate | None = None,
+    chunk: int = 100,
+    schemas: Schemas | None = None,
+    **more: Any,
 ) -> AsyncIterator[Reader]:
     """Read one of the two (0: the receipts), for the time of a block.
 
@@ -138,7 +146,7 @@ async def reading(
     """
     settings = replace(topics.settings, **more)
     clock = await DatabaseClock.start(database)
-    ingestor = Ingestor(database, clock, gate or Open(), read_by(settings))
+    ingestor = Ingestor(database, clock, gate or Open(), replace(read_by(settings), schemas=schemas))
     stream = Stream(settings, ingestor, Watched(database, clock), streams(settings)[number], chunk)
     reader = Reader(stream)
     reader.start(clock)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -61,15 +62,15 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one poll gave: messages that are next in their partitions, read, and ends that were come to."""
+    """What one poll gave: messages that are next in their partitions, and ends that were come to."""
 
-    heard: Sequence[Heard] = ()
+    messages: Sequence[Message] = ()
     ends: Mapping[Partition, int] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing came."""
-        return not self.heard and not self.ends
+        return not self.messages and not self.ends
 
 
 @dataclass(slots=True)
@@ -179,17 +180,22 @@ class Stream:
     # Taking ---------------------------------------------------------------------------------------------------------
 
     async def _take(self, batch: Batch) -> None:
-        left = [each for each in batch.heard if each.message.offset >= self._done[_of(each.message)]]
+        left = [each for each in batch.messages if each.offset >= self._done[_of(each)]]
         try:
             if left:
-                await self.ingestor.take_heard(left, self)
+                await self.ingestor.take_heard(await self._hear(left), self)
             await self._pass(batch.ends)
         except Displaced as error:
             # Whatever this member believed to own, it is told anew what it owns, and begins where that stands.
             _log.warning("ingest_displaced", what=str(error))
             self._broken = True
             return
-        self._commit([*batch.ends, *{_of(each.message) for each in left}])
+        self._commit([*batch.ends, *set(map(_of, left))])
+
+    async def _hear(self, messages: Sequence[Message]) -> list[Heard]:
+        """Read messages in the consumer's thread: in the loop, another stream's statements would wait for it."""
+        await self.ingestor.prepare(messages)
+        return await self._in_thread(partial(self.ingestor.hear, messages))
 
     async def settle(
         self,
@@ -249,15 +255,14 @@ class Stream:
         return consumer
 
     def _poll(self) -> Batch:
-        """What comes is read here: in the loop, another stream's statements would wait for it."""
         assert self._consumer is not None
         try:
-            return self._heard(self._consumer, self._consumer.consume(self.chunk, POLL_S))
+            return self._sorted(self._consumer, self._consumer.consume(self.chunk, POLL_S))
         except BaseException:
             self._broken = True
             raise
 
-    def _heard(self, consumer: Consumer, came: Sequence[ConsumedMessage]) -> Batch:
+    def _sorted(self, consumer: Consumer, came: Sequence[ConsumedMessage]) -> Batch:
         messages: list[Message] = []
         ends: dict[Partition, int] = {}
         for each in came:
@@ -265,7 +270,7 @@ class Stream:
         for topic, partition in set(map(_of, messages)):
             _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
             self._ends[topic, partition] = max(high, 0)
-        return Batch(self.ingestor.hear(messages), ends)
+        return Batch(messages, ends)
 
     def _sort(self, came: ConsumedMessage, messages: list[Message], ends: dict[Partition, int]) -> None:
         """What is not next in a partition that is owned now came before it was taken away, and comes again."""
