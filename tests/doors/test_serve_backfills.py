@@ -134,14 +134,14 @@ def test_files_of_the_server_and_of_others_are_not_read(url: str, campus: Campus
     for cohort in ({"urls": [url]}, {"everyone": True, "except_urls": [url]}):
         refused = campus.ann.call("POST", "", {**ASKED, "cohort": cohort})
         assert refused.status_code == 422
-        assert refused.json()["faults"][0]["where"] in ("body.cohort.urls.0", "body.cohort.except_urls.0")
+        assert refused.json()["faults"][0]["where"] in ("body.cohort.urls[0]", "body.cohort.except_urls[0]")
     assert campus.desk.ask("select count(*) from hark.backfill") == 0
 
 
 def test_a_segment_that_is_not_there_is_refused_at_once(campus: Campus) -> None:
     refused = campus.ann.call("POST", "", {**ASKED, "cohort": {"segments": ["beta"]}})
     assert refused.status_code == 422
-    said = {"where": "body.cohort.segments.0", "what": '"beta": no such segment; there is none'}
+    said = {"where": "body.cohort.segments[0]", "what": '"beta": no such segment; there is none'}
     assert refused.json()["faults"] == [said]
     assert campus.desk.ask("select count(*) from hark.backfill") == 0
 

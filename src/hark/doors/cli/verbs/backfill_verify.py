@@ -14,7 +14,6 @@ import typer
 from hark.doors.cli import asking
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
-from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.verbs.backfill_words import Id, OutFile, Target, Who, who_does_it
 from hark.errors import BadInput
 
@@ -81,6 +80,7 @@ async def _look(
 
 async def _ask(call: Call, database: Database, backfill: int, since: datetime, many: int | None) -> AtSources:
     from hark.clock import DatabaseClock
+    from hark.doors.cli.logs import log_to_stderr
     from hark.history.audit.loads import load_at_sources
 
     log_to_stderr(call.settings.log_level)

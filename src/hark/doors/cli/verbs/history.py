@@ -11,7 +11,6 @@ import typer
 
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import HISTORY, Call, verb
-from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.verbs import history_audit
 
 if TYPE_CHECKING:
@@ -85,6 +84,8 @@ async def rebuild(
     where constraints were missing. It goes on while events come in. Interrupted, what is marked by then is written by
     the next worker.
     """
+    from hark.doors.cli.logs import log_to_stderr
+
     if call.settings.graph_url is None:
         call.output.show(_Rebuilt(graph=False), [NO_GRAPH])
         return ExitCode.DONE
