@@ -26,7 +26,8 @@ from hark.backfill.kinds.history import (
 )
 from hark.backfill.ordering import Ordered, apply_plan, notify_of, read_pace
 from hark.backfill.plan import create
-from hark.backfill.request import Notify, Order, Pace, Reading, check_batch_size, check_who
+from hark.backfill.reading import Reading
+from hark.backfill.request import Notify, Order, Pace, check_batch_size, check_who
 from hark.backfill.states import State
 from hark.catalogue import Catalogue
 from hark.catalogue.wording import no_such, quoted

@@ -25,13 +25,13 @@ from hark.backfill.cohort import (
 from hark.backfill.enlist import ToStage
 from hark.backfill.kinds.preferences import PREFERENCES, PreferenceRequest, read_preferences
 from hark.backfill.plan import create
+from hark.backfill.reading import Reading
 from hark.backfill.request import (
     BATCH_SIZE,
     Notify,
     Order,
     Pace,
     PaceChange,
-    Reading,
     check_batch_size,
     check_rate,
     check_who,

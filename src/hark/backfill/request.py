@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 from unicodedata import normalize
@@ -130,30 +130,6 @@ def is_same_person(one: str, other: str) -> bool:
 
 def _plain(name: str) -> str:
     return " ".join(normalize("NFKC", name).casefold().split())
-
-
-@dataclass(slots=True)
-class Reading:
-    """Reads several things and keeps all that is wrong with any, so that it is told at once."""
-
-    faults: list[str] = field(default_factory=list)
-
-    def take(self, read: Callable[[], T]) -> T | None:
-        """What `read` gives; None where it refused, which is kept."""
-        try:
-            return read()
-        except BadInput as refusal:
-            self.faults.append(str(refusal))
-            return None
-
-    def end(self) -> None:
-        """Nothing more is read.
-
-        Raises:
-            BadInput: all that was wrong.
-        """
-        if self.faults:
-            raise BadInput("\n".join(self.faults))
 
 
 def names(text: str | None) -> Sequence[str]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from typing import TypeVar
 from zoneinfo import ZoneInfo
 
+from hark.backfill.reading import Reading
 from hark.durations import format_local_time, parse_local_time
 from hark.errors import BadInput
-
-T = TypeVar("T")
 
 _WINDOW = re.compile(r"\s*(\S+?)\s*-\s*(\S+?)(?:\s+(\S+))?\s*")
 
@@ -93,23 +90,14 @@ def parse_window(text: str, zone: str = "UTC") -> Window:
     found = _WINDOW.fullmatch(text)
     if found is None:
         raise BadInput(f"{text!r} is not a window; write 20:00-06:00 or 20:00-06:00 Europe/Berlin")
-    faults: list[str] = []
-    opens, closes = (_noted(faults, partial(parse_local_time, at)) for at in (found[1], found[2]))
-    zone = found[3] or zone
-    _noted(faults, partial(_check_zone, zone))
+    reading, zone = Reading(), found[3] or zone
+    opens, closes = (reading.take(partial(parse_local_time, at)) for at in (found[1], found[2]))
+    reading.take(partial(_check_zone, zone))
     if opens is not None and opens == closes:
-        faults.append(f"{text!r} closes when it opens; leave the window out to work at any time")
-    if faults or opens is None or closes is None:
-        raise BadInput("\n".join(faults))
+        reading.faults.append(f"{text!r} closes when it opens; leave the window out to work at any time")
+    reading.end()
+    assert opens is not None and closes is not None
     return Window(opens, closes, zone)
-
-
-def _noted(faults: list[str], read: Callable[[], T]) -> T | None:
-    try:
-        return read()
-    except BadInput as refusal:
-        faults.append(str(refusal))
-        return None
 
 
 def _check_zone(zone: str) -> None:

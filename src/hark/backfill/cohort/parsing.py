@@ -20,6 +20,7 @@ from hark.backfill.cohort.spec import (
     Who,
     leaves,
 )
+from hark.backfill.reading import Reading
 from hark.catalogue.wording import no_such, quoted, shown
 from hark.errors import FAULTS_SHOWN, BadInput
 from hark.lists import File, Format, id_fault
@@ -101,11 +102,11 @@ def _read_ids(said: object, place: str) -> Ids:
 
 
 def _read_file(given: Mapping[Any, Any], place: str) -> File:
-    faults: list[str] = []
-    url = _noted(faults, lambda: _text(given["file"], place))
-    column = _noted(faults, lambda: _optional(given, "column", place, _text))
-    kind = _noted(faults, lambda: _optional(given, "format", place, _format))
-    _refuse(faults)
+    reading = Reading()
+    url = reading.take(lambda: _text(given["file"], place))
+    column = reading.take(lambda: _optional(given, "column", place, _text))
+    kind = reading.take(lambda: _optional(given, "format", place, _format))
+    reading.end()
     return File(url or "", kind, column)
 
 
@@ -122,9 +123,9 @@ def _format(said: object, place: str) -> Format:
 def _read_parts(said: object, place: str, depth: int) -> tuple[Who, ...]:
     if not isinstance(said, list | tuple) or not 1 <= len(said) <= MOST_PARTS:
         raise BadInput(f"{place}: is {shown(said)}, expected a list of 1 to {MOST_PARTS} cohorts")
-    faults: list[str] = []
-    parts = [_noted(faults, partial(_read, each, f"{place}[{n}]", depth - 1)) for n, each in enumerate(said)]
-    _refuse(faults)
+    reading = Reading()
+    parts = [reading.take(partial(_read, each, f"{place}[{n}]", depth - 1)) for n, each in enumerate(said)]
+    reading.end()
     return tuple(part for part in parts if part is not None)
 
 
@@ -139,15 +140,6 @@ def _text(said: object, place: str) -> str:
     if isinstance(said, str) and said and len(said) <= 2000 and said.isprintable():
         return said
     raise BadInput(f"{place}: is {shown(said)}, expected a printable text")
-
-
-def _noted(faults: list[str], read: Callable[[], T]) -> T | None:
-    """What is read; None: it is faulty, and `faults` says why."""
-    try:
-        return read()
-    except BadInput as refusal:
-        faults.append(str(refusal))
-        return None
 
 
 def _refuse(faults: Iterable[str]) -> None:
