@@ -11,6 +11,7 @@ from decimal import Decimal
 from io import BytesIO
 from typing import Any
 
+import fastavro
 import pytest
 
 from hark.config import brokers
@@ -26,8 +27,6 @@ from tests.history.live.stream import TOPICS, Consumer, ingestor
 from tests.history.live.topics import Topics, reading, soon
 from tests.history.shopping import Shop
 from tests.world import LOOPBACK
-
-fastavro = pytest.importorskip("fastavro")
 
 AT = datetime(2026, 11, 27, 9, tzinfo=UTC)
 MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}
