@@ -142,7 +142,7 @@ async def registered(login: str | None = None) -> AsyncIterator[Reader]:
 REFERS = {"references": [{"name": "shop.Line", "subject": "lines/of-receipts", "version": 2}]}
 
 
-def framed(number: int, schema: object, content: object) -> bytes:
+def framed(number: int, schema: Any, content: object) -> bytes:
     body = BytesIO()
     fastavro.schemaless_writer(body, fastavro.parse_schema(schema), content)
     return b"\0" + number.to_bytes(4, "big") + body.getvalue()
