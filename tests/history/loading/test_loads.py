@@ -142,13 +142,13 @@ async def test_who_was_loaded_lately_is_left_alone_unless_it_is_forced(yard: Yar
 
 
 async def test_a_forced_load_mends_what_facts_have_otherwise_in_the_same_version(yard: Yard) -> None:
-    await yard.loaded()
+    await yard.loaded(lookback_days=400)
     keys = sorted(key for held in (await yard.facts()).values() for key in held)
     before = await yard.rows("select key, amount_minor, version from hark.fact order by key")
     await yard.run("update hark.fact set amount_minor = amount_minor + 500 where key = any (%s)", keys[:3])
-    await yard.loaded(force=False, lookback_days=366)
+    await yard.loaded(force=False, lookback_days=401)
     assert await yard.rows("select key, amount_minor, version from hark.fact order by key") != before
-    await yard.loaded(force=True)
+    await yard.loaded(force=True, lookback_days=400)
     assert await yard.rows("select key, amount_minor, version from hark.fact order by key") == before
 
 
