@@ -17,10 +17,11 @@ from hark.clock import DatabaseClock
 from hark.config import Settings
 from hark.doors.api.serving import serve, take_port, url_of
 from hark.doors.cli.working import loading
-from hark.doors.demo.history.acts import FLAG, Acts, Place, Summary, make_flag
+from hark.doors.demo.history.acts import FLAG, Acts, Place, make_flag
 from hark.doors.demo.history.loads import WHO, Loads
 from hark.doors.demo.history.show import Show
 from hark.doors.demo.history.stream import following
+from hark.doors.demo.history.summary import Summary
 from hark.doors.demo.history.till import People, Till
 from hark.doors.demo.show import scratch
 from hark.durations import Rate

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -19,12 +18,10 @@ from hark.backfill.listing import Shown
 from hark.doors.cli import backfill_pages
 from hark.doors.cli.ingesting import Tally
 from hark.doors.demo.history.ledger import Compared
+from hark.doors.demo.history.summary import Summary
 from hark.history.answers import Purchase, ShopsIn
 from hark.history.audit import Report, Severity
 from hark.history.loading.course import SAID, Stage
-
-if TYPE_CHECKING:
-    from hark.doors.demo.history.acts import Summary
 
 _CATEGORIES, _PURCHASES = 3, 4
 _STEPS = 2
