@@ -133,14 +133,15 @@ async def test_a_database_that_was_restored_moves_past_the_graph(projected: Proj
     await projected.project()
     await projected.shop.rows(
         "with gone as (delete from hark.fact where key = 'receipt:r9:1')"
-        " update hark.history_user set version = 1, projected = 1 where user_id = 'ann' returning 1"
+        " update hark.history_user set version = 1, projected = 1, ahead_since = null where user_id = 'ann' returning 1"
     )
     assert await projected.sweep() == 1
     await projected.project()
     assert await projected.held() == 3
     await projected.assert_in_step()
     await projected.shop.rows(
-        "update hark.history_user set version = 2, projected = 1 where user_id = 'ann' returning 1"
+        "update hark.history_user set version = 2, projected = 1, ahead_since = changed_at where user_id = 'ann'"
+        " returning 1"
     )
     await projected.project()
     await projected.assert_in_step()

@@ -21,10 +21,17 @@ copy fact_load_given from stdin
 with facts as (delete from fact_given) delete from fact_load_given
 
 -- name: know_users
-insert into hark.history_user (user_id, changed_at)
-select user_id, %(now)s
-  from unnest(%(users)s::text[]) as given(user_id)
- where not exists (select from hark.history_user known where known.user_id = given.user_id)
+-- With all that stays as it is when they are moved on, so that no index is written then.
+with known as materialized (
+    select user_id from hark.history_user where user_id = any (%(users)s::text[])
+)
+insert into hark.history_user (user_id, changed_at, ahead_since, oldest_at)
+select user_id, %(now)s, %(now)s, min(oldest_at)
+  from (select user_id, case when not deleted then occurred_at end as oldest_at from fact_given
+        union all
+        select user_id, null from fact_load_given) given
+ where not exists (select from known where known.user_id = given.user_id)
+ group by user_id
  order by user_id
     on conflict do nothing
 
@@ -32,7 +39,7 @@ select user_id, %(now)s
 -- Facts of a user change only under this lock. All in the same order, so nobody waits for each other; a statement of its own,
 -- so that the next one sees whatever was committed while this one waited.
 with locked as materialized (
-    select user_id from hark.history_user where user_id = any (%(users)s) order by user_id for no key update
+    select user_id from hark.history_user where user_id = any (%(users)s::text[]) order by user_id for no key update
 )
 select count(*) as locked from locked
 
@@ -62,7 +69,7 @@ words as not materialized (
 ),
 users as materialized (
     -- Nobody else moves them on: they are locked.
-    select user_id, version + 1 as next from hark.history_user where user_id = any (%(users)s)
+    select user_id, version + 1 as next from hark.history_user where user_id = any (%(users)s::text[])
 ),
 receipts as materialized (
     select r.user_id, r.receipt, r.version, r.lowest, u.next
@@ -86,7 +93,7 @@ loaded as materialized (
     -- What loads have seen of these users; but not where one that is as new is given now, for it says itself what it lacks.
     select s.user_id, s.kind, s.since, s.version
       from hark.fact_snapshot s
-     where s.user_id = any (%(users)s)
+     where s.user_id = any (%(users)s::text[])
        and not exists (select from fact_load_given l
                         where l.user_id = s.user_id and l.kind = s.kind and l.version >= s.version)
 ),

@@ -1006,9 +1006,8 @@ create table hark.fact (
         deleted or product_id is not null and quantity is not null and occurred_at is not null),
     constraint taken_back_is_deleted check (deleted or version >= 0),
     constraint somebody_said_so check (live or runs <> '{}' or deleted)
-);
+) with (fillfactor = 90);
 create unique index fact_key on hark.fact (key);
-create index fact_moved on hark.fact (user_id, moved_at);
 create index fact_product on hark.fact (product_id, user_id) where not deleted;
 
 -- The quarantine: facts whose key belongs to another user.
@@ -1035,6 +1034,7 @@ create table hark.fact_snapshot (
 );
 
 -- How far a user's facts have moved on, and how far of that the graph has (-2: it is to be written anew). `oldest_at`: no fact that counts is older.
+-- `ahead_since`: since when it is behind; whoever is known first is written twice in one transaction, which fits into one page.
 create table hark.history_user (
     user_id        text collate "C" primary key check (length(user_id) between 1 and 255),
     version        bigint not null default 0 check (version >= 0),
@@ -1043,9 +1043,10 @@ create table hark.history_user (
     ahead_since    timestamptz,
     oldest_at      timestamptz,
     last_loaded_at timestamptz,
-    loaded_epoch   bigint
-) with (fillfactor = 70);
-create index history_user_ahead on hark.history_user (ahead_since, user_id) where projected < version;
+    loaded_epoch   bigint,
+    constraint ahead_since_when check ((projected < version) = (ahead_since is not null))
+) with (fillfactor = 45);
+create index history_user_ahead on hark.history_user (ahead_since, user_id) where ahead_since is not null;
 create index history_user_oldest on hark.history_user (oldest_at) where oldest_at is not null;
 
 -- Facts count from here on.

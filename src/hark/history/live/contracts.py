@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from hark.errors import FAULTS_SHOWN
 from hark.history.facts import Fact
+from hark.history.live.plain import factoid_at_a_glance, receipt_at_a_glance
 from hark.history.live.schemas import Schemas, is_framed
 from hark.history.sources.contracts import Moment, is_no_json, places_and_faults
 from hark.history.sources.purchase import Receipt, receipt_facts, receipt_faults
@@ -63,6 +64,18 @@ Read = Callable[[bytes], "News | Unreadable"]
 
 def read_receipt(value: bytes) -> News | Unreadable:
     """A message of the receipts' topic."""
+    plain = receipt_at_a_glance(value)
+    return receipt_by_contract(value) if plain is None else News(plain[0].user_id, plain)
+
+
+def read_factoid(value: bytes) -> News | Unreadable:
+    """A message of the factoids' topic."""
+    plain = factoid_at_a_glance(value)
+    return factoid_by_contract(value) if plain is None else News(plain.user_id, (plain,))
+
+
+def receipt_by_contract(value: bytes) -> News | Unreadable:
+    """A message of the receipts' topic, checked whole."""
     try:
         event = ReceiptEvent.model_validate_json(value)
         facts = receipt_facts(event.user_id, event)
@@ -75,8 +88,8 @@ def read_receipt(value: bytes) -> News | Unreadable:
     return News(event.user_id, facts)
 
 
-def read_factoid(value: bytes) -> News | Unreadable:
-    """A message of the factoids' topic."""
+def factoid_by_contract(value: bytes) -> News | Unreadable:
+    """A message of the factoids' topic, checked whole."""
     try:
         factoid = Factoid.model_validate_json(value)
         return News(factoid.user_id, (order_fact(factoid.user_id, factoid),))

@@ -6,7 +6,7 @@ select u.user_id as id, u.version, u.projected as marked,
            as changes
   from (select user_id, version, projected, ahead_since
           from hark.history_user
-         where projected < version
+         where ahead_since is not null
          order by ahead_since, user_id
          limit %(limit)s) u
  order by u.ahead_since, u.user_id

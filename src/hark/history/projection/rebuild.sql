@@ -34,7 +34,7 @@ theirs as (
 select count(*) as marked from marked
 
 -- name: waiting
-select (select count(*) from hark.history_user where projected < version) as users,
+select (select count(*) from hark.history_user where ahead_since is not null) as users,
        (select count(*) from hark.product where projected < version) as products
 
 -- name: known_users

@@ -37,8 +37,13 @@ class ReadFrom(StrEnum):
     REPLICA = "replica"
 
 
+def is_of_our_time(at: datetime) -> bool:
+    """Whether this may be a moment of a purchase."""
+    return 1970 <= at.year <= 9998
+
+
 def _of_our_time(at: datetime) -> datetime:
-    if not 1970 <= at.year <= 9998:
+    if not is_of_our_time(at):
         raise ValueError("is not between the years 1970 and 9998")
     return at
 
@@ -50,7 +55,7 @@ def _no_float(given: object) -> object:
     return given
 
 
-def _quantity(given: object) -> object:
+def _quantity(given: object) -> Decimal:
     if isinstance(given, bool) or not isinstance(given, int | str):
         raise ValueError('is neither a whole number nor a text with a decimal number, "0.75"')  # noqa: TRY004
     return Decimal(given) if isinstance(given, int) else Decimal(exactly(given, 3)).scaleb(-3)
@@ -60,6 +65,15 @@ def _countable(quantity: Decimal) -> Decimal:
     if not 0 <= quantity < _MOST_QUANTITY:
         raise ValueError("is not from 0 to less than 1,000,000,000")
     return quantity.quantize(_THOUSANDTH)
+
+
+def quantity_of(given: int | str) -> Decimal:
+    """How many or how much.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _countable(_quantity(given))
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
