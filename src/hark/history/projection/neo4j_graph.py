@@ -13,6 +13,7 @@ from hark.config.graphs import GraphAddress
 from hark.errors import BadInput, GraphRefused, GraphTooSlow, Unreachable
 from hark.history.projection import cypher, uniting
 from hark.history.projection.graph import Node
+from hark.history.projection.sending import parameters
 
 if TYPE_CHECKING:
     from neo4j import AsyncDriver
@@ -50,7 +51,7 @@ class Neo4jGraph:
 
     async def write(self, node: Node, changes: Sequence[Mapping[str, Any]]) -> set[str]:
         """Write what is still at the version that was read."""
-        rows = await self.ask(cypher.WRITE[node], changes=list(changes)) if changes else []
+        rows = await self.ask(cypher.WRITE[node], **parameters(node, changes)) if changes else []
         return {row[0] for row in rows}
 
     async def page(self, node: Node, after: str, limit: int) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections import deque
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -50,11 +51,12 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much at once: nodes and lines a transaction, and transactions a step."""
+    """How much at once: nodes and lines a transaction, transactions a step, and transactions that are written at once."""
 
     nodes: int = 200
     lines: int = 5_000
-    transactions: int = 4
+    transactions: int = 16
+    at_once: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,8 @@ class Projector:
     """Projects whoever is ahead of the graph.
 
     A step reads who that is, then for a few hundred at a time: which versions the graph holds, what changed since, one
-    write that holds only if those are still the versions, and the mark. While one transaction is written, the next one
-    is read. No transaction is open here while the graph is called.
+    write that holds only if those are still the versions, and the mark. While two transactions are written, the next
+    one is read. No transaction is open here while the graph is called.
 
     Attributes:
         holder: this process, as people know it.
@@ -114,17 +116,19 @@ class Projector:
 
     async def _project(self, subject: Subject, done: Stepped) -> None:
         ahead = await self._ahead(subject)
-        writing: asyncio.Task[None] | None = None
+        writing: deque[asyncio.Task[None]] = deque()
         try:
             for cut in slices(ahead, self.sizes.nodes, self.sizes.lines):
+                if not await self._right.take():
+                    break
                 prepared = await self._prepare(subject, cut)
-                await _ended(writing)
-                writing = _started(self._write(prepared, done))
-            await _ended(writing)
+                if len(writing) == self.sizes.at_once:
+                    await writing.popleft()
+                writing.append(_started(self._write(prepared, done)))
+            while writing:
+                await writing.popleft()
         finally:
-            if writing is not None and not writing.done():
-                writing.cancel()
-                await asyncio.wait([writing])
+            await _stopped(writing)
 
     async def _ahead(self, subject: Subject) -> list[Ahead]:
         given = {"limit": self.sizes.nodes * self.sizes.transactions, "cap": COUNTED}
@@ -182,6 +186,8 @@ def _started(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return asyncio.get_running_loop().create_task(work)
 
 
-async def _ended(work: asyncio.Task[None] | None) -> None:
-    if work is not None:
-        await work
+async def _stopped(work: Collection[asyncio.Task[None]]) -> None:
+    """End what is still under way: whether it was done, versions tell."""
+    for each in work:
+        each.cancel()
+    await asyncio.gather(*work, return_exceptions=True)
