@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -26,6 +27,7 @@ from hark.history.sources.pace import (
     Missed,
     Pace,
     Permit,
+    _Moved,
     _Taken,
 )
 from hark.postgres.database import Database, open_database
@@ -59,6 +61,7 @@ async def take(database: Database, rate: Rate, now: datetime, told: dict[int, da
         "source": "x",
         "now": now,
         "count": rate.count,
+        "kept": rate.count + 8,
         "closest": rate.per / rate.count * CLOSEST,
         "a_window": rate.per * (1 + SLACK),
         "threshold": 5,
@@ -96,6 +99,47 @@ async def test_the_database_gives_what_a_plain_list_would(paced: str, count: int
             given = await take(database, rate, now, told)
             assert (given.number, given.at) == (len(plain.moments) + 1, plain.take(now))
             latest.append(given.at + 900 * MS)
+
+
+async def again(database: Database, rate: Rate, number: int, told: dict[int, datetime]) -> datetime | None:
+    given = {
+        "source": "x",
+        "number": number,
+        "count": rate.count,
+        "a_window": rate.per * (1 + SLACK),
+        "numbers": list(told),
+        "moments": list(told.values()),
+    }
+    return (await database.one(SQL["again"], _Moved, given)).at
+
+
+@pytest.fixture
+async def row(paced: str) -> AsyncIterator[Database]:
+    """A source of which nothing was ever asked."""
+    async with open_database(paced, size=1) as database:
+        async with database.connection() as connection:
+            await connection.execute("truncate hark.source_pace")
+        await database.execute(SQL["known"], {"source": "x"})
+        yield database
+
+
+async def test_a_permit_given_long_before_moves_on_by_what_is_learnt_of_those_before_it(row: Database) -> None:
+    rate = Rate(3, SECOND)
+    given = [await take(row, rate, START, {}) for _ in range(9)]
+    assert await again(row, rate, 9, {}) == given[8].at
+    late = given[5].at + 200 * MS
+    assert await again(row, rate, 9, {6: late}) == late + SECOND * (1 + SLACK)
+    assert await again(row, rate, 8, {}) == given[7].at
+    assert (await take(row, rate, START, {})).at == given[6].at + SECOND * (1 + SLACK)
+    assert await again(row, rate, 4, {2: given[1].at + 100 * MS}) == given[3].at
+
+
+async def test_a_permit_that_the_row_has_forgotten_has_no_moment(row: Database) -> None:
+    rate = Rate(1, SECOND)
+    for _ in range(10):
+        await take(row, rate, START, {})
+    assert await again(row, rate, 1, {}) is None
+    assert await again(row, rate, 2, {}) is not None
 
 
 @given(
@@ -224,6 +268,29 @@ async def test_many_tasks_of_two_processes_each_have_a_number_of_their_own(paced
     numbers, moments = zip(*sorted(given), strict=True)
     assert numbers == tuple(range(1, 41))
     assert all(later - sooner >= MS * CLOSEST for sooner, later in pairwise(moments))
+
+
+@pytest.mark.parametrize(("count", "hands"), [(1, 1), (5, 12)], ids=["one at a time", "more workers than may ask"])
+async def test_none_is_written_too_soon_after_those_that_were_late(paced: str, count: int, hands: int) -> None:
+    period, wrote = timedelta(milliseconds=400), list[float]()
+    async with open_database(paced, size=hands) as database:
+        async with database.connection() as connection:
+            await connection.execute("truncate hark.source_pace")
+
+        async def ask(pace: Pace) -> None:
+            for _ in range(10 * count // hands):
+                async with pace.permit(START + timedelta(days=9999)) as permit:
+                    await asyncio.sleep(0.15 if permit.number % 3 == 0 else 0)
+                    await permit.begins()
+                    wrote.append(time.monotonic())
+                    permit.done()
+                permit.heard()
+                await pace.answered(permit, refused=False)
+
+        paces = [Pace(database, RealClock(), "x", Rate(count, period), PATIENT) for _ in range(hands)]
+        await asyncio.gather(*(ask(pace) for pace in paces))
+    wrote.sort()
+    assert all(later - sooner >= period.total_seconds() for sooner, later in zip(wrote, wrote[count:], strict=False))
 
 
 async def test_a_question_that_is_given_up_gives_up_its_turn(paced: str) -> None:

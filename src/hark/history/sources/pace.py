@@ -13,6 +13,9 @@ costs its lateness once in a period, and what was even stays even. A server that
 request that came late. So doubt is believed for as long as it costs less than `DOUBTED` of the rate, and for longer
 where this process is late itself, as then the machine is busy, and the server's may be; but by how much an answer took
 longer than nearly all others is always believed: there the limit comes before the rate.
+
+Where many workers take permits, or there are few to take, one is given before much is learnt of those that it goes by.
+Then it is looked at once more, shortly before its moment, which may move on.
 """
 
 from __future__ import annotations
@@ -50,6 +53,12 @@ _LEAD_S = 0.03
 """How long before its moment a request is begun, so that its connection is there."""
 _LAST_S = 0.002
 """The end of a wait, which is waited for without the loop: its timers go by milliseconds, and it may be busy."""
+_LOOK_S = 0.06
+"""How long before its moment a permit that was given long before is looked at again."""
+_FAR = 4
+"""A permit is given long before its moment, if that is a period's so-manieth part away."""
+_HANDS = 64
+"""So many workers may hold a permit at once."""
 _REMEMBERED, _LEARNT = 64, 8
 """So many answers are remembered, and so many tell how quick a server can be."""
 _NEARLY_ALL = 0.9
@@ -74,6 +83,11 @@ class _Taken:
     number: int
     at: datetime
     failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +204,7 @@ class Pace:
         self._waiting = 0
         self._told: dict[int, datetime] = {}
         self._known = False
+        self._crowded = False
 
     @asynccontextmanager
     async def permit(self, until: datetime) -> AsyncIterator[Permit]:
@@ -200,10 +215,12 @@ class Pace:
 
         Raises:
             NotNow: the source is left alone for longer than that.
+            Missed: the row has forgotten it; another one is to be taken.
         """
         turn = await self._my_turn()
         try:
             permit = await self._take(until, turn.end)
+            await self._look_again_at(permit)
             await _sleep_until(permit.at - timedelta(seconds=_LEAD_S), self._clock)
             yield permit
         finally:
@@ -219,7 +236,7 @@ class Pace:
         if took is None:
             return
         self._told[permit.number] = permit.at + permit.late + self._doubt.of(took, permit.late, refused=refused)
-        if not self._waiting and not self._turn.locked():
+        if self._crowded or (not self._waiting and not self._turn.locked()):
             await self._tell()
 
     async def worked(self, permit: Permit) -> None:
@@ -269,6 +286,20 @@ class Pace:
         self._forget(told)
         return rows[0]
 
+    async def _look_again_at(self, permit: Permit) -> None:
+        """Move a permit on by what was learnt since it was given, if that was long before its moment."""
+        far = self._rate.per / _FAR
+        self._crowded = permit.at - self._clock.now() > far
+        while permit.at - self._clock.now() > far:
+            await _sleep_until(permit.at - timedelta(seconds=_LOOK_S), self._clock)
+            told = dict(self._told)
+            given = {**self._limits(), **_arrays(told), "number": permit.number}
+            rows = await self._database.fetch(_SQL["again"], _Moved, given)
+            self._forget(told)
+            if not rows or rows[0].at is None:
+                raise Missed
+            permit.at = rows[0].at
+
     async def _wait(self, until: datetime) -> None:
         """Until the source is no longer left alone, as far as is known: a trial may end sooner or later."""
         now = self._clock.now()
@@ -301,6 +332,7 @@ class Pace:
             "source": self._source,
             "now": self._clock.now(),
             "count": self._rate.count,
+            "kept": self._rate.count + max(self._rate.count, _HANDS),
             "closest": apart * CLOSEST,
             "a_window": self._rate.per * (1 + SLACK),
             "threshold": self._breaker.threshold,
