@@ -290,6 +290,8 @@ class Pace:
         """Move a permit on by what was learnt since it was given, if that was long before its moment."""
         far = self._rate.per / _FAR
         self._crowded = permit.at - self._clock.now() > far
+        if self._crowded and self._told:
+            await self._tell()
         while permit.at - self._clock.now() > far:
             await _sleep_until(permit.at - timedelta(seconds=_LOOK_S), self._clock)
             told = dict(self._told)
