@@ -24,6 +24,7 @@ class Settings:
     """All settings, checked. docs/reference/settings.md says what each is for. Secrets are kept out of `repr`."""
 
     database_url: str | None = field(default=None, repr=False)
+    database_patience: timedelta = timedelta(minutes=5)
     data_dir: Path | None = None
     catalogue: Path | None = None
     auto_migrate: bool = True
@@ -99,6 +100,7 @@ PATHS = frozenset(("data_dir", "catalogue"))
 
 READ: Mapping[str, Callable[[object], object]] = {
     "database_url": kinds.database_url,
+    "database_patience": kinds.duration(timedelta(0), _DAY),
     "data_dir": kinds.path,
     "catalogue": kinds.path,
     "auto_migrate": kinds.flag,

@@ -61,6 +61,10 @@ class Sending(Protocol):
         """Its headers are written."""
         ...
 
+    def heard(self) -> None:
+        """The first of its answer is here."""
+        ...
+
 
 async def resolved(host: str, port: int) -> Sequence[str]:
     """All addresses of a host, as the system's resolver knows them."""
@@ -230,6 +234,8 @@ def _telling(sending: Sending) -> Callable[[str, object], Awaitable[None]]:
             await sending.begins()
         elif step.endswith("send_request_headers.complete"):
             sending.done()
+        elif step.endswith("receive_response_headers.complete"):
+            sending.heard()
 
     return told
 

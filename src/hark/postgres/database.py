@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 import psycopg
@@ -15,6 +15,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from hark.errors import Unreachable
 from hark.postgres.queries import SCHEMA, Queries, Query
+from hark.postgres.reaching import PATIENCE, Say, reach
 
 T = TypeVar("T")
 
@@ -197,7 +198,13 @@ def rows_of(row: type[T]) -> BaseRowFactory[T]:
 
 @asynccontextmanager
 async def open_database(
-    dsn: str, *, size: int = 8, schema: str = SCHEMA, settings: Mapping[str, str] | None = None
+    dsn: str,
+    *,
+    size: int = 8,
+    schema: str = SCHEMA,
+    settings: Mapping[str, str] | None = None,
+    patience: timedelta = PATIENCE,
+    say: Say = lambda _line: None,
 ) -> AsyncIterator[Database]:
     """Connect, and close again at the end of the block.
 
@@ -205,12 +212,14 @@ async def open_database(
         dsn: a libpq URI or conninfo string.
         size: the most connections at once.
         settings: server settings of each connection, e.g. `{"synchronous_commit": "off"}`.
+        patience: how long to wait for a server that is starting up; see `reaching.reach`.
+        say: told when it is waited for.
 
     Raises:
         Unreachable: the server does not answer.
     """
     options = " ".join(f"-c {name}={value}" for name, value in {**SESSION, **(settings or {})}.items())
-    await _probe(dsn)
+    await reach(dsn, patience, say)
     pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]] = AsyncConnectionPool(
         dsn,
         min_size=1,
@@ -231,11 +240,3 @@ async def open_database(
 
 async def _try_again(pool: AsyncConnectionPool[Any]) -> None:
     await pool.check()
-
-
-async def _probe(dsn: str) -> None:
-    try:
-        connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10)
-    except psycopg.OperationalError as error:
-        raise Unreachable(f"Postgres cannot be reached: {str(error).strip()}") from error
-    await connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import resources
 from typing import Any
 
@@ -13,6 +14,7 @@ from psycopg import AsyncConnection
 from hark.errors import BadInput, Unreachable
 from hark.postgres.database import open_database
 from hark.postgres.queries import SCHEMA, in_schema
+from hark.postgres.reaching import PATIENCE, Say
 
 OLDEST_SERVER = 150000
 _LOCK_KEY = 0x6861726B  # "hark"
@@ -32,12 +34,16 @@ def migrations() -> list[Migration]:
     return sorted(_read(), key=lambda migration: migration.name)
 
 
-async def migrate(dsn: str, *, schema: str = SCHEMA) -> list[str]:
+async def migrate(
+    dsn: str, *, schema: str = SCHEMA, patience: timedelta = PATIENCE, say: Say = lambda _line: None
+) -> list[str]:
     """Apply what is missing; safe to run on every start and by many processes at once.
 
     Args:
         dsn: a libpq URI or conninfo string.
         schema: where the tables go; another one than `hark` only for scratch work.
+        patience: how long to wait for a server that is starting up.
+        say: told when it is waited for.
 
     Returns:
         The names of the migrations applied now, oldest first; empty when the tables were up to date.
@@ -46,7 +52,10 @@ async def migrate(dsn: str, *, schema: str = SCHEMA) -> list[str]:
         Unreachable: no server answers, or it is older than Postgres 15.
         BadInput: the tables are of a newer Hark than this one.
     """
-    async with open_database(dsn, size=1) as database, database.transaction() as connection:
+    async with (
+        open_database(dsn, size=1, patience=patience, say=say) as database,
+        database.transaction() as connection,
+    ):
         return await apply_missing(connection, schema)
 
 

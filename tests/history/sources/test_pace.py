@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -26,6 +27,7 @@ from hark.history.sources.pace import (
     Missed,
     Pace,
     Permit,
+    _Moved,
     _Taken,
 )
 from hark.postgres.database import Database, open_database
@@ -34,6 +36,7 @@ from tests.history.sources.scene import PATIENT
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MS = timedelta(milliseconds=1)
+_NEVER_LATE = timedelta(0)
 
 
 @dataclass(slots=True)
@@ -58,6 +61,7 @@ async def take(database: Database, rate: Rate, now: datetime, told: dict[int, da
         "source": "x",
         "now": now,
         "count": rate.count,
+        "kept": rate.count + 8,
         "closest": rate.per / rate.count * CLOSEST,
         "a_window": rate.per * (1 + SLACK),
         "threshold": 5,
@@ -95,6 +99,47 @@ async def test_the_database_gives_what_a_plain_list_would(paced: str, count: int
             given = await take(database, rate, now, told)
             assert (given.number, given.at) == (len(plain.moments) + 1, plain.take(now))
             latest.append(given.at + 900 * MS)
+
+
+async def again(database: Database, rate: Rate, number: int, told: dict[int, datetime]) -> datetime | None:
+    given = {
+        "source": "x",
+        "number": number,
+        "count": rate.count,
+        "a_window": rate.per * (1 + SLACK),
+        "numbers": list(told),
+        "moments": list(told.values()),
+    }
+    return (await database.one(SQL["again"], _Moved, given)).at
+
+
+@pytest.fixture
+async def row(paced: str) -> AsyncIterator[Database]:
+    """A source of which nothing was ever asked."""
+    async with open_database(paced, size=1) as database:
+        async with database.connection() as connection:
+            await connection.execute("truncate hark.source_pace")
+        await database.execute(SQL["known"], {"source": "x"})
+        yield database
+
+
+async def test_a_permit_given_long_before_moves_on_by_what_is_learnt_of_those_before_it(row: Database) -> None:
+    rate = Rate(3, SECOND)
+    given = [await take(row, rate, START, {}) for _ in range(9)]
+    assert await again(row, rate, 9, {}) == given[8].at
+    late = given[5].at + 200 * MS
+    assert await again(row, rate, 9, {6: late}) == late + SECOND * (1 + SLACK)
+    assert await again(row, rate, 8, {}) == given[7].at
+    assert (await take(row, rate, START, {})).at == given[6].at + SECOND * (1 + SLACK)
+    assert await again(row, rate, 4, {2: given[1].at + 100 * MS}) == given[3].at
+
+
+async def test_a_permit_that_the_row_has_forgotten_has_no_moment(row: Database) -> None:
+    rate = Rate(1, SECOND)
+    for _ in range(10):
+        await take(row, rate, START, {})
+    assert await again(row, rate, 1, {}) is None
+    assert await again(row, rate, 2, {}) is not None
 
 
 @given(
@@ -141,29 +186,62 @@ def taken_in_ten_minutes(late: timedelta) -> int:
     return taken
 
 
+def learnt(*took: int, period: timedelta = SECOND, refused: bool = False) -> Doubt:
+    """What is made of a server whose answers took so many milliseconds so far, with all that may be saved up."""
+    doubt = Doubt(period)
+    for each in took:
+        doubt.of(each * MS, _NEVER_LATE, refused=refused)
+    doubt.spare = period * SPARE_DOUBT
+    return doubt
+
+
 class TestDoubt:
     def test_is_how_much_longer_than_the_quickest_an_answer_took(self) -> None:
+        doubt = learnt(*[5, 6, 45] * 5)
+        assert doubt.of(45 * MS, _NEVER_LATE, refused=False) == 40 * MS
+        assert doubt.of(5 * MS, _NEVER_LATE, refused=False) == _NEVER_LATE
+
+    def test_refusals_are_quicker_than_answers(self) -> None:
+        doubt = learnt(*[5] * 9)
+        for _ in range(9):
+            doubt.of(2 * MS, _NEVER_LATE, refused=True)
+        assert doubt.of(15 * MS, _NEVER_LATE, refused=False) == 10 * MS
+        assert doubt.of(15 * MS, _NEVER_LATE, refused=True) == 13 * MS
+
+    def test_of_a_few_answers_none_is_quick(self) -> None:
         doubt = Doubt(SECOND)
-        assert doubt.of(5 * MS, timedelta(0), refused=False) == timedelta(0)
-        assert doubt.of(45 * MS, timedelta(0), refused=False) == 40 * MS
-        assert doubt.of(2 * MS, timedelta(0), refused=True) == timedelta(0)
-        assert doubt.of(15 * MS, timedelta(0), refused=False) == 10 * MS
+        assert [doubt.of(5 * MS, _NEVER_LATE, refused=False) for _ in range(10)] == [5 * MS] * 8 + [_NEVER_LATE] * 2
 
     def test_is_never_more_than_so_much(self) -> None:
-        doubt = Doubt(timedelta(seconds=10))
-        doubt.of(MS, timedelta(0), refused=False)
-        assert doubt.of(timedelta(seconds=5), timedelta(0), refused=False) == MOST_DOUBT
+        doubt = learnt(*[1] * 9)
+        assert doubt.of(timedelta(seconds=5), _NEVER_LATE, refused=False) == MOST_DOUBT
 
     @settings(deadline=None)
-    @given(st.lists(st.integers(0, 900), min_size=1, max_size=300))
-    def test_costs_no_more_than_its_share(self, took: list[int]) -> None:
+    @given(st.lists(st.integers(0, 40), min_size=1, max_size=300))
+    def test_costs_no_more_than_its_share_and_what_took_longer_than_nearly_all(self, took: list[int]) -> None:
         doubt = Doubt(SECOND)
-        cost = sum((doubt.of(each * MS, timedelta(0), refused=False) for each in took), timedelta(0))
-        assert cost <= SECOND * SPARE_DOUBT + len(took) * SECOND * DOUBTED + MS
+        cost, longer = timedelta(0), timedelta(0)
+        for place, each in enumerate(took):
+            before = sorted(took[max(place - 64, 0) : place])
+            if place >= 8:
+                longer += max(each - before[int(len(before) * 0.9)], 0) * MS
+            cost += doubt.of(each * MS, _NEVER_LATE, refused=False)
+        assert cost <= SECOND * SPARE_DOUBT + len(took) * SECOND * DOUBTED + longer + MS
+
+    def test_a_server_that_takes_its_time_costs_hardly_more_than_its_share(self) -> None:
+        chance, doubt = Random(1), Doubt(SECOND)
+        cost = [doubt.of(chance.uniform(50, 150) * MS, _NEVER_LATE, refused=False) for _ in range(6000)]
+        assert sum(cost, timedelta(0)) / 6000 <= SECOND * DOUBTED + 1.5 * MS
+
+    def test_what_takes_longer_than_nearly_all_is_believed_and_costs_the_others_nothing(self) -> None:
+        doubt = learnt(*range(1, 31))
+        doubt.spare = 3 * MS
+        assert doubt.of(300 * MS, _NEVER_LATE, refused=False) == 272 * MS + 3 * MS + SECOND * DOUBTED
+        assert doubt.of(7 * MS, _NEVER_LATE, refused=False) == 6 * MS
 
     def test_is_believed_for_longer_where_this_process_is_late_itself(self) -> None:
-        doubt = Doubt(SECOND)
-        doubt.of(MS, timedelta(0), refused=False)
+        doubt = learnt(*[1, 101] * 9)
+        doubt.spare = timedelta(0)
         known = [doubt.of(101 * MS, 20 * MS, refused=False) for _ in range(60)]
         assert set(known) == {100 * MS}
 
@@ -190,6 +268,30 @@ async def test_many_tasks_of_two_processes_each_have_a_number_of_their_own(paced
     numbers, moments = zip(*sorted(given), strict=True)
     assert numbers == tuple(range(1, 41))
     assert all(later - sooner >= MS * CLOSEST for sooner, later in pairwise(moments))
+
+
+@pytest.mark.parametrize(("count", "hands"), [(1, 1), (5, 12)], ids=["one at a time", "more workers than may ask"])
+async def test_none_is_written_too_soon_after_those_that_were_late(paced: str, count: int, hands: int) -> None:
+    period, wrote = timedelta(milliseconds=400), list[float]()
+    async with open_database(paced, size=hands) as database:
+        async with database.connection() as connection:
+            await connection.execute("truncate hark.source_pace")
+
+        async def ask(pace: Pace) -> None:
+            for _ in range(max(5 * count // hands, 1)):
+                async with pace.permit(START + timedelta(days=9999)) as permit:
+                    await asyncio.sleep(0.15 if permit.number % 3 == 0 else 0)
+                    await permit.begins()
+                    wrote.append(time.monotonic())
+                    permit.done()
+                await asyncio.sleep(0.01)
+                permit.heard()
+                await pace.answered(permit, refused=False)
+
+        paces = [Pace(database, RealClock(), "x", Rate(count, period), PATIENT) for _ in range(hands)]
+        await asyncio.gather(*(ask(pace) for pace in paces for _ in range(2)))
+    wrote.sort()
+    assert all(later - sooner >= period.total_seconds() for sooner, later in zip(wrote, wrote[count:], strict=False))
 
 
 async def test_a_question_that_is_given_up_gives_up_its_turn(paced: str) -> None:

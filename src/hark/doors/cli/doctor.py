@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from hark.catalogue import Catalogue, load_catalogue
@@ -95,7 +95,7 @@ async def _database(call: Call, catalogue: Catalogue | None) -> list[Check]:
 
 
 async def _tables(dsn: str, settings: Settings, catalogue: Catalogue | None) -> list[Check]:
-    async with open_database(dsn, size=1) as database:
+    async with open_database(dsn, size=1, patience=timedelta(0)) as database:
         async with database.connection() as connection:
             version = connection.info.server_version
         reached = Check("database", True, f"Postgres {version // 10000}.{version % 10000} answers")

@@ -68,7 +68,8 @@ async def open_session(
     """
     catalogue = load_catalogue(settings.catalogue, os.environ) if install and settings.catalogue else None
     with server(settings, output) as dsn:
-        async with open_database(dsn, size=size) as database:
+        patience = settings.database_patience
+        async with open_database(dsn, size=size, patience=patience, say=output.note) as database:
             await _bring_up_to_date(database, dsn, settings)
             if catalogue is not None:
                 await preferences.install(database, catalogue)

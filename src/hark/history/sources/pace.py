@@ -5,13 +5,17 @@ a worker was late, a connection had to be made, or the server was busy. So each 
 from a row that all workers share, and is written at the moment that the permit names, on a connection that is open by
 then. What is learnt afterwards is told to that row before the next permits are given:
 
-    late     how much later than its moment it was written: known for sure, and counted in full
+    late     how much later than its moment its writing began: known for sure, and counted in full
     doubt    how much longer its answer took than the quickest of late: so much later it may have arrived
 
 A permit's moment is not before the `count`-th last request, so understood, is a whole period old. So a late request
 costs its lateness once in a period, and what was even stays even. A server that takes its time cannot be told from a
-request that came late: doubt is believed only for as long as it costs less than `DOUBTED` of the rate, and for longer
-where this process is late itself, as then the machine is busy, and the server's may be.
+request that came late. So doubt is believed for as long as it costs less than `DOUBTED` of the rate, and for longer
+where this process is late itself, as then the machine is busy, and the server's may be; but by how much an answer took
+longer than nearly all others is always believed: there the limit comes before the rate.
+
+Where many workers take permits, or there are few to take, one is given before much is learnt of those that it goes by.
+Then it is looked at once more, shortly before its moment, which may move on.
 """
 
 from __future__ import annotations
@@ -34,8 +38,8 @@ _SQL = Queries.beside(__file__)
 
 CLOSEST = 0.75
 """How close two requests may be, of what they are apart on average: what a late one cost is made up slowly."""
-SLACK = 0.001
-"""Of a period, for clocks: it is laid so much longer."""
+SLACK = 0.002
+"""Of a period, for clocks, and for how a quick answer's time is shared by its two ways: it is laid so much longer."""
 DOUBTED = 0.006
 """Of a period: what doubt may cost each permit on average."""
 SPARE_DOUBT = 0.6
@@ -47,7 +51,17 @@ BELIEVED = 5
 
 _LEAD_S = 0.03
 """How long before its moment a request is begun, so that its connection is there."""
-_REMEMBERED = 64
+_LAST_S = 0.002
+"""The end of a wait, which is waited for without the loop: its timers go by milliseconds, and it may be busy."""
+_LOOK_S = 0.06
+"""How long before its moment a permit that was given long before is looked at again."""
+_FAR = 4
+"""A permit is given long before its moment, if that is a period's so-manieth part away."""
+_HANDS = 64
+"""So many workers may hold a permit at once."""
+_REMEMBERED, _LEARNT = 64, 8
+"""So many answers are remembered, and so many tell how quick a server can be."""
+_NEARLY_ALL = 0.9
 _ZERO = timedelta(0)
 
 
@@ -72,6 +86,11 @@ class _Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class _Moved:
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class _LeftAlone:
     source: str
     held_until: datetime
@@ -84,7 +103,7 @@ class Doubt:
 
     period: timedelta
     spare: timedelta = field(init=False)
-    _quickest: dict[bool, deque[timedelta]] = field(default_factory=dict, init=False)
+    _known: dict[bool, deque[timedelta]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.spare = self.period * SPARE_DOUBT
@@ -96,12 +115,20 @@ class Doubt:
             late: how late its request was written.
             refused: whether it was a refusal, which servers are quicker with.
         """
-        known = self._quickest.setdefault(refused, deque(maxlen=_REMEMBERED))
-        known.append(took)
+        quickest, longest = self._usual(took, refused)
         self.spare = min(self.spare + self.period * DOUBTED + late * BELIEVED, self.period * SPARE_DOUBT)
-        doubt = min(took - min(known), MOST_DOUBT, self.spare)
-        self.spare -= doubt
-        return doubt
+        usual = min(min(took, longest) - quickest, self.spare)
+        self.spare -= usual
+        return min(usual + max(took - longest, _ZERO), MOST_DOUBT)
+
+    def _usual(self, took: timedelta, refused: bool) -> tuple[timedelta, timedelta]:
+        """The quickest answer of late, and what nearly all take at most; of a few, nothing can be said."""
+        known = self._known.setdefault(refused, deque(maxlen=_REMEMBERED))
+        before = sorted(known)
+        known.append(took)
+        if len(before) < _LEARNT:
+            return _ZERO, took
+        return min(before[0], took), before[int(len(before) * _NEARLY_ALL)]
 
 
 class Missed(Exception):
@@ -110,7 +137,11 @@ class Missed(Exception):
 
 @dataclass(slots=True)
 class Permit:
-    """One request may be written at `at`, or `holds` later at most; it is `hark.guarded.client.Sending`."""
+    """One request may be written at `at`, or `holds` later at most; it is `hark.guarded.client.Sending`.
+
+    Attributes:
+        late: how much later than that its writing began.
+    """
 
     number: int
     at: datetime
@@ -119,7 +150,8 @@ class Permit:
     written: Callable[[], None] = field(repr=False)
     holds: timedelta
     late: timedelta = _ZERO
-    _at: float | None = None
+    _begun: float | None = None
+    _heard: float | None = None
 
     async def begins(self) -> None:
         """Wait for its moment.
@@ -127,20 +159,28 @@ class Permit:
         Raises:
             Missed: it is long over.
         """
-        await _sleep_until(self.at, self.clock)
-        if self.clock.now() - self.at > self.holds:
+        await _sleep_until(self.at - timedelta(seconds=_LAST_S), self.clock)
+        _block_until(self.at, self.clock)
+        now = self.clock.now()
+        if now - self.at > self.holds:
             raise Missed
+        self.late = max(now - self.at, _ZERO)
+        self._begun = time.monotonic()
 
     def done(self) -> None:
         """It is written."""
-        self.late = max(self.clock.now() - self.at, _ZERO)
-        self._at = time.monotonic()
         self.written()
+
+    def heard(self) -> None:
+        """Its answer begins."""
+        self._heard = time.monotonic()
 
     @property
     def took(self) -> timedelta | None:
-        """How long ago it was written; None: it was not."""
-        return None if self._at is None else timedelta(seconds=time.monotonic() - self._at)
+        """How long its answer took to begin, or it has been waited for; None: it was not written."""
+        if self._begun is None:
+            return None
+        return timedelta(seconds=(self._heard or time.monotonic()) - self._begun)
 
 
 class Pace:
@@ -164,6 +204,7 @@ class Pace:
         self._waiting = 0
         self._told: dict[int, datetime] = {}
         self._known = False
+        self._crowded = False
 
     @asynccontextmanager
     async def permit(self, until: datetime) -> AsyncIterator[Permit]:
@@ -174,10 +215,12 @@ class Pace:
 
         Raises:
             NotNow: the source is left alone for longer than that.
+            Missed: the row has forgotten it; another one is to be taken.
         """
         turn = await self._my_turn()
         try:
             permit = await self._take(until, turn.end)
+            await self._look_again_at(permit)
             await _sleep_until(permit.at - timedelta(seconds=_LEAD_S), self._clock)
             yield permit
         finally:
@@ -193,7 +236,7 @@ class Pace:
         if took is None:
             return
         self._told[permit.number] = permit.at + permit.late + self._doubt.of(took, permit.late, refused=refused)
-        if not self._waiting and not self._turn.locked():
+        if self._crowded or (not self._waiting and not self._turn.locked()):
             await self._tell()
 
     async def worked(self, permit: Permit) -> None:
@@ -243,6 +286,22 @@ class Pace:
         self._forget(told)
         return rows[0]
 
+    async def _look_again_at(self, permit: Permit) -> None:
+        """Move a permit on by what was learnt since it was given, if that was long before its moment."""
+        far = self._rate.per / _FAR
+        self._crowded = permit.at - self._clock.now() > far
+        if self._crowded and self._told:
+            await self._tell()
+        while permit.at - self._clock.now() > far:
+            await _sleep_until(permit.at - timedelta(seconds=_LOOK_S), self._clock)
+            told = dict(self._told)
+            given = {**self._limits(), **_arrays(told), "number": permit.number}
+            rows = await self._database.fetch(_SQL["again"], _Moved, given)
+            self._forget(told)
+            if not rows or rows[0].at is None:
+                raise Missed
+            permit.at = rows[0].at
+
     async def _wait(self, until: datetime) -> None:
         """Until the source is no longer left alone, as far as is known: a trial may end sooner or later."""
         now = self._clock.now()
@@ -275,6 +334,7 @@ class Pace:
             "source": self._source,
             "now": self._clock.now(),
             "count": self._rate.count,
+            "kept": self._rate.count + max(self._rate.count, _HANDS),
             "closest": apart * CLOSEST,
             "a_window": self._rate.per * (1 + SLACK),
             "threshold": self._breaker.threshold,
@@ -301,4 +361,10 @@ def _arrays(told: dict[int, datetime]) -> dict[str, object]:
 async def _sleep_until(at: datetime, clock: Clock) -> None:
     # A timer may go off a little early.
     for _ in range(3):
-        await asyncio.sleep(max((at - clock.now()).total_seconds(), 0))
+        if (left := (at - clock.now()).total_seconds()) <= 0:
+            return
+        await asyncio.sleep(left)
+
+
+def _block_until(at: datetime, clock: Clock) -> None:
+    time.sleep(min(max((at - clock.now()).total_seconds(), 0), _LAST_S))

@@ -5,12 +5,12 @@ insert into hark.source_pace (source) values (%(source)s) on conflict (source) d
 -- One permit: a moment at which one request may go, counted by the very statement; no row: the source is left alone just
 -- now. First what was told of earlier requests is taken in (`numbers`, `moments`). The moment is not before the
 -- `count`-th last request is `a_window` old, nor closer to the last one than `closest` (see pace.py). All of it is read
--- off the row that the update locks, so that workers take turns. Twice as many are kept as a period may have: one that came
+-- off the row that the update locks, so that workers take turns. More are kept than a period may have: one that came
 -- late counts among those after it. Where failures stand against the source, this one is its trial: others wait.
 update hark.source_pace s
    set (taken, recent, open_until, opened_at) = (
        select s.taken + 1,
-              (known.recent || next.at)[greatest(known.n + 2 - greatest(known.n, 2 * %(count)s::int), 1):],
+              (known.recent || next.at)[greatest(known.n + 2 - %(kept)s::int, 1):],
               case when s.failures >= %(threshold)s then next.at + %(trial)s::interval else s.open_until end,
               case when s.failures >= %(threshold)s then s.taken else s.opened_at end
          from (select coalesce(array_agg(greatest(r.at, told.at) order by r.place), '{}') as recent,
@@ -28,6 +28,24 @@ update hark.source_pace s
  where s.source = %(source)s
    and greatest(s.held_until, s.open_until) > %(now)s is not true
 returning s.taken as number, s.recent[cardinality(s.recent)] as at, s.failures
+
+-- name: again
+-- A permit that was given some time ago: by what is known now of those before it, its moment is by the same rule. No row,
+-- or no moment: it was forgotten.
+update hark.source_pace s
+   set recent = (
+       with known as (
+           select told.number, greatest(r.at, told.at) as at
+             from unnest(s.recent) with ordinality r (at, place)
+            cross join lateral (select s.taken - cardinality(s.recent) + r.place as number,
+                                       (select max(t.at) from unnest(%(numbers)s::bigint[], %(moments)s::timestamptz[]) t (number, at)
+                                         where t.number = s.taken - cardinality(s.recent) + r.place) as at) told)
+       select coalesce(array_agg(case when k.number = %(number)s then greatest(k.at, next.at) else k.at end order by k.number), '{}')
+         from known k
+         left join (select at + %(a_window)s::interval as at from known where number < %(number)s
+                     order by known.at desc offset %(count)s::int - 1 limit 1) next on true)
+ where s.source = %(source)s
+returning s.recent[%(number)s - s.taken + cardinality(s.recent)] as at
 
 -- name: left_alone
 select source, coalesce(held_until, 'epoch') as held_until, coalesce(open_until, 'epoch') as open_until

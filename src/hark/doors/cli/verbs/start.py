@@ -142,7 +142,7 @@ async def migrate(call: Call) -> None:
     settings = call.settings
     catalogue = load_catalogue(settings.catalogue, os.environ) if settings.catalogue else None
     with server(settings, call.output) as dsn:
-        applied = await bring_up_to_date(dsn)
+        applied = await bring_up_to_date(dsn, patience=settings.database_patience, say=call.output.note)
         async with open_database(dsn, size=1) as database:
             reasons = await preferences.install(database, catalogue, retire=True) if catalogue else []
     call.output.show(_Migrated(applied, reasons), _migrated(applied, reasons))
