@@ -71,8 +71,11 @@ class Durable:
 
     def kill_backend(self) -> None:
         """kill -9 of one process that serves a worker: Postgres ends all the others, and recovers."""
-        eventually(self._backends, "a worker is connected")
-        os.kill(self._backends()[0], signal.SIGKILL)
+        while not (found := self._backends()):
+            eventually(self._backends, "a worker is connected")
+        pid = found[0]
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: find_process(pid) is None, "the process is gone")
         eventually(self._answers, "Postgres has recovered")
 
     def end(self) -> None:
@@ -81,9 +84,13 @@ class Durable:
         eventually(lambda: not self.data_dir.exists(), f"the keeper has removed {self.data_dir}")
 
     def _backends(self) -> list[int]:
-        with psycopg.connect(self.server.dsn) as connection:
-            found = connection.execute("select pid from pg_stat_activity where application_name = 'hark'")
-            return [pid for (pid,) in found]
+        """None while it recovers from an earlier kill."""
+        try:
+            with psycopg.connect(self.server.dsn) as connection:
+                found = connection.execute("select pid from pg_stat_activity where application_name = 'hark'")
+                return [pid for (pid,) in found]
+        except psycopg.OperationalError:
+            return []
 
     def _answers(self) -> bool:
         try:
