@@ -1040,7 +1040,7 @@ create table hark.history_user (
     version        bigint not null default 0 check (version >= 0),
     projected      bigint not null default -1 check (projected between -2 and version),
     changed_at     timestamptz not null,
-    ahead_since    timestamptz,
+    ahead_since    timestamptz default now(),
     oldest_at      timestamptz,
     last_loaded_at timestamptz,
     loaded_epoch   bigint,
