@@ -51,7 +51,7 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much at once: nodes and lines a transaction, transactions a step, and transactions that are written at once."""
+    """How much at once: nodes and lines a transaction, transactions a step, and transactions under way."""
 
     nodes: int = 200
     lines: int = 5_000
