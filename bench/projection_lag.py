@@ -88,7 +88,12 @@ async def _measure(lines: int, users: int, seconds: float) -> list[Result]:
             await field.fill(lines)
             await field.round(min(seconds, 10.0))  # Java compiles what runs often; nobody shall pay for that alone
             high = await take_turns({"limit": field.limit, "hark": field.hark})
-    sizes = {"events/s": EVENTS, "seconds": round(seconds), "users": users, "purchases before": lines}
+    sizes = {
+        "events/s at least": round(min(field.paces)),
+        "seconds": round(seconds),
+        "users": users,
+        "purchases before": lines,
+    }
     half = {name: Rounds(tuple(figures)) for name, figures in field.halves.items()}
     return [answer(P99, high, sizes), answer(P50, half, sizes)]
 
@@ -135,11 +140,12 @@ class _Said:
 
 def child(dsn: str, seconds: float, users: int, seed: int) -> None:
     """What a process of its own does: records events at a steady pace, and prints whom it moved to which version."""
-    said = asyncio.run(_feed(dsn, seconds, users, seed))
-    json.dump([[each.user, each.version, each.at] for each in said], sys.stdout)
+    said, taken = asyncio.run(_feed(dsn, seconds, users, seed))
+    json.dump({"said": [[each.user, each.version, each.at] for each in said], "taken": taken}, sys.stdout)
 
 
-async def _feed(dsn: str, seconds: float, users: int, seed: int) -> list[_Said]:
+async def _feed(dsn: str, seconds: float, users: int, seed: int) -> tuple[list[_Said], float]:
+    """What was said, and in how many seconds: more than were to be, where the machine does not keep up."""
     chance = random.Random(seed)
     said: list[_Said] = []
     async with open_database(dsn, size=1) as database:
@@ -151,9 +157,7 @@ async def _feed(dsn: str, seconds: float, users: int, seed: int) -> list[_Said]:
                 recorded = await record_facts(connection, facts, now=datetime.now(UTC), by=None)
             at = time.monotonic()
             said += [_Said(each.user_id, each.version, at) for each in recorded.moved]
-        late = time.monotonic() - begun - seconds
-    assert late < max(seconds * 0.05, 1.0), f"events came {late:.1f} s late: this machine records no {EVENTS} a second"
-    return said
+    return said, max(time.monotonic() - begun, seconds)
 
 
 # Who projects it ------------------------------------------------------------------------------------------------------
@@ -189,7 +193,7 @@ class _Field:
     users: int
     seconds: float
     halves: dict[str, list[float]] = field(default_factory=lambda: {"limit": [], "hark": []})
-    seeds: list[int] = field(default_factory=list)
+    paces: list[float] = field(default_factory=list)
 
     async def fill(self, lines: int) -> None:
         """What they bought before is in the graph."""
@@ -234,11 +238,12 @@ class _Field:
         return [self.graph.lag(each) for each in said]
 
     def _record(self, seconds: float) -> list[_Said]:
-        self.seeds.append(len(self.seeds))
-        given = f"{server().dsn_of(DATABASE)!r}, {seconds}, {self.users}, {self.seeds[-1]}"
+        given = f"{server().dsn_of(DATABASE)!r}, {seconds}, {self.users}, {len(self.paces)}"
         command = [sys.executable, "-c", f"from bench.projection_lag import child; child({given})"]
         done = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
-        return [_Said(*each) for each in json.loads(done.stdout)]
+        told = json.loads(done.stdout)
+        self.paces.append(EVENTS * seconds / told["taken"])
+        return [_Said(*each) for each in told["said"]]
 
     async def _is_anybody_ahead(self) -> bool:
         """Whether the graph is behind; looked at after a while."""

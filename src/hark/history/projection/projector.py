@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Collection, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import structlog
 
 from hark.clock import Clock
-from hark.errors import GraphRefused
+from hark.errors import GraphDeadlock, GraphRefused
 from hark.history.projection.changes import ANEW, PRODUCTS, PUT_BACK, USERS, Ahead, Change, Subject, asked, slices
 from hark.history.projection.graph import NOTHING, Graph
 from hark.history.projection.lease import Lease
@@ -22,6 +23,7 @@ _log = structlog.get_logger(__name__)
 
 COUNTED = 10_000
 """How far a user's changes are counted: a user with more has a transaction alone, however many."""
+_TRIES = 5
 
 
 @dataclass(slots=True)
@@ -51,7 +53,7 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much at once: nodes and lines a transaction, transactions a step, and transactions that are written at once."""
+    """How much at once: nodes and lines a transaction, transactions a step, and transactions under way."""
 
     nodes: int = 200
     lines: int = 5_000
@@ -147,7 +149,7 @@ class Projector:
         """Write, and mark what was written; what the graph refuses is found by halves, and keeps nobody else."""
         changes = prepared.changes
         try:
-            written = await self.graph.write(prepared.subject.node, [each.as_map() for each in changes])
+            written = await self._sent(prepared)
         except GraphRefused as refusal:
             if len(changes) == 1:
                 await self._put_back(changes[0], refusal, done)
@@ -157,6 +159,14 @@ class Projector:
             return
         await self._mark(prepared, [each for each in changes if each.id in written], done)
         done.beaten += len(changes) - len(written)
+
+    async def _sent(self, prepared: _Prepared) -> set[str]:
+        """Whom the graph wrote; sent again where it waited for the other transaction under way, and that one for it."""
+        sent = [each.as_map() for each in prepared.changes]
+        for _ in range(_TRIES - 1):
+            with suppress(GraphDeadlock):
+                return await self.graph.write(prepared.subject.node, sent)
+        return await self.graph.write(prepared.subject.node, sent)
 
     async def _mark(self, prepared: _Prepared, written: Sequence[Change], done: Stepped) -> None:
         given = {
