@@ -44,8 +44,8 @@ DOUBTED = 0.006
 """Of a period: what doubt may cost each permit on average."""
 SPARE_DOUBT = 0.6
 """Of a period: what of it may be saved up for a bad moment."""
-MOST_DOUBT = timedelta(milliseconds=500)
-"""An answer that takes longer than this says nothing more of when its request arrived."""
+CREEP = 1.002
+"""How the quickest answer known creeps up with each other one, so that a server that changed is got used to."""
 BELIEVED = 5
 """How much more doubt is believed, for being late oneself."""
 
@@ -103,6 +103,7 @@ class Doubt:
 
     period: timedelta
     spare: timedelta = field(init=False)
+    _quickest: dict[bool, timedelta] = field(default_factory=dict, init=False)
     _known: dict[bool, deque[timedelta]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -119,16 +120,17 @@ class Doubt:
         self.spare = min(self.spare + self.period * DOUBTED + late * BELIEVED, self.period * SPARE_DOUBT)
         usual = min(min(took, longest) - quickest, self.spare)
         self.spare -= usual
-        return min(usual + max(took - longest, _ZERO), MOST_DOUBT)
+        return min(usual + max(took - longest, _ZERO), self.period)
 
     def _usual(self, took: timedelta, refused: bool) -> tuple[timedelta, timedelta]:
-        """The quickest answer of late, and what nearly all take at most; of a few, nothing can be said."""
+        """The quickest answer, and what nearly all take at most of late; of a few, nothing can be said."""
         known = self._known.setdefault(refused, deque(maxlen=_REMEMBERED))
         before = sorted(known)
         known.append(took)
+        quickest = self._quickest[refused] = min(self._quickest.get(refused, took) * CREEP, took)
         if len(before) < _LEARNT:
             return _ZERO, took
-        return min(before[0], took), before[int(len(before) * _NEARLY_ALL)]
+        return quickest, before[int(len(before) * _NEARLY_ALL)]
 
 
 class Missed(Exception):
