@@ -291,6 +291,28 @@ async def test_a_permit_given_long_before_is_looked_at_again_shortly_before_its_
     assert (await waiting).at == late + 2 * SECOND * (1 + SLACK)
 
 
+async def test_a_request_that_is_not_answered_counts_as_of_now(row: Database) -> None:
+    """A server that stands still counts all that it was sent when it goes on."""
+    pace, beyond = Pace(row, RealClock(), "x", Rate(1, SECOND), PATIENT), START + timedelta(days=9999)
+    began = asyncio.Event()
+
+    async def never_answered() -> None:
+        async with pace.permit(beyond) as permit:
+            await permit.begins()
+            permit.done()
+            began.set()
+            await asyncio.sleep(2.5)
+            permit.heard()
+            await pace.answered(permit, refused=False)
+
+    asking = asyncio.create_task(never_answered())
+    await began.wait()
+    async with pace.permit(beyond) as permit:
+        assert asking.done()
+        assert permit.number == 2
+    await asking
+
+
 async def test_workers_that_take_and_look_again_at_once_lose_nothing(row: Database, paced: str) -> None:
     rate = Rate(10, SECOND)
     given: list[_Taken] = []
