@@ -9,6 +9,8 @@ from typing import Protocol
 from hark.postgres.database import Database
 
 _READINGS, _QUICK_S = 8, 0.0005
+_DRIFT = 5e-5
+"""How far two machines' clocks come apart in a while, as a part of it."""
 
 
 class Clock(Protocol):
@@ -26,19 +28,23 @@ class DatabaseClock:
     `follow` it now and then: monotonic clocks drift too.
     """
 
-    def __init__(self, at: datetime, read_at: float) -> None:
+    def __init__(self, at: datetime, read_at: float, within: float = 0.0) -> None:
         self._at = at
         self._read_at = read_at
+        self._within = within
 
     @classmethod
     async def start(cls, database: Database) -> DatabaseClock:
         """A clock set by the database."""
-        at, read_at = await _read(database)
-        return cls(at, read_at)
+        return cls(*await _read(database))
 
     async def follow(self, database: Database) -> None:
-        """Set it again by the database."""
-        self._at, self._read_at = await _read(database)
+        """Set it again by the database, unless it is better as it is: a busy machine's reading may be far off."""
+        at, read_at, within = await _read(database)
+        drifted = self._within + _DRIFT * (read_at - self._read_at)
+        off = abs((self._at - at).total_seconds() + read_at - self._read_at)
+        if within <= drifted or off > within + drifted:
+            self._at, self._read_at, self._within = at, read_at, within
 
     def now(self) -> datetime:
         """The database's time, to a round trip's accuracy."""
@@ -70,8 +76,9 @@ class VirtualClock:
         self.move_to(self._at + by)
 
 
-async def _read(database: Database) -> tuple[datetime, float]:
-    """The database's time, and ours: of several readings the quickest, since an answer that tarried tells less."""
+async def _read(database: Database) -> tuple[datetime, float, float]:
+    """The database's time, ours, and within how much they are known: of several readings the quickest, since an answer
+    that tarried tells less."""
     best: tuple[float, datetime, float] | None = None
     for _ in range(_READINGS):
         before = time.monotonic()
@@ -82,4 +89,4 @@ async def _read(database: Database) -> tuple[datetime, float]:
         if took < _QUICK_S:
             break
     assert best is not None
-    return best[1], best[2]
+    return best[1], best[2], best[0] / 2

@@ -15,7 +15,9 @@ where this process is late itself, as then the machine is busy, and the server's
 longer than nearly all others is always believed: there the limit comes before the rate.
 
 Where many workers take permits, or there are few to take, one is given before much is learnt of those that it goes by.
-Then it is looked at once more, shortly before its moment, which may move on.
+Then it is looked at once more, shortly before its moment, which may move on. So it is while an answer takes far longer
+than nearly all: its server may stand still, and count all that it was sent when it goes on; until then its request
+counts as of now.
 """
 
 from __future__ import annotations
@@ -44,8 +46,8 @@ DOUBTED = 0.006
 """Of a period: what doubt may cost each permit on average."""
 SPARE_DOUBT = 0.6
 """Of a period: what of it may be saved up for a bad moment."""
-MOST_DOUBT = timedelta(milliseconds=500)
-"""An answer that takes longer than this says nothing more of when its request arrived."""
+CREEP = 1.002
+"""How the quickest answer known creeps up with each other one, so that a server that changed is got used to."""
 BELIEVED = 5
 """How much more doubt is believed, for being late oneself."""
 
@@ -61,7 +63,7 @@ _HANDS = 64
 """So many workers may hold a permit at once."""
 _REMEMBERED, _LEARNT = 64, 8
 """So many answers are remembered, and so many tell how quick a server can be."""
-_NEARLY_ALL = 0.9
+_NEARLY_ALL, _FAR_LONGER, _OVERDUE_PART = 0.9, 1.5, 20
 _ZERO = timedelta(0)
 
 
@@ -103,6 +105,7 @@ class Doubt:
 
     period: timedelta
     spare: timedelta = field(init=False)
+    _quickest: dict[bool, timedelta] = field(default_factory=dict, init=False)
     _known: dict[bool, deque[timedelta]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -119,16 +122,24 @@ class Doubt:
         self.spare = min(self.spare + self.period * DOUBTED + late * BELIEVED, self.period * SPARE_DOUBT)
         usual = min(min(took, longest) - quickest, self.spare)
         self.spare -= usual
-        return min(usual + max(took - longest, _ZERO), MOST_DOUBT)
+        return min(usual + max(took - longest, _ZERO), self.period)
+
+    def overdue(self) -> timedelta:
+        """How long an answer takes that takes far longer than nearly all."""
+        known = sorted(self._known.get(False, ()))
+        if len(known) < _LEARNT:
+            return self.period / 2
+        return known[int(len(known) * _NEARLY_ALL)] * _FAR_LONGER + self.period / _OVERDUE_PART
 
     def _usual(self, took: timedelta, refused: bool) -> tuple[timedelta, timedelta]:
-        """The quickest answer of late, and what nearly all take at most; of a few, nothing can be said."""
+        """The quickest answer, and what nearly all take at most of late; of a few, nothing can be said."""
         known = self._known.setdefault(refused, deque(maxlen=_REMEMBERED))
         before = sorted(known)
         known.append(took)
+        quickest = self._quickest[refused] = min(self._quickest.get(refused, took) * CREEP, took)
         if len(before) < _LEARNT:
             return _ZERO, took
-        return min(before[0], took), before[int(len(before) * _NEARLY_ALL)]
+        return quickest, before[int(len(before) * _NEARLY_ALL)]
 
 
 class Missed(Exception):
@@ -203,6 +214,7 @@ class Pace:
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._told: dict[int, datetime] = {}
+        self._out: dict[int, Permit] = {}
         self._known = False
         self._crowded = False
 
@@ -217,14 +229,17 @@ class Pace:
             NotNow: the source is left alone for longer than that.
             Missed: the row has forgotten it; another one is to be taken.
         """
-        turn = await self._my_turn()
+        turn, permit = await self._my_turn(), None
         try:
             permit = await self._take(until, turn.end)
             await self._look_again_at(permit)
             await _sleep_until(permit.at - timedelta(seconds=_LEAD_S), self._clock)
+            self._out[permit.number] = permit
             yield permit
         finally:
             turn.end()
+            if permit is not None:
+                self._out.pop(permit.number, None)
 
     async def answered(self, permit: Permit, *, refused: bool) -> None:
         """Note when a request must have arrived, by its answer.
@@ -280,7 +295,9 @@ class Pace:
             await self._database.execute(_SQL["known"], {"source": self._source})
             self._known = True
         told = dict(self._told)
-        rows = await self._database.fetch(_SQL["take"], _Taken, {**self._limits(), **_arrays(told)})
+        rows = await self._database.fetch(
+            _SQL["take"], _Taken, {**self._limits(), **_arrays({**self._overdue(), **told})}
+        )
         if not rows:
             return None
         self._forget(told)
@@ -288,19 +305,34 @@ class Pace:
 
     async def _look_again_at(self, permit: Permit) -> None:
         """Move a permit on by what was learnt since it was given, if that was long before its moment."""
-        far = self._rate.per / _FAR
-        self._crowded = permit.at - self._clock.now() > far
+        looks = self._crowded = self._is_far(permit.at)
         if self._crowded and self._told:
             await self._tell()
-        while permit.at - self._clock.now() > far:
-            await _sleep_until(permit.at - timedelta(seconds=_LOOK_S), self._clock)
-            told = dict(self._told)
-            given = {**self._limits(), **_arrays(told), "number": permit.number}
-            rows = await self._database.fetch(_SQL["again"], _Moved, given)
-            self._forget(told)
-            if not rows or rows[0].at is None:
-                raise Missed
-            permit.at = rows[0].at
+        before = None
+        while permit.at != before:
+            before = permit.at
+            await _sleep_until(before - timedelta(seconds=_LOOK_S), self._clock)
+            if not looks and not self._overdue():
+                return
+            permit.at = await self._again(permit.number)
+            looks = self._is_far(permit.at)
+
+    async def _again(self, number: int) -> datetime:
+        told = dict(self._told)
+        given = {**self._limits(), **_arrays({**self._overdue(), **told}), "number": number}
+        rows = await self._database.fetch(_SQL["again"], _Moved, given)
+        self._forget(told)
+        if not rows or rows[0].at is None:
+            raise Missed
+        return rows[0].at
+
+    def _is_far(self, at: datetime) -> bool:
+        return at - self._clock.now() > self._rate.per / _FAR
+
+    def _overdue(self) -> dict[int, datetime]:
+        """Requests whose answers take far longer than nearly all, and that may be counted only now."""
+        overdue, now = self._doubt.overdue(), self._clock.now()
+        return {number: now for number, permit in self._out.items() if (permit.took or _ZERO) > overdue}
 
     async def _wait(self, until: datetime) -> None:
         """Until the source is no longer left alone, as far as is known: a trial may end sooner or later."""

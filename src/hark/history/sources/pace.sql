@@ -30,20 +30,26 @@ update hark.source_pace s
 returning s.taken as number, s.recent[cardinality(s.recent)] as at, s.failures
 
 -- name: again
--- A permit that was given some time ago: by what is known now of those before it, its moment is by the same rule. No row,
--- or no moment: it was forgotten.
+-- A permit that was given some time ago: by what is known now of those before it, its moment is by the same rule. No
+-- moment: it was forgotten. (What is known stands here twice: in a CTE it would be of before the row was waited for.)
 update hark.source_pace s
    set recent = (
-       with known as (
-           select told.number, greatest(r.at, told.at) as at
-             from unnest(s.recent) with ordinality r (at, place)
-            cross join lateral (select s.taken - cardinality(s.recent) + r.place as number,
-                                       (select max(t.at) from unnest(%(numbers)s::bigint[], %(moments)s::timestamptz[]) t (number, at)
-                                         where t.number = s.taken - cardinality(s.recent) + r.place) as at) told)
-       select coalesce(array_agg(case when k.number = %(number)s then greatest(k.at, next.at) else k.at end order by k.number), '{}')
-         from known k
-         left join (select at + %(a_window)s::interval as at from known where number < %(number)s
-                     order by known.at desc offset %(count)s::int - 1 limit 1) next on true)
+       select coalesce(array_agg(case when known.number = %(number)s then greatest(known.at, next.at) else known.at end
+                                 order by known.number), '{}')
+         from (select s.taken - cardinality(s.recent) + r.place as number, greatest(r.at, told.at) as at
+                 from unnest(s.recent) with ordinality r (at, place)
+                 left join (select number, max(at) as at
+                              from unnest(%(numbers)s::bigint[], %(moments)s::timestamptz[]) t (number, at)
+                             group by number) told
+                   on told.number = s.taken - cardinality(s.recent) + r.place) known
+         left join (select greatest(r.at, told.at) + %(a_window)s::interval as at
+                      from unnest(s.recent) with ordinality r (at, place)
+                      left join (select number, max(at) as at
+                                   from unnest(%(numbers)s::bigint[], %(moments)s::timestamptz[]) t (number, at)
+                                  group by number) told
+                        on told.number = s.taken - cardinality(s.recent) + r.place
+                     where s.taken - cardinality(s.recent) + r.place < %(number)s
+                     order by at desc offset %(count)s::int - 1 limit 1) next on true)
  where s.source = %(source)s
 returning s.recent[%(number)s - s.taken + cardinality(s.recent)] as at
 
