@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 SCRIPTS = (
     *("fanout", "poll_idle", "poll_due", "claim", "send", "pipeline", "replay"),
     *("digest_plan", "digest_idle", "cohort_csv", "backfill_preferences", "backfill_live"),
-    *("record_facts", "ingest", "projection"),
+    *("record_facts", "ingest", "projection", "projection_lag"),
 )
 
 

@@ -10,7 +10,8 @@
     │   └── Blocked             a URL that Hark will not call: no http, a user in it, a private address
     ├── Unreachable           something Hark needs does not answer (CLI exit 3)
     │   ├── NotNow              a source of history is left alone for a while; says until when
-    │   └── GraphTooSlow        the graph did not answer in time
+    │   ├── GraphTooSlow        the graph did not answer in time
+    │   └── GraphDeadlock       the graph ended a transaction that waited for one that waited for it; try again
     ├── Overtaken             what was decided by a version of a flag may not be written any more; decide again
     ├── SourceFailed          a feed or recheck of the product broke, or answered what it may not
     ├── GraphRefused          the graph does not take what it was sent, and would not later: a constraint, a limit
@@ -147,6 +148,10 @@ class SourceFailed(HarkError):
 
 class GraphTooSlow(Unreachable):
     """The graph did not answer in time."""
+
+
+class GraphDeadlock(Unreachable):
+    """The graph undid a transaction that waited for another one, which waited for it. That one went on: try again."""
 
 
 class GraphRefused(HarkError):

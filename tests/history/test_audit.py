@@ -246,6 +246,19 @@ async def test_twin_nodes_are_found_and_made_one(projected: Projected, only: str
         assert await projected.edges() == before
 
 
+async def test_edges_lead_to_their_own_products_and_stores_though_others_have_twins(projected: Projected) -> None:
+    async with unguarded(projected):
+        two = "UNWIND ['gin', 'milk'] AS id UNWIND [1, 2] AS n"
+        await projected.ask(f"{two} CREATE (:Product {{product_id: id}}), (:Store {{store_id: id}})")
+        goods = ("bread", "gin", "milk", "tea")
+        await projected.bought(*(line(each, product=each, store=each) for each in goods))
+        await projected.project()
+        led = await projected.ask("MATCH (:User)-[r:PURCHASED]->(p) RETURN r.receipt_id, p.product_id ORDER BY r.key")
+        assert led == [(each, each) for each in goods]
+        shops = await projected.ask("MATCH (:User)-[r:SHOPS_AT]->(s) RETURN s.store_id, r.count ORDER BY s.store_id")
+        assert shops == [(each, 1) for each in goods]
+
+
 async def test_who_was_united_is_written_anew_though_whoever_united_them_died(projected: Projected) -> None:
     await filled(projected)
     before = await projected.edges()

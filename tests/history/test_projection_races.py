@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from hark.errors import Unreachable
+from hark.errors import GraphDeadlock, Unreachable
 from hark.history.projection import Node
-from hark.history.projection.neo4j_graph import Neo4jGraph, open_graph
+from hark.history.projection.neo4j_graph import Neo4jGraph, open_graph, translated
+from hark.history.projection.projector import Sizes
 from tests.graph_server import graph_server
 from tests.history.backups import Backup
 from tests.history.projection_world import Projected
@@ -109,6 +110,100 @@ async def test_of_two_at_once_one_writes(projected: Projected) -> None:
     steps = await asyncio.gather(begun, second.step())
     assert sum(step.users for step in steps) == 5
     assert sum(step.beaten for step in steps) == 5
+    await projected.assert_in_step()
+
+
+async def test_two_transactions_are_under_way_at_once_and_no_more(projected: Projected) -> None:
+    both, under_way, most = asyncio.Barrier(2), 0, 0
+
+    async def begins() -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await both.wait()
+
+    async def ends() -> None:
+        nonlocal under_way
+        under_way -= 1
+
+    await projected.bought(*(line("r", number, user=f"u{number % 6}") for number in range(30)))
+    held = Held(projected.graph, before=begins, after=ends)
+    async with asyncio.timeout(60):
+        done = await projected.projector(graph=held, sizes=Sizes(nodes=1)).step()
+    assert (done.users, done.beaten, most) == (6, 0, 2)
+    await projected.assert_in_step()
+
+
+async def test_a_fault_of_one_transaction_ends_the_other_and_nothing_is_lost(projected: Projected) -> None:
+    stall, begun = Stall(), 0
+
+    async def first_fails() -> None:
+        nonlocal begun
+        begun += 1
+        if begun > 1:
+            await stall.here()
+        await stall.reached.wait()
+        raise Unreachable("away")
+
+    await projected.bought(*(line("r", number, user=f"u{number % 4}") for number in range(8)))
+    held = Held(projected.graph, before=first_fails)
+    async with asyncio.timeout(60):
+        with pytest.raises(Unreachable):
+            await projected.projector(graph=held, sizes=Sizes(nodes=1)).step()
+    assert (begun, held.written) == (2, [])
+    assert (await projected.project()).users == 4
+    await projected.assert_in_step()
+
+
+async def test_a_transaction_that_the_graph_undid_for_another_one_is_sent_again(projected: Projected) -> None:
+    tries = 0
+
+    async def waits_for_the_other() -> None:
+        nonlocal tries
+        tries += 1
+        if tries in {1, 2, 4}:
+            raise GraphDeadlock("the graph undid it")
+
+    await projected.bought(*(line("r", number, user=f"u{number % 2}") for number in range(6)))
+    held = Held(projected.graph, before=waits_for_the_other)
+    done = await projected.projector(graph=held, sizes=Sizes(nodes=1)).step()
+    assert (done.users, tries) == (2, 5)
+    await projected.assert_in_step()
+
+
+async def test_a_deadlock_is_told_from_other_faults(projected: Projected) -> None:
+    """Two transactions, each of which holds the node that the other one waits for."""
+    held = asyncio.Barrier(2)
+    await projected.ask("CREATE (:Store {store_id: 'north'}), (:Store {store_id: 'south'})")
+
+    async def lock(first: str, second: str) -> None:
+        touched = "MATCH (s:Store {store_id: $id}) SET s._lock = true REMOVE s._lock"
+        with translated():
+            async with projected.graph.driver.session() as session, await session.begin_transaction() as transaction:
+                await (await transaction.run(touched, id=first)).consume()
+                await held.wait()
+                await (await transaction.run(touched, id=second)).consume()
+                await transaction.commit()
+
+    ended = await asyncio.gather(lock("north", "south"), lock("south", "north"), return_exceptions=True)
+    assert sorted(type(each).__name__ for each in ended) == ["GraphDeadlock", "NoneType"]
+
+
+async def test_whoever_loses_the_lease_begins_no_more_transactions(projected: Projected) -> None:
+    taken = False
+
+    async def another_takes_it() -> None:
+        nonlocal taken
+        if not taken:
+            projected.clock.advance(A_LEASE)
+            taken = await projected.projector("other").leads()
+
+    await projected.bought(*(line("r", number, user=f"u{number}") for number in range(6)))
+    held = Held(projected.graph, before=another_takes_it)
+    done = await projected.projector(graph=held, sizes=Sizes(nodes=1, at_once=1)).step()
+    assert taken and 0 < done.users < 6
+    projected.clock.advance(A_LEASE)
+    await projected.project()
     await projected.assert_in_step()
 
 

@@ -31,9 +31,9 @@ with mine as materialized (
 sent as (
     select user_id, json_agg(key) filter (where changed and not whole) as keys,
            json_agg(json_build_array(
-               key, product_id, store_id, amount_minor, currency, quantity::float8,
-               json_build_array(floor(extract(epoch from occurred_at))::bigint,
-                                extract(microseconds from occurred_at)::bigint %% 1000000 * 1000),
+               product_id, key, store_id, amount_minor, currency, quantity::float8,
+               floor(extract(epoch from occurred_at))::bigint,
+               extract(microseconds from occurred_at)::bigint %% 1000000 * 1000,
                version,
                case kind when 'receipt' then substr(key, 9, length(key) - 8 - strpos(reverse(key), ':')) end,
                case kind when 'order' then substr(key, 7) end)) filter (where changed and counts) as lines
@@ -60,10 +60,10 @@ summed as (
     select user_id, json_agg(row) filter (where of = 'category') as categories, json_agg(row) filter (where of = 'store') as stores
       from (select of, user_id, json_build_array(
                        id, sum(count)::bigint, sum(quantity)::float8,
-                       json_build_array(floor(extract(epoch from min(first_at)))::bigint,
-                                        extract(microseconds from min(first_at))::bigint %% 1000000 * 1000),
-                       json_build_array(floor(extract(epoch from max(last_at)))::bigint,
-                                        extract(microseconds from max(last_at))::bigint %% 1000000 * 1000),
+                       floor(extract(epoch from min(first_at)))::bigint,
+                       extract(microseconds from min(first_at))::bigint %% 1000000 * 1000,
+                       floor(extract(epoch from max(last_at)))::bigint,
+                       extract(microseconds from max(last_at))::bigint %% 1000000 * 1000,
                        coalesce(json_agg(currency order by currency) filter (where currency is not null), '[]'),
                        -- A sum past what the graph can hold stops there: 92 quadrillion of a currency's units.
                        coalesce(json_agg(least(greatest(total, -9223372036854775808), 9223372036854775807)::bigint

@@ -20,8 +20,9 @@ def _held(node: str, version: str) -> str:
     return f"coalesce(toIntegerOrNull({node}.{version}), -1)"
 
 
-def _moment(pair: str) -> str:
-    return f"datetime({{epochSeconds: {pair}[0], nanosecond: {pair}[1]}})"
+def _moment(row: str, at: int = 0) -> str:
+    """The moment of which a row holds seconds and nanoseconds, one after the other."""
+    return f"datetime.fromepoch({row}[{at}], {row}[{at + 1}])"
 
 
 def _versions(label: Node, version: str) -> str:
@@ -45,13 +46,28 @@ REMOVE n._lock
 WITH n, row WHERE {_held("n", version)} = row.was"""
 
 
-def _aggregate(rows: str, edge: str, label: str) -> str:
+def _found(label: str, nodes: str) -> str:
+    """All nodes of a label that edges are to lead to, each looked up once, in the order of their ids.
+
+    If one id has several nodes, for want of constraints, one of them is taken: rows tell them by their places.
+    """
     return f"""\
-CALL (n, row) {{
-  UNWIND row.{rows} AS a
-  MERGE (t:{label} {{{UNIQUE[label]}: a[0]}})
-  CREATE (n)-[:{edge} {{count: a[1], quantity: a[2], first_at: {_moment("a[3]")}, last_at: {_moment("a[4]")}, \
-currencies: a[5], totals_minor: a[6], total_minor: CASE WHEN size(a[6]) = 1 THEN a[6][0] END}}]->(t)
+CALL () {{
+  UNWIND range(0, size(${nodes}) - 1) AS place
+  WITH place, ${nodes}[place] AS id
+  MERGE (t:{label} {{{UNIQUE[label]}: id}})
+  WITH place, head(collect(t)) AS t ORDER BY place
+  RETURN collect(t) AS {nodes}
+}}"""
+
+
+def _sums(nodes: str, edge: str) -> str:
+    return f"""\
+CALL (n, row, {nodes}) {{
+  UNWIND row.{nodes} AS a
+  WITH n, a, {nodes}[a[0]] AS t
+  CREATE (n)-[:{edge} {{count: a[1], quantity: a[2], first_at: {_moment("a", 3)}, last_at: {_moment("a", 5)}, \
+currencies: a[7], totals_minor: a[8], total_minor: CASE WHEN size(a[8]) = 1 THEN a[8][0] END}}]->(t)
 }}"""
 
 
@@ -59,16 +75,22 @@ VERSIONS = {Node.USER: _versions(Node.USER, "facts_version"), Node.PRODUCT: _ver
 
 _WRITE_USERS = f"""\
 {_locked(Node.USER, "facts_version")}
+WITH collect([n, row]) AS won WHERE size(won) > 0
+{_found("Product", "products")}
+{_found("Category", "categories")}
+{_found("Store", "stores")}
+UNWIND won AS each
+WITH each[0] AS n, each[1] AS row, products, categories, stores
 CALL (n, row) {{ MATCH (n)-[old:PURCHASED]->() WHERE row.whole OR old.key IN row.keys DELETE old }}
 CALL (n, row) {{ MATCH (n)-[old:SHOPS_IN|SHOPS_AT]->() DELETE old }}
-CALL (n, row) {{
-  UNWIND row.lines AS l
-  MERGE (p:Product {{product_id: l[1]}})
-  CREATE (n)-[:PURCHASED {{key: l[0], store_id: l[2], amount_minor: l[3], currency: l[4], quantity: l[5], \
-occurred_at: {_moment("l[6]")}, version: l[7], receipt_id: l[8], order_id: l[9]}}]->(p)
+CALL (n, row, products) {{
+  UNWIND row.products AS l
+  WITH n, l, products[l[0]] AS p
+  CREATE (n)-[:PURCHASED {{key: l[1], store_id: l[2], amount_minor: l[3], currency: l[4], quantity: l[5], \
+occurred_at: {_moment("l", 6)}, version: l[8], receipt_id: l[9], order_id: l[10]}}]->(p)
 }}
-{_aggregate("categories", "SHOPS_IN", "Category")}
-{_aggregate("stores", "SHOPS_AT", "Store")}
+{_sums("categories", "SHOPS_IN")}
+{_sums("stores", "SHOPS_AT")}
 SET n.facts_version = row.version, n.last_updated_at = {_moment("row.at")}
 RETURN row.id AS id"""
 

@@ -10,9 +10,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from hark.config.graphs import GraphAddress
-from hark.errors import BadInput, GraphRefused, GraphTooSlow, Unreachable
+from hark.errors import BadInput, GraphDeadlock, GraphRefused, GraphTooSlow, Unreachable
 from hark.history.projection import cypher, uniting
 from hark.history.projection.graph import Node
+from hark.history.projection.sending import parameters
 
 if TYPE_CHECKING:
     from neo4j import AsyncDriver
@@ -50,7 +51,7 @@ class Neo4jGraph:
 
     async def write(self, node: Node, changes: Sequence[Mapping[str, Any]]) -> set[str]:
         """Write what is still at the version that was read."""
-        rows = await self.ask(cypher.WRITE[node], changes=list(changes)) if changes else []
+        rows = await self.ask(cypher.WRITE[node], **parameters(node, changes)) if changes else []
         return {row[0] for row in rows}
 
     async def page(self, node: Node, after: str, limit: int) -> list[str]:
@@ -85,7 +86,7 @@ class Neo4jGraph:
         from neo4j import Query
 
         seconds = self.patience.total_seconds()
-        with _translated():
+        with translated():
             async with asyncio.timeout(seconds + _CONNECT_S), self.driver.session(database=self.database) as session:
                 result = await session.run(Query(statement, timeout=seconds), given)
                 return [tuple(record.values()) async for record in result]
@@ -103,7 +104,7 @@ class Neo4jGraph:
         from neo4j import READ_ACCESS, Query
 
         seconds = patience.total_seconds()
-        with _translated():
+        with translated():
             async with (
                 asyncio.timeout(seconds),
                 self.driver.session(database=self.database, default_access_mode=READ_ACCESS) as session,
@@ -152,7 +153,7 @@ def _native(value: Any) -> Any:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Neo4j's errors as Hark's: what may be better later, and what will not."""
     from neo4j.exceptions import AuthError, DriverError, Neo4jError
 
@@ -165,6 +166,8 @@ def _translated() -> Iterator[None]:
     except Neo4jError as error:
         if "TransactionTimedOut" in (error.code or ""):
             raise GraphTooSlow("the graph did not answer in time") from error
+        if "DeadlockDetected" in (error.code or ""):
+            raise GraphDeadlock(f"the graph undid it: {_first_line(error)}") from error
         if error.is_retryable():
             raise Unreachable(f"the graph cannot now: {_first_line(error)}") from error
         raise GraphRefused(f"the graph refuses: {_first_line(error)}") from error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections import deque
+from collections.abc import Collection, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import structlog
 
 from hark.clock import Clock
-from hark.errors import GraphRefused
+from hark.errors import GraphDeadlock, GraphRefused
 from hark.history.projection.changes import ANEW, PRODUCTS, PUT_BACK, USERS, Ahead, Change, Subject, asked, slices
 from hark.history.projection.graph import NOTHING, Graph
 from hark.history.projection.lease import Lease
@@ -21,6 +23,7 @@ _log = structlog.get_logger(__name__)
 
 COUNTED = 10_000
 """How far a user's changes are counted: a user with more has a transaction alone, however many."""
+_TRIES = 5
 
 
 @dataclass(slots=True)
@@ -50,11 +53,12 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much at once: nodes and lines a transaction, and transactions a step."""
+    """How much at once: nodes and lines a transaction, transactions a step, and transactions under way."""
 
     nodes: int = 200
     lines: int = 5_000
-    transactions: int = 4
+    transactions: int = 16
+    at_once: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,8 @@ class Projector:
     """Projects whoever is ahead of the graph.
 
     A step reads who that is, then for a few hundred at a time: which versions the graph holds, what changed since, one
-    write that holds only if those are still the versions, and the mark. While one transaction is written, the next one
-    is read. No transaction is open here while the graph is called.
+    write that holds only if those are still the versions, and the mark. While two transactions are written, the next
+    one is read. No transaction is open here while the graph is called.
 
     Attributes:
         holder: this process, as people know it.
@@ -114,17 +118,19 @@ class Projector:
 
     async def _project(self, subject: Subject, done: Stepped) -> None:
         ahead = await self._ahead(subject)
-        writing: asyncio.Task[None] | None = None
+        writing: deque[asyncio.Task[None]] = deque()
         try:
             for cut in slices(ahead, self.sizes.nodes, self.sizes.lines):
+                if not await self._right.take():
+                    break
                 prepared = await self._prepare(subject, cut)
-                await _ended(writing)
-                writing = _started(self._write(prepared, done))
-            await _ended(writing)
+                if len(writing) == self.sizes.at_once:
+                    await writing.popleft()
+                writing.append(_started(self._write(prepared, done)))
+            while writing:
+                await writing.popleft()
         finally:
-            if writing is not None and not writing.done():
-                writing.cancel()
-                await asyncio.wait([writing])
+            await _stopped(writing)
 
     async def _ahead(self, subject: Subject) -> list[Ahead]:
         given = {"limit": self.sizes.nodes * self.sizes.transactions, "cap": COUNTED}
@@ -143,7 +149,7 @@ class Projector:
         """Write, and mark what was written; what the graph refuses is found by halves, and keeps nobody else."""
         changes = prepared.changes
         try:
-            written = await self.graph.write(prepared.subject.node, [each.as_map() for each in changes])
+            written = await self._sent(prepared)
         except GraphRefused as refusal:
             if len(changes) == 1:
                 await self._put_back(changes[0], refusal, done)
@@ -153,6 +159,14 @@ class Projector:
             return
         await self._mark(prepared, [each for each in changes if each.id in written], done)
         done.beaten += len(changes) - len(written)
+
+    async def _sent(self, prepared: _Prepared) -> set[str]:
+        """Whom the graph wrote; sent again where it waited for the other transaction under way, and that one for it."""
+        sent = [each.as_map() for each in prepared.changes]
+        for _ in range(_TRIES - 1):
+            with suppress(GraphDeadlock):
+                return await self.graph.write(prepared.subject.node, sent)
+        return await self.graph.write(prepared.subject.node, sent)
 
     async def _mark(self, prepared: _Prepared, written: Sequence[Change], done: Stepped) -> None:
         given = {
@@ -182,6 +196,8 @@ def _started(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return asyncio.get_running_loop().create_task(work)
 
 
-async def _ended(work: asyncio.Task[None] | None) -> None:
-    if work is not None:
-        await work
+async def _stopped(work: Collection[asyncio.Task[None]]) -> None:
+    """End what is still under way: whether it was done, versions tell."""
+    for each in work:
+        each.cancel()
+    await asyncio.gather(*work, return_exceptions=True)
