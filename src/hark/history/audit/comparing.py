@@ -9,6 +9,7 @@ from typing import Any
 
 from hark.history.audit.report import Finding, Name
 
+NODE = ("user_id", "facts_version", "last_updated_at")
 LINE = (
     "key",
     "product_id",
@@ -22,6 +23,7 @@ LINE = (
     "order_id",
 )
 SUM = ("count", "quantity", "first_at", "last_at", "currencies", "totals_minor", "total_minor")
+_NEVER_WROTE = "it has properties that Hark never wrote"
 _TIMES = frozenset({"occurred_at", "first_at", "last_at"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -62,10 +64,16 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class HeldPerson:
-    """A user's node and what hangs on it; rows as `cypher.USERS` gives them. `nodes`: how many have this id."""
+    """A user's node and what hangs on it; rows as `cypher.USERS` gives them.
+
+    Attributes:
+        keys: how many properties the node has.
+        nodes: how many have this id.
+    """
 
     version: int
     changed_us: Any
+    keys: int
     lines: Sequence[Row]
     ins: Sequence[Row]
     ats: Sequence[Row]
@@ -88,12 +96,13 @@ class Goods:
 
 @dataclass(frozen=True, slots=True)
 class HeldGoods:
-    """A product's node, and the categories that it is in."""
+    """A product's node, and the categories that it is in. `keys`: how many properties the node has."""
 
     version: int
     name: Any
     category_id: Any
     hierarchy: Any
+    keys: int
     categories: Sequence[Row]
     nodes: int = 1
 
@@ -135,6 +144,8 @@ def goods(facts: Goods, held: HeldGoods | None) -> Compared:
     named = {"name": facts.name, "category_id": facts.category_id, "category_hierarchy": facts.hierarchy}
     has = {"name": held.name, "category_id": held.category_id, "category_hierarchy": held.hierarchy}
     wrong = [_other(name, has[name], value) for name, value in named.items() if has[name] != value]
+    if not wrong and held.keys != sum(value is not None for value in (facts.id, facts.version, *named.values())):
+        wrong.append(_NEVER_WROTE)
     found = [Finding(Name.WRONG_PRODUCT, facts.id, "; ".join(wrong))] if wrong else []
     expected = [] if facts.category_id is None else [[facts.category_id, facts.hierarchy]]
     if [list(row) for row in held.categories] != expected:
@@ -184,6 +195,8 @@ def _node(facts: Person, held: HeldPerson) -> Iterator[Finding]:
     if held.changed_us != facts.changed_us:
         cause = _other("last_updated_at", _time(held.changed_us), _time(facts.changed_us))
         yield Finding(Name.WRONG_NODE, facts.id, cause)
+    elif held.keys != len(NODE):
+        yield Finding(Name.WRONG_NODE, facts.id, _NEVER_WROTE)
 
 
 def _in_future(facts: Person, rows: Sequence[Row], future_us: int) -> Iterator[Finding]:
@@ -245,7 +258,7 @@ def _differences(names: Sequence[str], expected: Row, held: Row, *, without: int
         if be != is_
     ]
     if not wrong and keys != sum(value is not None for value in expected) - without:
-        wrong.append("it has properties that Hark never wrote")
+        wrong.append(_NEVER_WROTE)
     return "; ".join(wrong)
 
 

@@ -28,7 +28,7 @@ class Counted:
 USERS = f"""\
 UNWIND $ids AS id
 MATCH (n:User {{user_id: id}})
-RETURN n.user_id, {_HELD.format(version="facts_version")}, n.last_updated_at,
+RETURN n.user_id, {_HELD.format(version="facts_version")}, n.last_updated_at, size(keys(n)),
        [(n)-[r:PURCHASED]->(p) | [r.key, p.product_id, r.store_id, r.amount_minor, r.currency, r.quantity, \
 r.occurred_at, r.version, r.receipt_id, r.order_id, size(keys(r))]],
        {_shops("SHOPS_IN", "Category")},
@@ -37,7 +37,7 @@ r.occurred_at, r.version, r.receipt_id, r.order_id, size(keys(r))]],
 PRODUCTS = f"""\
 UNWIND $ids AS id
 MATCH (n:Product {{product_id: id}})
-RETURN n.product_id, {_HELD.format(version="version")}, n.name, n.category_id, n.category_hierarchy,
+RETURN n.product_id, {_HELD.format(version="version")}, n.name, n.category_id, n.category_hierarchy, size(keys(n)),
        [(n)-[:IN_CATEGORY]->(c) | [c.category_id, c.hierarchy]]"""
 
 KINDS = """\
