@@ -916,6 +916,14 @@ returns boolean language sql immutable parallel safe as $$
                                       where chose ? reason and chose -> reason is distinct from seen -> reason)
 $$;
 
+-- Whether the channels for a reason stand as one that a backfill changed was left by it, and were not chosen since.
+create function hark.left_by(item hark.backfill_item, reason text, channels jsonb, chose jsonb)
+returns boolean language sql stable parallel safe as $$
+    select item.outcome = 'applied' and (coalesce(item.before, '{}') ? reason or coalesce(item.after, '{}') ? reason)
+       and channels -> reason is not distinct from item.after -> reason
+       and hark.chosen_since(chose, item.chose, jsonb_build_object(reason, null)) is not true
+$$;
+
 -- Flags -------------------------------------------------------------------------------------------------------------
 
 create table hark.flag (

@@ -382,6 +382,22 @@ async def test_what_another_backfill_changed_since_is_explained_by_its_journal(c
     assert seen.good
 
 
+async def test_another_backfill_explains_only_what_stands_as_it_left_it(campus: Campus) -> None:
+    await campus.people({"ann": {"like": []}, "bob": {"like": []}, "cat": {"like": []}})
+    first = await campus.plan(["like"], ["push"])
+    await campus.apply(first)
+    campus.clock.advance(timedelta(hours=1))
+    second = await campus.plan(["like"], ["email"])
+    await campus.apply(second)
+    await campus.run("update hark.preference set channels = '{\"like\": []}' where recipient_id = 'ann'")
+    await campus.choose("bob", "like", [])
+    seen = await campus.verified(first)
+    assert [each.recipient_id for each in seen.astray if not each.explained] == ["ann"]
+    assert (seen.holding, seen.unexplained, seen.good) == (1, 1, False)
+    back = await campus.undone(second)
+    assert await campus.counts(back) == {("like", "changed_since"): 2, ("like", "restore"): 1}
+
+
 async def test_for_whom_it_does_not_hold_is_had_in_pages_and_nothing_is_kept_of_that(campus: Campus) -> None:
     await campus.people({f"u{n:02}": {"reply": ["email"]} for n in range(14)})
     backfill = await campus.plan()
