@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import socket
@@ -445,6 +446,18 @@ def test_the_name_of_a_column_that_is_read_as_an_id_is_pointed_out(campus: Desk)
     planned = campus.hark(*ASKED, "--file", "ids.csv")
     assert "ids.csv:1  user: no such user; if that is the name of a column, write --column user" in planned.out
     assert "write --column" not in campus.hark(*ASKED, "--file", "ids.csv", "--column", "user").out
+
+
+def test_whom_a_list_to_leave_out_does_not_leave_out_is_told(campus: Desk) -> None:
+    campus.write("no.csv", "id\nU0001\nu0002 \n")
+    planned = campus.hark(*ASKED, "--ids", "u0001,u0002", "--except-file", "no.csv").out
+    assert "2 users, 2 unknown to leave out" in planned
+    assert "warning:" in planned and "no.csv leaves out nobody: none of whom it names is meant" in planned
+    assert "no.csv:2  U0001: no such user" in planned and "no.csv:3  u0002 : no such user" in planned
+    listed = campus.hark("backfill", "show", "1", "--faults", "--json").out
+    assert [json.loads(line)["text"] for line in listed.splitlines()] == ["U0001", "u0002 "]
+    cohort = json.loads(campus.hark("backfill", "show", "1", "--json").out)["cohort"]
+    assert (cohort["excluded_unknown"], len(cohort["warnings"])) == (2, 1)
 
 
 def test_of_what_is_forgotten_or_empty_nothing_more_is_offered(campus: Desk) -> None:

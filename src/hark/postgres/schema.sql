@@ -501,7 +501,9 @@ create table hark.cohort (
     bad         bigint not null default 0,
     blank       bigint not null default 0,
     objects     jsonb not null default '[]',
-    staged_at   timestamptz not null
+    staged_at   timestamptz not null,
+    excluded_unknown bigint not null default 0,
+    leaving_nobody   smallint[] not null default '{}'
 );
 
 -- By cohort first, against the rule for tables about people: it is written whole, read in order by the batches of its one

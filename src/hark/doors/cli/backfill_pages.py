@@ -104,14 +104,18 @@ def _cohort(staged: Staged) -> Iterator[str]:
         "unknown": staged.unknown,
         "of other types": staged.other_types,
         "left out": staged.excluded,
+        "unknown to leave out": staged.excluded_unknown,
         "bad lines": staged.bad,
     }
     counts = "".join(f", {count:,} {what}" for what, count in found.items() if count)
     yield f"  {staged.members:,} users{counts}"
+    for warning in staged.warnings:
+        yield f"  warning: {warning}"
     for fault in staged.faults[:_FAULTS]:
         yield f"  {fault.where}:{fault.line}  {fault.what}{_hint(fault)}"
-    if staged.bad + staged.unknown > len(staged.faults[:_FAULTS]):
-        yield f"  … and {staged.bad + staged.unknown - len(staged.faults[:_FAULTS]):,} more"
+    more = staged.bad + staged.unknown + staged.excluded_unknown - len(staged.faults[:_FAULTS])
+    if more > 0 and staged.faults:
+        yield f"  … and {more:,} more"
     yield ""
 
 

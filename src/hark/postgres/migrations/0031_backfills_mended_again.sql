@@ -1,4 +1,4 @@
--- Backfills, mended again: one says what it means that a backfill left something as it stands.
+-- Backfills, mended again: users to leave out whom nobody knows are told, and one place says what it means that a backfill left something as it stands.
 
 -- Whether the channels for a reason stand as one that a backfill changed was left by it, and were not chosen since.
 create function hark.left_by(item hark.backfill_item, reason text, channels jsonb, chose jsonb)
@@ -7,3 +7,7 @@ returns boolean language sql stable parallel safe as $$
        and channels -> reason is not distinct from item.after -> reason
        and hark.chosen_since(chose, item.chose, jsonb_build_object(reason, null)) is not true
 $$;
+
+alter table hark.cohort
+    add column excluded_unknown bigint not null default 0,
+    add column leaving_nobody   smallint[] not null default '{}';
