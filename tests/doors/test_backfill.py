@@ -466,6 +466,17 @@ def test_of_what_is_forgotten_or_empty_nothing_more_is_offered(campus: Desk) -> 
     assert "900 users of its plan" in campus.hark("backfill", "forget", "1", "--apply").out
     shown = campus.hark("backfill", "show", "1").out
     assert "next:" not in shown and "it can be neither verified, undone nor applied again" in shown
+    for asked in (
+        ("show", "1", "--faults"),
+        ("show", "1", "--faults", "-o", "out.csv"),
+        ("show", "1", "--outcome", "append"),
+        ("show", "1", "--outcome", "append", "-o", "out.csv"),
+        ("failures", "1"),
+        ("failures", "1", "-o", "out.csv"),
+    ):
+        told = campus.hark("backfill", *asked)
+        assert (told.code, told.out) == (2, "") and "backfill 1 was forgotten (20" in told.err
+    assert not (campus.directory / "out.csv").exists()
     again = campus.hark("backfill", "forget", "1")
     assert again.out.strip() == "backfill 1 was forgotten before: nothing is left of who its users were"
 

@@ -286,7 +286,11 @@ class Backfills(Protocol):
         ...
 
     async def failures(self, number: int, *, after: str, limit: int) -> Sequence[Failure]:
-        """One page, in the order of the users' ids."""
+        """One page, in the order of the users' ids.
+
+        Raises:
+            BadInput: it was forgotten.
+        """
         ...
 
     async def stop_all(self, who: str, *, stopped: bool) -> bool:
