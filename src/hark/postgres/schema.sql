@@ -926,6 +926,27 @@ returns boolean language sql stable parallel safe as $$
        and hark.chosen_since(chose, item.chose, jsonb_build_object(reason, null)) is not true
 $$;
 
+-- Whether what a backfill did was taken back, and not restored since: by the latest undo that changed something, if that was
+-- not taken back in turn.
+create function hark.taken_back(which bigint)
+returns boolean language sql stable parallel safe as $$
+    with recursive back (id, depth) as (
+        select which, 0
+         union all
+        select undo.id, back.depth + 1
+          from back
+         cross join lateral (
+            select u.id
+              from hark.backfill u
+             where u.undoes = back.id and u.state in ('APPLIED', 'VERIFIED')
+               and exists (select from hark.backfill_batch b where b.backfill_id = u.id and b.applied > 0)
+             order by u.id desc
+             limit 1
+         ) undo
+    )
+    select max(depth) % 2 = 1 from back
+$$;
+
 -- Flags -------------------------------------------------------------------------------------------------------------
 
 create table hark.flag (

@@ -227,6 +227,22 @@ async def since(campus: Campus) -> dict[str, list[str]]:
     return dict(rows)
 
 
+async def test_what_was_restored_is_not_undone_any_more(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": []}})
+    backfill = await campus.plan()
+    await campus.apply(backfill)
+    back = await campus.undone(backfill)
+    assert (await campus.verified(backfill)).undone_by == [back]
+    again = await campus.undone(back)
+    seen = await campus.verified(backfill)
+    assert (seen.undone_by, seen.holding, await campus.state(backfill)) == ([], 1, "VERIFIED")
+    assert (await campus.shown(backfill)).head.undone_by == []
+    assert (await campus.verified(back)).undone_by == [again]
+    await campus.undone(again)
+    assert (await campus.verified(backfill)).undone_by == [back]
+    assert (await campus.shown(backfill)).head.undone_by == [back]
+
+
 async def test_who_is_told_of_a_feed_from_now_on_came_back_to_it(campus: Campus) -> None:
     await campus.people({"ann": {"page": []}, "bob": {}, "cat": None, "dan": {"page": ["email"]}, "eve": {"like": []}})
     backfill = await campus.plan(["page", "like"], ["email"], create_rows=True)

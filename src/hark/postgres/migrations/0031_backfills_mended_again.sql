@@ -11,3 +11,24 @@ $$;
 alter table hark.cohort
     add column excluded_unknown bigint not null default 0,
     add column leaving_nobody   smallint[] not null default '{}';
+
+-- Whether what a backfill did was taken back, and not restored since: by the latest undo that changed something, if that was
+-- not taken back in turn.
+create function hark.taken_back(which bigint)
+returns boolean language sql stable parallel safe as $$
+    with recursive back (id, depth) as (
+        select which, 0
+         union all
+        select undo.id, back.depth + 1
+          from back
+         cross join lateral (
+            select u.id
+              from hark.backfill u
+             where u.undoes = back.id and u.state in ('APPLIED', 'VERIFIED')
+               and exists (select from hark.backfill_batch b where b.backfill_id = u.id and b.applied > 0)
+             order by u.id desc
+             limit 1
+         ) undo
+    )
+    select max(depth) % 2 = 1 from back
+$$;
