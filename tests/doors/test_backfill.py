@@ -346,6 +346,12 @@ def test_a_slip_of_the_pen_is_told_before_a_database_is_looked_for(campus: Desk)
     assert refused.err.splitlines()[1].startswith("--window: ")
 
 
+def test_all_that_is_wrong_with_a_change_of_pace_is_told_at_once(campus: Desk) -> None:
+    told = campus.hark("backfill", "speed", "1", "--rate", "x", "--window", "bad")
+    assert told.code == 2
+    assert '--rate: "x" is not a number' in told.err and "--window: 'bad' is not a window" in told.err
+
+
 def test_who_held_all_backfills_and_who_let_them_go_is_audited(campus: Desk) -> None:
     campus.hark("backfill", "stop-all", "--as", "olga")
     campus.hark("backfill", "stop-all", "--release", "--as", "paul")
