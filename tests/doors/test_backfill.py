@@ -454,6 +454,21 @@ def test_the_name_of_a_column_that_is_read_as_an_id_is_pointed_out(campus: Desk)
     assert "write --column" not in campus.hark(*ASKED, "--file", "ids.csv", "--column", "user").out
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ('{"id": "u0001"}\n{"id": "u0002"}\n', "these rows look like JSON, which is not read"),
+        ("'u0001'\n'u0002'\n", "the quotation marks are taken for parts of the ids"),
+        ("u0001\n'u0002'\n", ""),
+    ],
+)
+def test_rows_that_look_like_more_than_ids_are_pointed_out(rows: str, said: str, campus: Desk) -> None:
+    campus.write("ids", rows)
+    planned = campus.hark(*ASKED, "--file", "ids").out
+    assert "no such user" in planned
+    assert said in planned and ("look like JSON" in planned or "quotation marks" in planned) == bool(said)
+
+
 def test_whom_a_list_to_leave_out_does_not_leave_out_is_told(campus: Desk) -> None:
     campus.write("no.csv", "id\nU0001\nu0002 \n")
     planned = campus.hark(*ASKED, "--ids", "u0001,u0002", "--except-file", "no.csv").out
