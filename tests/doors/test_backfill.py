@@ -241,6 +241,22 @@ def test_interrupted_it_says_how_to_go_on_and_does(campus: Desk) -> None:
     assert having_push(campus) == 900
 
 
+def test_one_whose_planner_was_killed_is_planned_by_who_would_apply_it(campus: Desk) -> None:
+    campus.hark("backfill", "stop-all")
+    process = campus.spawn(*PLAN)
+    eventually(lambda: campus.ask("select count(*) from hark.backfill") == 1, "it is asked for")
+    process.kill()
+    process.communicate(timeout=60)
+    campus.hark("backfill", "stop-all", "--release")
+    assert campus.ask("select state::text from hark.backfill") == "PLANNING"
+
+    told = campus.hark("backfill", "apply", "1")
+    assert (told.code, having_push(campus)) == (1, 0)
+    assert "backfill 1 was still to be planned; this is its plan, and nothing is applied" in told.err
+    assert told.out.endswith("nothing was changed; next: hark backfill apply 1\n")
+    assert (campus.hark("backfill", "apply", "1").code, having_push(campus)) == (0, 900)
+
+
 def test_interrupted_while_a_store_hangs_it_ends_and_nothing_is_kept(campus: Desk) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

@@ -304,7 +304,7 @@ async def _alone(
 def _instead(state: State) -> str:
     match state:
         case State.PLANNING:
-            return "wait until it is planned"
+            return "wait until a worker has planned it; at the command line, hark backfill apply plans it"
         case State.PLANNED | State.APPROVED:
             return "apply it, or cancel it"
         case State.APPLYING | State.PAUSED:
