@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import socket
@@ -240,6 +241,22 @@ def test_interrupted_it_says_how_to_go_on_and_does(campus: Desk) -> None:
     assert having_push(campus) == 900
 
 
+def test_one_whose_planner_was_killed_is_planned_by_who_would_apply_it(campus: Desk) -> None:
+    campus.hark("backfill", "stop-all")
+    process = campus.spawn(*PLAN)
+    eventually(lambda: campus.ask("select count(*) from hark.backfill") == 1, "it is asked for")
+    process.kill()
+    process.communicate(timeout=60)
+    campus.hark("backfill", "stop-all", "--release")
+    assert campus.ask("select state::text from hark.backfill") == "PLANNING"
+
+    told = campus.hark("backfill", "apply", "1")
+    assert (told.code, having_push(campus)) == (1, 0)
+    assert "backfill 1 was still to be planned; this is its plan, and nothing is applied" in told.err
+    assert told.out.endswith("nothing was changed; next: hark backfill apply 1\n")
+    assert (campus.hark("backfill", "apply", "1").code, having_push(campus)) == (0, 900)
+
+
 def test_interrupted_while_a_store_hangs_it_ends_and_nothing_is_kept(campus: Desk) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -345,6 +362,12 @@ def test_a_slip_of_the_pen_is_told_before_a_database_is_looked_for(campus: Desk)
     assert refused.err.splitlines()[1].startswith("--window: ")
 
 
+def test_all_that_is_wrong_with_a_change_of_pace_is_told_at_once(campus: Desk) -> None:
+    told = campus.hark("backfill", "speed", "1", "--rate", "x", "--window", "bad")
+    assert told.code == 2
+    assert '--rate: "x" is not a number' in told.err and "--window: 'bad' is not a window" in told.err
+
+
 def test_who_held_all_backfills_and_who_let_them_go_is_audited(campus: Desk) -> None:
     campus.hark("backfill", "stop-all", "--as", "olga")
     campus.hark("backfill", "stop-all", "--release", "--as", "paul")
@@ -447,12 +470,50 @@ def test_the_name_of_a_column_that_is_read_as_an_id_is_pointed_out(campus: Desk)
     assert "write --column" not in campus.hark(*ASKED, "--file", "ids.csv", "--column", "user").out
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ('{"id": "u0001"}\n{"id": "u0002"}\n', "these rows look like JSON, which is not read"),
+        ("'u0001'\n'u0002'\n", "the quotation marks are taken for parts of the ids"),
+        ("u0001\n'u0002'\n", ""),
+    ],
+)
+def test_rows_that_look_like_more_than_ids_are_pointed_out(rows: str, said: str, campus: Desk) -> None:
+    campus.write("ids", rows)
+    planned = campus.hark(*ASKED, "--file", "ids").out
+    assert "no such user" in planned
+    assert said in planned and ("look like JSON" in planned or "quotation marks" in planned) == bool(said)
+
+
+def test_whom_a_list_to_leave_out_does_not_leave_out_is_told(campus: Desk) -> None:
+    campus.write("no.csv", "id\nU0001\nu0002 \n")
+    planned = campus.hark(*ASKED, "--ids", "u0001,u0002", "--except-file", "no.csv").out
+    assert "2 users, 2 unknown to leave out" in planned
+    assert "warning:" in planned and "no.csv leaves out nobody: none of whom it names is meant" in planned
+    assert "no.csv:2  U0001: no such user" in planned and "no.csv:3  u0002 : no such user" in planned
+    listed = campus.hark("backfill", "show", "1", "--faults", "--json").out
+    assert [json.loads(line)["text"] for line in listed.splitlines()] == ["U0001", "u0002 "]
+    cohort = json.loads(campus.hark("backfill", "show", "1", "--json").out)["cohort"]
+    assert (cohort["excluded_unknown"], len(cohort["warnings"])) == (2, 1)
+
+
 def test_of_what_is_forgotten_or_empty_nothing_more_is_offered(campus: Desk) -> None:
     campus.hark(*PLAN, "--apply")
     assert "hark backfill undo 1 takes it back" in campus.hark("backfill", "show", "1").out
     assert "900 users of its plan" in campus.hark("backfill", "forget", "1", "--apply").out
     shown = campus.hark("backfill", "show", "1").out
     assert "next:" not in shown and "it can be neither verified, undone nor applied again" in shown
+    for asked in (
+        ("show", "1", "--faults"),
+        ("show", "1", "--faults", "-o", "out.csv"),
+        ("show", "1", "--outcome", "append"),
+        ("show", "1", "--outcome", "append", "-o", "out.csv"),
+        ("failures", "1"),
+        ("failures", "1", "-o", "out.csv"),
+    ):
+        told = campus.hark("backfill", *asked)
+        assert (told.code, told.out) == (2, "") and "backfill 1 was forgotten (20" in told.err
+    assert not (campus.directory / "out.csv").exists()
     again = campus.hark("backfill", "forget", "1")
     assert again.out.strip() == "backfill 1 was forgotten before: nothing is left of who its users were"
 

@@ -116,6 +116,10 @@ def test_planned_approved_by_another_applied_verified_and_undone(campus: Campus)
         ("ben", "backfill.apply"),
     ]
 
+    campus.desk.hark("backfill", "forget", str(number), "--apply")
+    refused = ben.call("GET", f"/{number}/failures")
+    assert (refused.status_code, "was forgotten" in refused.json()["detail"]) == (409, True)
+
 
 def test_all_that_is_wrong_is_told_before_anything_is_kept(campus: Campus) -> None:
     wrong = {"reasons": ["app_shard"], "user_types": ["Student"], "window": "8-9"}

@@ -7,7 +7,7 @@ under way: when they return, nothing is being written.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import psycopg
 
@@ -44,7 +44,7 @@ class Stand:
     to_change: int
     approval_over: int | None
     hash: str | None
-    forgotten: bool = False
+    forgotten_at: datetime | None = None
 
     @property
     def needs_approval(self) -> bool:
@@ -63,7 +63,7 @@ class _Stand:
     to_change: int
     approval_over: int | None
     hash: str | None
-    forgotten: bool
+    forgotten_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ async def stand(database: Database, backfill: int) -> Stand:
         row.to_change,
         row.approval_over,
         row.hash,
-        row.forgotten,
+        row.forgotten_at,
     )
 
 
@@ -122,8 +122,11 @@ async def remembered(database: Database, backfill: int) -> Stand:
         BadInput: it was forgotten, or there is none of that number.
     """
     found = await stand(database, backfill)
-    if found.forgotten:
-        raise BadInput(f"backfill {backfill} was forgotten: who its users were is not known any more; plan a new one")
+    if found.forgotten_at is not None:
+        since = found.forgotten_at.astimezone(UTC).isoformat(sep=" ", timespec="seconds")
+        raise BadInput(
+            f"backfill {backfill} was forgotten ({since}): who its users were is not known any more; plan a new one"
+        )
     return found
 
 
@@ -301,7 +304,7 @@ async def _alone(
 def _instead(state: State) -> str:
     match state:
         case State.PLANNING:
-            return "wait until it is planned"
+            return "wait until a worker has planned it; at the command line, hark backfill apply plans it"
         case State.PLANNED | State.APPROVED:
             return "apply it, or cancel it"
         case State.APPLYING | State.PAUSED:

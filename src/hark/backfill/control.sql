@@ -1,6 +1,6 @@
 -- name: stand
 select id, state::text as state, cohort_id, undoes, created_by, approved_by, to_change, approval_over, hash,
-       forgotten_at is not null as forgotten
+       forgotten_at
   from hark.backfill
  where id = %(backfill)s
 

@@ -47,8 +47,12 @@ class _Retried:
 
 
 async def failures(database: Database, backfill: int, *, after: str = "", limit: int = 100) -> list[Failure]:
-    """One page of them, in the order of the users' ids, behind `after`."""
-    await control.stand(database, backfill)
+    """One page of them, in the order of the users' ids, behind `after`.
+
+    Raises:
+        BadInput: it was forgotten, or there is none of that number.
+    """
+    await control.remembered(database, backfill)
     return await database.fetch(_SQL["failures"], Failure, {"backfill": backfill, "after": after, "limit": limit})
 
 
@@ -56,7 +60,7 @@ async def export_failures(database: Database, backfill: int, path: Path) -> int:
     """Write all of them as CSV with the columns user, batch, outcome, at, why; how many there are.
 
     Raises:
-        BadInput: there is no such backfill, or the file cannot be written there.
+        BadInput: there is no such backfill, it was forgotten, or the file cannot be written there.
         Unreachable: the disk is full.
     """
     count, after = 0, ""

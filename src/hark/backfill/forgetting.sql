@@ -2,7 +2,7 @@
 -- Of one that was forgotten, only what is left, as the forgetting was cut short, is counted.
 select b.kind, b.state::text as state, b.cohort_id, b.forgotten_at,
        kept.members, kept.journaled,
-       coalesce((select c.bad + c.unknown from hark.cohort c where c.id = b.cohort_id and c.state = 'STAGED'), 0)::bigint as faults,
+       coalesce((select c.bad + c.unknown + c.excluded_unknown from hark.cohort c where c.id = b.cohort_id and c.state = 'STAGED'), 0)::bigint as faults,
        array(select u.id from hark.backfill u
               where u.undoes = b.id and u.state not in ('APPLIED', 'VERIFIED', 'CANCELED', 'FAILED') order by u.id) as undoing,
        exists (select from hark.backfill o where o.cohort_id = b.cohort_id and o.id <> b.id and o.forgotten_at is null) as shared

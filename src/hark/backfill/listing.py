@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hark.backfill.cohort import Staged, load
-from hark.backfill.control import Stand, stand
+from hark.backfill.control import Stand, remembered, stand
 from hark.backfill.kinds import KINDS
 from hark.backfill.states import State
 from hark.lists.writing import written
@@ -227,7 +227,12 @@ async def counts(database: Database, backfill: int) -> list[Count]:
 async def members(
     database: Database, backfill: int, outcome: str, *, after: str = "", limit: int = 100
 ) -> list[Member]:
-    """One page of the users with an outcome, for any subject: whom the plan finds malformed, for instance."""
+    """One page of the users with an outcome, for any subject: whom the plan finds malformed, for instance.
+
+    Raises:
+        BadInput: the backfill was forgotten, or there is none of that number.
+    """
+    await remembered(database, backfill)
     given = {"backfill": backfill, "outcome": outcome, "after": after, "limit": limit}
     return await database.fetch(_SQL["members"], Member, given)
 
@@ -236,7 +241,7 @@ async def export_members(database: Database, backfill: int, outcome: str, path: 
     """Write all users with an outcome as CSV with the columns user, type, outcomes; how many there are.
 
     Raises:
-        BadInput: the file cannot be written there.
+        BadInput: there is no such backfill, it was forgotten, or the file cannot be written there.
         Unreachable: the disk is full.
     """
     count, after = 0, ""

@@ -240,7 +240,7 @@ def _window(text: str) -> Window:
 
 
 def read_change(
-    rate: float | None,
+    rate: float | str | None,
     *,
     adaptive: bool | None,
     window: str | None,

@@ -14,10 +14,11 @@ having max(members[cardinality(members)]) > %(after)s
  order by first, batch
 
 -- name: undone_by
--- Those that took back some of it at least.
+-- Those that took back some of it at least, and were not taken back themselves.
 select u.id
   from hark.backfill u
  where u.undoes = %(backfill)s and exists (select from hark.backfill_batch d where d.backfill_id = u.id and d.applied > 0)
+   and not hark.taken_back(u.id)
  order by u.id
 
 -- name: keep

@@ -104,7 +104,9 @@ def _resolved(path: Path, url: str) -> Path:
 
 def _allowed_object(url: str, scheme: str, rest: str, reach: FileReach) -> InStore:
     bucket, _, key = rest.partition("/")
-    if not is_bucket(bucket) or not key or key.endswith("/"):
+    if bucket and not is_bucket(bucket):
+        raise BadInput(f"{quoted(url)}: {quoted(bucket)} cannot be the name of a bucket; write {scheme}://bucket/key")
+    if not bucket or not key or key.endswith("/"):
         raise BadInput(f"{quoted(url)} names no object; write {scheme}://bucket/key")
     if not key.isprintable() or any(part in ("", ".", "..") for part in key.split("/")):
         raise BadInput(f"{quoted(url)} has an empty part, or one that leads elsewhere; write the plain key")

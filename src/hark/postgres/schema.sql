@@ -501,7 +501,9 @@ create table hark.cohort (
     bad         bigint not null default 0,
     blank       bigint not null default 0,
     objects     jsonb not null default '[]',
-    staged_at   timestamptz not null
+    staged_at   timestamptz not null,
+    excluded_unknown bigint not null default 0,
+    leaving_nobody   smallint[] not null default '{}'
 );
 
 -- By cohort first, against the rule for tables about people: it is written whole, read in order by the batches of its one
@@ -914,6 +916,35 @@ create function hark.chosen_since(chose jsonb, seen jsonb, reasons jsonb)
 returns boolean language sql immutable parallel safe as $$
     select chose <> '{}' and exists (select from jsonb_object_keys(reasons) reason
                                       where chose ? reason and chose -> reason is distinct from seen -> reason)
+$$;
+
+-- Whether the channels for a reason stand as one that a backfill changed was left by it, and were not chosen since.
+create function hark.left_by(item hark.backfill_item, reason text, channels jsonb, chose jsonb)
+returns boolean language sql stable parallel safe as $$
+    select item.outcome = 'applied' and (coalesce(item.before, '{}') ? reason or coalesce(item.after, '{}') ? reason)
+       and channels -> reason is not distinct from item.after -> reason
+       and hark.chosen_since(chose, item.chose, jsonb_build_object(reason, null)) is not true
+$$;
+
+-- Whether what a backfill did was taken back, and not restored since: by the latest undo that changed something, if that was
+-- not taken back in turn.
+create function hark.taken_back(which bigint)
+returns boolean language sql stable parallel safe as $$
+    with recursive back (id, depth) as (
+        select which, 0
+         union all
+        select undo.id, back.depth + 1
+          from back
+         cross join lateral (
+            select u.id
+              from hark.backfill u
+             where u.undoes = back.id and u.state in ('APPLIED', 'VERIFIED')
+               and exists (select from hark.backfill_batch b where b.backfill_id = u.id and b.applied > 0)
+             order by u.id desc
+             limit 1
+         ) undo
+    )
+    select max(depth) % 2 = 1 from back
 $$;
 
 -- Flags -------------------------------------------------------------------------------------------------------------

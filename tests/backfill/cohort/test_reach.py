@@ -46,9 +46,13 @@ class TestObjects:
 
     @pytest.mark.parametrize(
         "url",
-        ["s3://169.254.169.254/latest", "s3://", "s3://cohorts", "s3://cohorts/", "s3://u:p@cohorts/x", "s3://../x",
-         "gs://[fe80::1]/x", "s3://COHORTS/x"],
+        ["s3://169.254.169.254/latest", "s3://u:p@cohorts/x", "s3://../x", "gs://[fe80::1]/x", "s3://COHORTS/x",
+         "gs://b/x/y.csv", "s3://b"],
     )  # fmt: skip
+    def test_what_is_no_bucket_is_refused(self, url: str) -> None:
+        assert "cannot be the name of a bucket; write" in refused(url)
+
+    @pytest.mark.parametrize("url", ["s3://", "s3:///x", "s3://cohorts", "s3://cohorts/"])
     def test_what_is_no_object_is_refused(self, url: str) -> None:
         assert "names no object" in refused(url)
 

@@ -210,3 +210,19 @@ class TestVariables:
         assert variables_refused(USE_BUCKET_CSV="true", GOOGLE_CLOUD_STORAGE_PATH="x") == [
             "USE_BUCKET_CSV is true, but GOOGLE_CLOUD_STORAGE_BUCKET is not set"
         ]
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"USE_BUCKET_CSV": "true", "GOOGLE_CLOUD_STORAGE_BUCKET": "b"},
+            {"USE_BUCKET_CSV": "maybe", "CSV_PATH": "/p.csv"},
+            {"USE_BUCKET_CSV": "maybe"},
+        ],
+    )
+    def test_a_file_that_they_mean_and_that_is_not_found_is_no_reason_to_leave_its_column_out(
+        self, given: dict[str, str]
+    ) -> None:
+        with pytest.raises(BadInput, match=r"^USE_BUCKET_CSV[^\n]*$"):
+            of(given, column="user_id", format="csv")
+        with pytest.raises(BadInput, match="--column: no file is read"):
+            of({"USER_IDS": "", "USE_BUCKET_CSV": "no"}, column="user_id")

@@ -137,6 +137,59 @@ class TestWhoIsMeant:
         )
         assert await members(world, found) == ["bob", "di"]
         assert (found.rows, found.duplicates, found.unknown, found.excluded) == (5, 1, 1, 1)
+        assert (found.excluded_unknown, found.warnings) == (1, ())
+        assert found.faults == (
+            Fault(3, path, "nobody: no such user"),
+            Fault(3, "except_ids", "stranger: no such user"),
+        )
+
+    async def test_whoever_is_to_be_left_out_and_is_unknown_is_told(self, world: World, tmp_path: Path) -> None:
+        await know_people(world)
+        path = written(tmp_path, "id\nstranger\nbob\nStranger\nstranger\n")
+        found = await staged(world, Difference(Everyone(), File(path)), types=["Students"])
+        assert await members(world, found) == ["cy", "di", "ed"]
+        assert (found.rows, found.unknown, found.excluded_unknown, found.warnings) == (0, 0, 2, ())
+        assert found.faults == (
+            Fault(2, path, "stranger: no such user"),
+            Fault(4, path, "Stranger: no such user"),
+        )
+        told = [fault async for page in faults_of(world.database, found.cohort_id) for fault in page]
+        assert [(each.list, each.line) for each in told] == [(path, 2), (path, 4)]
+
+    @pytest.mark.parametrize(
+        ("of", "left_out", "idle"),
+        [
+            (Everyone(), "bob", False),
+            (Everyone(), "stranger", True),
+            (Everyone(), "fay", True),
+            (Everyone(), "", True),
+            (Ids(("cy",)), "cy", False),
+            (Ids(("cy",)), "bob", True),
+            (Ids(("no",)), "no", True),
+            (Segment("beta"), "bob", False),
+            (Segment("beta"), "cy", True),
+            (Union((Segment("beta"), Ids(("cy",)))), "cy", False),
+            (Union((Segment("beta"), Ids(("cy",)))), "di", True),
+        ],
+    )
+    async def test_a_list_that_leaves_out_nobody_is_warned_of(
+        self, of: Who, left_out: str, idle: bool, world: World, tmp_path: Path
+    ) -> None:
+        await know_people(world)
+        await put_segment(world.database, "beta", ["bob", "no"], world.clock.now())
+        path = written(tmp_path, f"id\n{left_out}\n")
+        found = await staged(world, Difference(of, Union((Ids(("ed", "bob", "cy")), File(path)))), types=["Students"])
+        said = f"{path} leaves out nobody: none of whom it names is meant"
+        assert (said in found.warnings) == idle
+        assert not any(each.startswith("except_ids leaves") for each in found.warnings) or of == Ids(("no",))
+        assert (await load(world.database, found.cohort_id)).warnings == found.warnings
+
+    async def test_of_strangers_nobody_is_unknown_and_an_idle_list_is_warned_of(self, world: World) -> None:
+        await know_people(world)
+        who = Difference(Ids(("new", "bob")), Union((Ids(("new",)), Ids(("other",)))))
+        found = await staged(world, who, strangers=True)
+        assert await members(world, found) == ["bob"]
+        assert (found.excluded_unknown, found.faults, len(found.warnings)) == (0, (), 1)
 
     async def test_everyone_but_some(self, world: World) -> None:
         await know_people(world)
@@ -205,7 +258,7 @@ class TestModel:
         )
         assert found.rows <= len(lines)
         told = [fault async for page in faults_of(world.database, found.cohort_id) for fault in page]
-        assert len(told) == found.bad + found.unknown
+        assert len(told) == found.bad + found.unknown + found.excluded_unknown
 
 
 def meant(who: Who) -> set[str]:

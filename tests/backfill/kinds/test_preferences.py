@@ -227,6 +227,22 @@ async def since(campus: Campus) -> dict[str, list[str]]:
     return dict(rows)
 
 
+async def test_what_was_restored_is_not_undone_any_more(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": []}})
+    backfill = await campus.plan()
+    await campus.apply(backfill)
+    back = await campus.undone(backfill)
+    assert (await campus.verified(backfill)).undone_by == [back]
+    again = await campus.undone(back)
+    seen = await campus.verified(backfill)
+    assert (seen.undone_by, seen.holding, await campus.state(backfill)) == ([], 1, "VERIFIED")
+    assert (await campus.shown(backfill)).head.undone_by == []
+    assert (await campus.verified(back)).undone_by == [again]
+    await campus.undone(again)
+    assert (await campus.verified(backfill)).undone_by == [back]
+    assert (await campus.shown(backfill)).head.undone_by == [back]
+
+
 async def test_who_is_told_of_a_feed_from_now_on_came_back_to_it(campus: Campus) -> None:
     await campus.people({"ann": {"page": []}, "bob": {}, "cat": None, "dan": {"page": ["email"]}, "eve": {"like": []}})
     backfill = await campus.plan(["page", "like"], ["email"], create_rows=True)
@@ -380,6 +396,22 @@ async def test_what_another_backfill_changed_since_is_explained_by_its_journal(c
     seen = await campus.verified(backfill)
     assert seen.whys == {"another backfill changed it since": 2}
     assert seen.good
+
+
+async def test_another_backfill_explains_only_what_stands_as_it_left_it(campus: Campus) -> None:
+    await campus.people({"ann": {"like": []}, "bob": {"like": []}, "cat": {"like": []}})
+    first = await campus.plan(["like"], ["push"])
+    await campus.apply(first)
+    campus.clock.advance(timedelta(hours=1))
+    second = await campus.plan(["like"], ["email"])
+    await campus.apply(second)
+    await campus.run("update hark.preference set channels = '{\"like\": []}' where recipient_id = 'ann'")
+    await campus.choose("bob", "like", [])
+    seen = await campus.verified(first)
+    assert [each.recipient_id for each in seen.astray if not each.explained] == ["ann"]
+    assert (seen.holding, seen.unexplained, seen.good) == (1, 1, False)
+    back = await campus.undone(second)
+    assert await campus.counts(back) == {("like", "changed_since"): 2, ("like", "restore"): 1}
 
 
 async def test_for_whom_it_does_not_hold_is_had_in_pages_and_nothing_is_kept_of_that(campus: Campus) -> None:

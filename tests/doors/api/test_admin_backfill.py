@@ -192,6 +192,27 @@ async def test_of_what_is_no_body_only_the_rest_is_looked_at(world: World) -> No
         ]
 
 
+@pytest.mark.parametrize("slip", [{"segment": ["beta"]}, {"ids": [5]}, {"format": 5}])
+async def test_segments_that_are_missing_are_told_beside_a_slip_in_the_cohort(
+    slip: dict[str, object], world: World
+) -> None:
+    cohort = {"segments": ["nope"], "except_segments": ["no"], **slip}
+    async with in_earnest(world) as caller:
+        refused = await caller.post("/admin/backfill", {**ASKED, "cohort": cohort})
+    told = {where for where, _ in refused.faults}
+    (name,) = slip
+    assert any(where.startswith(f"body.cohort.{name}") for where in told)
+    assert told >= {"body.cohort.segments[0]", "body.cohort.except_segments[0]"}
+
+
+@pytest.mark.parametrize(("cohort", "said"), [(None, "null"), (["bob"], "a list"), (5, "5")])
+async def test_a_cohort_that_is_no_object_is_named_and_no_content_type_asked_for(
+    cohort: object, said: str, office: Office
+) -> None:
+    refused = await office.all.post("/admin/backfill", {**ASKED, "cohort": cohort})
+    assert refused.faults == [("body.cohort", f"is {said}, expected an object")]
+
+
 OUTSIDE = "may not be read: object_stores allows nothing; add its place to that setting"
 
 

@@ -49,7 +49,9 @@ class Staged:
         excluded: users of the lists that the cohort leaves out again.
         bad: rows that name nobody, as they cannot be read.
         blank: empty rows.
+        excluded_unknown: users to leave out that Hark does not know; like all of them, not among `rows`.
         faults: the first of the bad and unknown rows, with their lines.
+        warnings: the lists to leave out that leave out nobody, in words.
         objects: what was read, and how to tell whether it is still the same.
     """
 
@@ -65,7 +67,9 @@ class Staged:
     excluded: int
     bad: int
     blank: int
+    excluded_unknown: int
     faults: tuple[Fault, ...]
+    warnings: tuple[str, ...]
     objects: tuple[ObjectSeen, ...]
     staged_at: datetime
 
@@ -94,6 +98,8 @@ class _Row:
     excluded: int
     bad: int
     blank: int
+    excluded_unknown: int
+    leaving_nobody: Sequence[int]
     objects: Sequence[Mapping[str, Any]]
     staged_at: datetime
 
@@ -138,7 +144,11 @@ async def load(database: Database, cohort_id: int) -> Staged:
         excluded=row.excluded,
         bad=row.bad,
         blank=row.blank,
+        excluded_unknown=row.excluded_unknown,
         faults=tuple(Fault(each.line, names[each.list], f"{each.text}: {each.what}") for each in first),
+        warnings=tuple(
+            f"{names[each]} leaves out nobody: none of whom it names is meant" for each in row.leaving_nobody
+        ),
         objects=tuple(ObjectSeen(**each) for each in row.objects),
         staged_at=row.staged_at,
     )
@@ -244,4 +254,4 @@ async def _faults(database: Database, cohort_id: int, after: tuple[int, int], li
 
 def _list_names(cohort: Cohort) -> list[str]:
     """What people call each list, by its number."""
-    return [getattr(each.listed, "url", "ids") for each in lists_of(cohort.who)]
+    return [getattr(each.listed, "url", "ids" if each.adds else "except_ids") for each in lists_of(cohort.who)]

@@ -1,6 +1,6 @@
 -- name: cohort
 select id as cohort_id, spec, user_types, state::text as state, members, rows, duplicates, unknown, other_types, excluded,
-       bad, blank, objects, staged_at
+       bad, blank, excluded_unknown, leaving_nobody, objects, staged_at
   from hark.cohort
  where id = %(cohort)s
 

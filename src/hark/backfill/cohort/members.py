@@ -25,6 +25,15 @@ def members_query(who: Who, lists: Sequence[Listed]) -> tuple[Query, dict[str, o
     return Query("staging.put_members", f"{put}\n(\n{picked}\n) picked"), given
 
 
+def meant_query(leaves: Sequence[Who], lists: Sequence[Listed]) -> tuple[Query, dict[str, object]]:
+    """Which lists name a member of any of these: the statement, and what its placeholders stand for, as above."""
+    given: dict[str, object] = {}
+    numbers = {id(each): number for number, each in enumerate(lists)}
+    picked = _picked(Union(tuple(leaves)), numbers, given)
+    asked = _SQL["count_meant"].sql
+    return Query("staging.count_meant", f"{asked}\n(\n{picked}\n) picked where picked.recipient_id = n.id)"), given
+
+
 def _picked(who: Who, numbers: dict[int, int], given: dict[str, object]) -> str:
     match who:
         case Everyone():

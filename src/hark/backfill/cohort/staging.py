@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +17,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from hark.backfill.cohort.kept import FLAG, SEGMENT, Staged, load
-from hark.backfill.cohort.members import members_query
-from hark.backfill.cohort.spec import Cohort, Flag, Ids, List, Segment, Who, leaves, lists_of
+from hark.backfill.cohort.members import meant_query, members_query
+from hark.backfill.cohort.spec import Buyers, Cohort, Everyone, Flag, Ids, List, Segment, Who, leaves, lists_of
 from hark.catalogue.wording import no_such, quoted
 from hark.errors import FAULTS_SHOWN, BadInput, Fault, FileFaults
 from hark.lists import File, FileReach, ObjectSeen
@@ -54,6 +54,14 @@ class _Named:
 @dataclass(frozen=True, slots=True)
 class _Excluded:
     excluded: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Excluding:
+    """Of lists that leave out: unknown users, and a bit for each list of which one at least would be meant."""
+
+    unknown: int = 0
+    meant: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +284,7 @@ class _Settling:
         members = await self._execute(*members_query(self.who, [each.listed for each in self.lists]), cohort=cohort_id)
         named = await self._one(_SQL["count_named"], _Named)
         excluded = await self._excluded(cohort_id)
+        excluding = await self._excluding()
         await self._execute(_SQL["put_unknown"], {}, cohort=cohort_id)
         await self._execute(_SQL["put_bad"], {}, cohort=cohort_id)
         counts = {
@@ -287,6 +296,10 @@ class _Settling:
             "unknown": named.unknown,
             "other_types": named.other_types,
             "excluded": excluded,
+            "excluded_unknown": excluding.unknown,
+            "leaving_nobody": [
+                each.number for each in self.lists if not (each.adds or excluding.meant >> each.number & 1)
+            ],
         }
         await self._execute(_SQL["settle_counts"], counts, cohort=cohort_id)
         return cohort_id
@@ -310,6 +323,19 @@ class _Settling:
             return 0
         found: _Excluded = await self._one(_SQL["count_excluded"], _Excluded, cohort=cohort_id)
         return found.excluded
+
+    async def _excluding(self) -> _Excluding:
+        if all(each.adds for each in self.lists):
+            return _Excluding()
+        adding = [leaf for leaf, adds in leaves(self.who) if adds]
+        given = {"everyone": Everyone() in adding, "adding_lists": (1 << sum(each.adds for each in self.lists)) - 1}
+        found: _Excluding = await self._one(_SQL["count_excluding"], _Excluding, **given)
+        others = [leaf for leaf in adding if isinstance(leaf, Segment | Flag | Buyers)]
+        if not others:
+            return found
+        query, more = meant_query(others, [each.listed for each in self.lists])
+        also: _Excluding = await self._one(query, _Excluding, **given, **more)
+        return replace(found, meant=found.meant | also.meant)
 
     async def _one(self, query: Query, row: type[Any], **given: object) -> Any:
         rows = await fetch(self.connection, query, row, {**self._common(), **given}, schema=self.schema)

@@ -62,6 +62,21 @@ select count(*) as excluded
    and (%(strangers)s::boolean or user_type is not null) and (%(user_types)s::text[] is null or user_type = any (%(user_types)s))
    and not exists (select from hark.cohort_member m where m.cohort_id = %(cohort)s and m.recipient_id = n.id)
 
+-- name: count_excluding
+-- Of the lists that leave out: how many users they name are unknown, and which of them name a user who would be meant.
+select count(*) filter (where user_type is null and place >= %(adding)s and not %(strangers)s::boolean) as unknown,
+       coalesce(bit_or(lists) filter (where (%(strangers)s::boolean or user_type is not null)
+                                        and (%(user_types)s::text[] is null or user_type = any (%(user_types)s))
+                                        and (%(everyone)s::boolean and user_type is not null
+                                             or lists & %(adding_lists)s::bigint <> 0)), 0) as meant
+  from cohort_named
+ where lists >= %(adding_lists)s::bigint + 1
+
+-- part: count_meant
+select 0::bigint as unknown, coalesce(bit_or(n.lists), 0) as meant
+  from cohort_named n
+ where n.lists >= %(adding_lists)s::bigint + 1 and exists (select from
+
 -- name: put_cohort
 insert into hark.cohort (spec, user_types, objects, staged_at)
 values (%(spec)s, %(user_types)s, %(objects)s, %(now)s)
@@ -121,7 +136,7 @@ select %(cohort)s, recipient_id from
 insert into hark.cohort_fault (cohort_id, list, line, what, text)
 select %(cohort)s, place >> 40, place & ((1::bigint << 40) - 1), 'no such user', id
   from cohort_named
- where place < %(adding)s and user_type is null and not %(strangers)s::boolean
+ where user_type is null and not %(strangers)s::boolean
 
 -- name: put_bad
 insert into hark.cohort_fault (cohort_id, list, line, what, text)
@@ -130,7 +145,8 @@ select %(cohort)s, place >> 40, place & ((1::bigint << 40) - 1), what, text from
 -- name: settle_counts
 update hark.cohort
    set members = %(members)s, rows = %(rows)s, duplicates = %(duplicates)s, unknown = %(unknown)s,
-       other_types = %(other_types)s, excluded = %(excluded)s, bad = %(bad)s, blank = %(blank)s
+       other_types = %(other_types)s, excluded = %(excluded)s, bad = %(bad)s, blank = %(blank)s,
+       excluded_unknown = %(excluded_unknown)s, leaving_nobody = %(leaving_nobody)s
  where id = %(cohort)s
 
 -- name: segments

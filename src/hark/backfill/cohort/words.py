@@ -108,8 +108,12 @@ def _variables(words: CohortWords, environment: Mapping[str, str]) -> dict[str, 
 
 
 def _names_somebody(given: Mapping[str, str]) -> bool:
+    return "USER_IDS" in given or _name_a_file(given)
+
+
+def _name_a_file(given: Mapping[str, str]) -> bool:
     """What stands in place of neither true nor false may have meant true."""
-    return "USER_IDS" in given or "CSV_PATH" in given or given.get("USE_BUCKET_CSV", "").lower() not in _NO
+    return "CSV_PATH" in given or given.get("USE_BUCKET_CSV", "").lower() not in _NO
 
 
 def _with_variables(words: CohortWords, given: Mapping[str, str]) -> CohortWords:
@@ -143,7 +147,7 @@ def _split(ids: Sequence[str]) -> list[str]:
 def _faults(words: CohortWords, given: Mapping[str, str]) -> Iterator[str]:
     """`given`: the variables that say whose, too, or where that is."""
     yield from _whose_faults(words, said=_names_somebody(given))
-    yield from _file_faults(words)
+    yield from _file_faults(words, said=_name_a_file(given))
     yield from _id_faults("--ids", words.ids)
     yield from _id_faults("--except-ids", words.except_ids)
     yield from _name_faults("CSV_PATH" if "CSV_PATH" in given else "--file", words.files, "the path of a file")
@@ -170,8 +174,8 @@ def _whose_faults(words: CohortWords, *, said: bool) -> Iterator[str]:
         yield f"--all is everybody already; leave it out, or leave out {options}{variables}"
 
 
-def _file_faults(words: CohortWords) -> Iterator[str]:
-    if not (words.files or words.urls or words.except_files):
+def _file_faults(words: CohortWords, *, said: bool) -> Iterator[str]:
+    if not (words.files or words.urls or words.except_files or said):
         for option in (name for name in ("column", "format") if getattr(words, name) is not None):
             yield f"--{option}: no file is read; name one with --file or --from, or leave --{option} out"
     if words.format is not None and words.format not in list(Format):

@@ -33,16 +33,13 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
  cross join lateral (
     select array_agg(reason order by reason) as reasons
       from (select jsonb_object_keys(i.before) union select jsonb_object_keys(i.after)) touched(reason)
-     where p.channels -> reason is not distinct from i.after -> reason
-       and hark.chosen_since(p.chose, i.chose, jsonb_build_object(reason, null)) is not true
+     where hark.left_by(i, reason, p.channels, p.chose)
  ) left_alone
  cross join lateral (
     select array_agg(distinct reason order by reason) as reasons
       from (select jsonb_object_keys(i.before) union select jsonb_object_keys(i.after)) touched(reason)
       join hark.backfill_item other on other.recipient_id = s.recipient_id and other.backfill_id <> i.backfill_id and other.at >= i.at
-       and other.outcome = 'applied' and (coalesce(other.before, '{}') ? reason or coalesce(other.after, '{}') ? reason)
-     where reason <> all (coalesce(left_alone.reasons, '{}')) and p.channels -> reason is not distinct from other.after -> reason
-       and hark.chosen_since(p.chose, other.chose, jsonb_build_object(reason, null)) is not true
+     where reason <> all (coalesce(left_alone.reasons, '{}')) and hark.left_by(other, reason, p.channels, p.chose)
  ) others
  group by s.place, r.user_type, has_row, i.before, i.after, nothing_else, left_alone.reasons, others.reasons
  order by s.place, min(s.recipient_id)
@@ -140,10 +137,8 @@ journal as (
                 when (select bool_and((p.chose ->> reason)::timestamptz > b.created_at is not true
                                       and exists (select from hark.backfill_item other
                                                    where other.recipient_id = judged.id and other.backfill_id <> b.id
-                                                     and other.at >= b.created_at and other.outcome = 'applied'
-                                                     and (coalesce(other.before, '{}') ? reason or coalesce(other.after, '{}') ? reason)
-                                                     and p.channels -> reason is not distinct from other.after -> reason
-                                                     and hark.chosen_since(p.chose, other.chose, jsonb_build_object(reason, null)) is not true))
+                                                     and other.at >= b.created_at
+                                                     and hark.left_by(other, reason, p.channels, p.chose)))
                         from hark.backfill b
                         left join hark.preference p on p.recipient_id = judged.id
                        cross join lateral jsonb_object_keys(coalesce(judged.before, p.channels, '{}') || coalesce(judged.after, '{}')) as reason
@@ -163,7 +158,7 @@ select count(*) filter (where outcome = 'applied')::int as applied, count(*) fil
 
 -- name: verify
 -- Each user of a batch to whom something was promised: does it hold, and if not, what says why? The journal; or, for each
--- reason for which it does not, that they chose it since, or that another backfill changed it since. That something else
+-- reason for which it does not, that they chose it since, or that it stands as another backfill left it since. That something else
 -- in their row was written says nothing. Whether they chose since is told by what the batch saw under the row's lock; only of
 -- those whom it had nothing to do for, by the time.
 with member as materialized (
@@ -195,8 +190,7 @@ judged as (
                             else coalesce((looked.chose ->> broken.reason)::timestamptz > looked.at, false) end as chosen,
                        exists (select from hark.backfill_item other
                                 where other.recipient_id = looked.id and other.backfill_id <> %(backfill)s and other.at >= looked.at
-                                  and other.outcome = 'applied'
-                                  and (coalesce(other.before, '{}') ? broken.reason or coalesce(other.after, '{}') ? broken.reason)) as changed
+                                  and hark.left_by(other, broken.reason, looked.channels, looked.chose)) as changed
                   from (select key as reason
                           from jsonb_each(coalesce(looked.at_least, looked.exactly)) promised
                          where not coalesce(case when looked.at_least is null then looked.channels -> key = value

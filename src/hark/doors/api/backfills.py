@@ -137,7 +137,8 @@ class ListFault:
 class Staged:
     """Who is meant (`members`, each once), out of how many rows of lists, and what became of the other rows.
 
-    `faults` has the first of the bad and unknown rows.
+    `excluded_unknown`: users to leave out that Hark does not know, who are not among `rows`. `faults` has the first of
+    the bad and unknown rows; `warnings` says which lists to leave out leave out nobody.
     """
 
     members: int
@@ -148,7 +149,9 @@ class Staged:
     excluded: int
     bad: int
     blank: int
+    excluded_unknown: int
     faults: list[ListFault]
+    warnings: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +286,11 @@ class Backfills(Protocol):
         ...
 
     async def failures(self, number: int, *, after: str, limit: int) -> Sequence[Failure]:
-        """One page, in the order of the users' ids."""
+        """One page, in the order of the users' ids.
+
+        Raises:
+            BadInput: it was forgotten.
+        """
         ...
 
     async def stop_all(self, who: str, *, stopped: bool) -> bool:

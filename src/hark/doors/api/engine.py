@@ -241,7 +241,10 @@ def _words(asked: told.PreferencesAsked, reach: FileReach) -> PreferenceWords:
 
 
 def _staged(staged: Staged | None) -> told.Staged | None:
-    return None if staged is None else _as(told.Staged, staged, faults=_each(told.ListFault, staged.faults))
+    if staged is None:
+        return None
+    faults = _each(told.ListFault, staged.faults)
+    return _as(told.Staged, staged, faults=faults, warnings=[*staged.warnings])
 
 
 def _each(kind: type[T], rows: Iterable[object]) -> list[T]:

@@ -75,6 +75,8 @@ def _what(error: Mapping[str, Any], route: APIRoute) -> str:
     pattern = _SAID.get(kind)
     if pattern is None:
         return f"is {_input(error.get('input'))}: {str(error['msg'])[:200]}"
+    if kind == "model_attributes_type" and not (place == ("body",) or (_is_shape(place) and len(place) == 2)):
+        pattern = _SAID["model_type"]
     return pattern.format(**{"input": _input(error.get("input")), **error.get("ctx", {})})
 
 

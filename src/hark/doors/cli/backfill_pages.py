@@ -104,15 +104,31 @@ def _cohort(staged: Staged) -> Iterator[str]:
         "unknown": staged.unknown,
         "of other types": staged.other_types,
         "left out": staged.excluded,
+        "unknown to leave out": staged.excluded_unknown,
         "bad lines": staged.bad,
     }
     counts = "".join(f", {count:,} {what}" for what, count in found.items() if count)
     yield f"  {staged.members:,} users{counts}"
+    for warning in staged.warnings:
+        yield f"  warning: {warning}"
     for fault in staged.faults[:_FAULTS]:
         yield f"  {fault.where}:{fault.line}  {fault.what}{_hint(fault)}"
-    if staged.bad + staged.unknown > len(staged.faults[:_FAULTS]):
-        yield f"  … and {staged.bad + staged.unknown - len(staged.faults[:_FAULTS]):,} more"
+    more = staged.bad + staged.unknown + staged.excluded_unknown - len(staged.faults[:_FAULTS])
+    if more > 0 and staged.faults:
+        yield f"  … and {more:,} more"
+    yield from _strange(staged)
     yield ""
+
+
+def _strange(staged: Staged) -> Iterator[str]:
+    """Why nobody at all is known, where the rows look like more than ids."""
+    named = [found[1] for fault in staged.faults if (found := _UNKNOWN.fullmatch(fault.what))]
+    if staged.members or not named:
+        return
+    if all(each[0] in "{[" for each in named):
+        yield "  these rows look like JSON, which is not read: write an id a line, or CSV"
+    elif all(len(each) > 1 and each[0] == each[-1] and each[0] in "\"'`" for each in named):
+        yield "  the quotation marks are taken for parts of the ids: leave them out"
 
 
 def _hint(fault: Fault) -> str:
@@ -250,11 +266,16 @@ def _next(seen: Shown) -> str:
     if state in (State.PLANNED, State.APPROVED) and not seen.totals.to_change:
         return _nothing(seen)
     if state in (State.APPLIED, State.VERIFIED, State.CANCELED) and not _did(seen):
-        look = f"next: hark backfill verify {number}; " if state is State.APPLIED else ""
+        look = f"next: {_failed(seen)}hark backfill verify {number}; " if state is State.APPLIED else ""
         return f"{look}it changed nothing, so there is nothing to take back"
     if state in ENDED and undone_by:
         return f"undone by {_and(undone_by)}; hark backfill show {undone_by[-1]} says what it did"
     return _next_in(state, number, seen)
+
+
+def _failed(seen: Shown) -> str:
+    """Where those are told of who were to be changed and could not be."""
+    return f"hark backfill failures {seen.head.id} says who failed; " if seen.totals.quarantined else ""
 
 
 def _did(seen: Shown) -> bool:
@@ -275,7 +296,7 @@ def _next_in(state: State, number: int, seen: Shown) -> str:
         case State.PAUSED:
             return f"next: hark backfill resume {number}"
         case State.APPLIED:
-            return f"next: hark backfill verify {number}; hark backfill undo {number} takes it back"
+            return f"next: {_failed(seen)}hark backfill verify {number}; hark backfill undo {number} takes it back"
         case State.FAILED:
             return f"next: hark backfill failures {number}"
         case State.VERIFIED | State.CANCELED:

@@ -121,6 +121,14 @@ async def plan(at: Bench, backfill: int) -> Shown:
     return await show(at.database, backfill)
 
 
+async def plan_what_is_left(at: Bench, backfill: int) -> Shown | None:
+    """Plan one that nobody has planned so far, be it that no worker is at it; None: it is planned."""
+    if (await control.stand(at.database, backfill)).state is not State.PLANNING:
+        return None
+    at.call.go_on = f"hark backfill apply {backfill} goes on planning it (and workers may by themselves)"
+    return await plan(at, backfill)
+
+
 def is_good(plan: Shown) -> bool:
     """Whether it could be planned at all."""
     return plan.head.state != State.FAILED

@@ -76,11 +76,14 @@ async def show(visit: Visiting, number: Number) -> Shown:
     return await found_one(visit, number)
 
 
-@router.get("/admin/backfill/{number:segment}/failures", responses=responses(HTTPStatus.NOT_FOUND))
+@router.get("/admin/backfill/{number:segment}/failures", responses=_STEERED)
 async def failures(visit: Visiting, number: Number, which: Annotated[WhichFailures, Query()]) -> Page[Failure]:
     """List whom the plan meant to change and who was not: drifted or quarantined, and why."""
     await found_one(visit, number)
-    page = await backfills_of(visit).failures(number, after=which.after, limit=which.limit)
+    try:
+        page = await backfills_of(visit).failures(number, after=which.after, limit=which.limit)
+    except BadInput as error:
+        raise refusal(Kind.NOT_NOW, HTTPStatus.CONFLICT, str(error)) from None
     return Page(items=[*page], next=page[-1].recipient_id if len(page) == which.limit else None)
 
 

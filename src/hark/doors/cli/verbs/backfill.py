@@ -214,7 +214,7 @@ async def _faults(call: Call, database: Database, backfill: int, limit: int, out
     from hark.backfill import control
     from hark.backfill.cohort import export_faults, faults_of
 
-    cohort = (await control.stand(database, backfill)).cohort_id
+    cohort = (await control.remembered(database, backfill)).cohort_id
     if cohort is None:
         raise BadInput(f"the lists of backfill {backfill} are not read yet; look again when it is planned")
     if output is not None:
@@ -241,11 +241,11 @@ async def _left(call: Call, database: Database, backfill: int, output: Path) -> 
 
 
 async def _members(call: Call, database: Database, backfill: int, outcome: str, page: _Page) -> None:
-    from hark.backfill.control import stand
+    from hark.backfill.control import remembered
     from hark.backfill.listing import counts, export_members, members
     from hark.doors.cli import backfill_pages as pages
 
-    await stand(database, backfill)
+    await remembered(database, backfill)
     pages.check_outcome(await counts(database, backfill), outcome)
     if page.output is not None:
         await write_all(call, page.output, export_members(database, backfill, outcome, page.output))

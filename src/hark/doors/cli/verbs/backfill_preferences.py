@@ -28,7 +28,7 @@ from hark.doors.cli.verbs.backfill_cohort import (
     cohort,
     read_and_apply,
 )
-from hark.doors.cli.verbs.backfill_words import Adaptive, Detach, Hours, Who, names_of, who_does_it
+from hark.doors.cli.verbs.backfill_words import Adaptive, Detach, Hours, Rate, Who, names_of, who_does_it
 
 if TYPE_CHECKING:
     from hark.backfill.cohort import CohortWords
@@ -44,9 +44,6 @@ UserTypes = Annotated[
 Everyone = Annotated[bool, typer.Option("--all", help="All users of the types. Nobody named is nobody, never all.")]
 Files = Annotated[Texts, typer.Option("--file", metavar="FILE", help="Those in a CSV, text or Parquet file.")]
 Flags = Annotated[Texts, typer.Option("--flag", metavar="NAME", help="Whoever a flag lets in.")]
-Rate = Annotated[
-    str | None, typer.Option("--rate", metavar="N", help="Users a second at most; else as the database bears.")
-]
 CreateRows = Annotated[bool, typer.Option("--create-rows", help="Also for users who have no preferences at all yet.")]
 BatchSize = Annotated[str | None, typer.Option("--batch-size", metavar="N", help="Users a transaction; else 500.")]
 

@@ -47,10 +47,22 @@ async def apply(
     detach: Detach = False,
     who: Who = None,
 ) -> ExitCode:
-    """Apply a plan, exactly as it was shown; or take part in one that is being applied."""
+    """Apply a plan, exactly as it was shown; or take part in one that is being applied.
+
+    What is still to be planned, as who asked for it went away, is planned; what it would do is shown, not done.
+    """
+    from hark.backfill.states import State
+    from hark.doors.cli import backfill_pages as pages
     from hark.doors.cli import backfilling
 
     async with backfilling.bench(call) as at:
+        plan = await backfilling.plan_what_is_left(at, backfill)
+        if at.stop.event.is_set():
+            return at.stop.end(call)
+        if plan is not None and plan.head.state in (State.PLANNED, State.FAILED):
+            call.output.note(f"backfill {backfill} was still to be planned; this is its plan, and nothing is applied")
+            call.output.show(plan, pages.plan(plan, plan.cohort))
+            return ExitCode.NOT_GOOD
         code = await backfilling.start(at, backfill, who_does_it(who), plan_hash, detach=detach)
         await say(call, at.database, backfill)
         return code

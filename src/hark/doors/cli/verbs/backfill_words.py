@@ -25,7 +25,7 @@ Who = Annotated[
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Leave the work to workers; do not wait for it.")]
 Rate = Annotated[
-    float | None, typer.Option("--rate", metavar="N", help="Users a second at most; else as the database bears.")
+    str | None, typer.Option("--rate", metavar="N", help="Users a second at most; else as the database bears.")
 ]
 Adaptive = Annotated[
     bool, typer.Option("--adaptive/--not-adaptive", help="Give way to live work and to a slow database.")
