@@ -34,7 +34,7 @@ from hark.catalogue.wording import no_such, quoted
 from hark.clock import Clock
 from hark.durations import Rate
 from hark.errors import BadInput
-from hark.flags import LoadAsked, take, waiting
+from hark.flags import LoadAsked, is_off, take, waiting
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
@@ -211,7 +211,7 @@ async def _check_flag(database: Database, flag: str | None) -> None:
         known = [row.name for row in await database.fetch(_SQL["flags"], _Name)]
         raise BadInput(f"--flag: {quoted(flag)}: {no_such('flag', flag, known)}")
     if not found[0].is_on:
-        raise BadInput(f"--flag: {flag} is off and lets nobody in; turn it on first: hark flags on {flag}")
+        raise BadInput(f"--flag: {is_off(flag)}")
 
 
 def _rules(catalogue: Catalogue | None) -> _Rules:
@@ -291,7 +291,7 @@ class Starter:
         """What may not be applied any more is called off; the log says why."""
         now = self.clock.now()
         try:
-            await apply_plan(self.database, backfill, who=WHO, now=now, reach=self.reach)
+            await apply_plan(self.database, backfill, who=WHO, now=now, reach=self.reach, waits=True)
         except BadInput as refusal:
             stand = await control.stand(self.database, backfill)
             if stand.state in (State.PLANNED, State.APPROVED):

@@ -186,6 +186,12 @@ select 1 as number
 -- name: load_of
 select request from hark.backfill where id = %(backfill)s and kind = 'history' and undoes is null
 
+-- name: flag_off
+select f.name
+  from hark.backfill b
+  join hark.flag f on f.name = b.request ->> 'flag' and not f.is_on
+ where b.id = %(backfill)s and b.kind = 'history' and b.undoes is null
+
 -- name: queues_of
 select distinct request ->> 'queue_url' as url
   from hark.backfill
