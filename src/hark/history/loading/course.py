@@ -354,9 +354,8 @@ class Course:
     # Moving along ----------------------------------------------------------------------------------------------------
 
     async def _stand(self, run: Run) -> Stand:
-        found = await self.database.fetch(_SQL["stand"], Stand, {"run": run.id})
-        if found:
-            return found[0]
+        if (found := await standing(self.database, run.id)) is not None:
+            return found
         first = Stage.LOAD if run.undoes is not None else Stage.SEGMENT
         given = {"run": run.id, "stage": first, "version": None, "now": self.clock.now()}
         await self.database.execute(_SQL["begin"], given)
@@ -422,6 +421,12 @@ class Course:
 def segment_of(run: int) -> str:
     """The segment that a run lets its users in by."""
     return f"history-{run}"
+
+
+async def standing(database: Database, run: int) -> Stand | None:
+    """Where a run is, without counting its steps; None: its course has not begun."""
+    found = await database.fetch(_SQL["stand"], Stand, {"run": run})
+    return found[0] if found else None
 
 
 async def shown(database: Database, run: int) -> Shown | None:
