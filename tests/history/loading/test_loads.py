@@ -633,6 +633,25 @@ async def test_an_undo_takes_back_what_only_the_run_said_and_lets_out_whom_it_le
     assert await yard.outcomes(await yard.plan(flag="live")) == {"load": 12}, "they are not loaded any more"
 
 
+async def test_who_was_moved_on_since_an_undo_is_waited_for_in_the_graph_all_the_same(yard: Yard) -> None:
+    backfill = await yard.loaded(["user-000001"])
+    await yard.run("update hark.history_user set projected = version, ahead_since = null")
+    back = await undo(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    await yard.planned(back)
+    await yard.started(back)
+    loading = yard.loading()
+    loading._course.graph = True
+    runner = yard.runner(loading=loading)
+    await until(yard, runner, back, "select from hark.history_run where stage = 'GRAPH'")
+    undone = await yard.rows("select version from hark.history_user")
+    at, newer = yard.scene.clock.now(), 1 + max(yard.scene.goods.receipts.version, yard.scene.goods.orders.version)
+    await yard.live(Fact("user-000001", "order:later", newer, "tea", quantity=Decimal(1), occurred_at=at))
+    assert await yard.rows("select version - 1 from hark.history_user") == undone
+    assert (await stepped(yard, runner, back)).waits_for == "the projector"
+    await yard.run("update hark.history_user set projected = version - 1")  # what is later is not waited for
+    assert await yard.run_out(back, runner) == "APPLIED"
+
+
 async def test_an_undo_lets_nobody_out_whom_another_run_loaded_since(yard: Yard) -> None:
     await flagged(yard)
     first = await yard.loaded(flag="live")

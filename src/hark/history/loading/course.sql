@@ -66,7 +66,8 @@ select s.user_id
 select s.recipient_id as user_id
   from hark.backfill_item s
   join hark.history_user u on u.user_id = s.recipient_id
- where s.backfill_id = %(run)s and u.projected < u.version and u.changed_at <= s.at
+ where s.backfill_id = %(run)s
+   and u.projected < coalesce((s.after ->> 'version')::bigint, case when u.changed_at <= s.at then u.version end)
  limit 1
 
 -- name: relied_on
