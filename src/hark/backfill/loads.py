@@ -118,6 +118,21 @@ def check_words(words: LoadWords, *, now: datetime, allowed: Rate, reach: FileRe
     _read(words, now, allowed, reach)
 
 
+def gate_warnings(words: LoadWords, gate: str | None, say: str) -> tuple[str, ...]:
+    """What is worth knowing of a load that lets nobody in, while live purchases are taken of some users only.
+
+    Args:
+        gate: the flag that live ingestion goes by; None: it takes everybody's, or goes by somebody else's.
+        say: how to name a flag, as `--flag live`.
+    """
+    if gate is None or words.flag is not None or words.cohort == CohortWords(flags=[gate]):
+        return ()
+    return (
+        f"no flag is named: whom {gate} does not let in is loaded once, and what they buy from then on is dropped by"
+        f" the live stream, which goes by it (HARK_INGEST_FLAG); name it: {say}",
+    )
+
+
 async def order_load(
     database: Database,
     catalogue: Catalogue | None,
