@@ -61,12 +61,40 @@ def test_the_command_line_as_it_was_plans_and_with_apply_loads_and_takes_back(de
     assert desk.hark("backfill", "verify", "1").code == 0
     at_sources = desk.hark("backfill", "verify", "1", "--sources", "5", "--json")
     assert at_sources.code == 0 and at_sources.only["sources"]["asked"] == 5 and at_sources.only["compared"] == 30
+    assert "ok   source shop" in desk.hark("doctor").out
     left = desk.hark("backfill", "show", "1", "--left", "-o", "left.csv")
     assert left.out == "0 written to left.csv\n"
     again = desk.hark(*old, "--apply")
     assert again.code == 0 and "30  were loaded within 7 days" in again.err
     assert desk.hark("backfill", "undo", "1", "--apply").code == 0
     assert desk.ask("select count(*) from hark.fact where not deleted") == 0
+
+
+def test_what_a_load_waits_for_is_in_its_progress(desk: Desk, sandbox: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a graph that nobody projects to."""
+    assert desk.hark("backfill", "history", "--user-file", "users.txt", *QUICK).code == 0
+    monkeypatch.setenv("HARK_GRAPH_URL", "neo4j://neo4j:none@127.0.0.1:1/neo4j")
+    child = desk.spawn("backfill", "apply", "1")
+    assert child.stderr is not None
+    try:
+        said = next(line for line in child.stderr if "GRAPH" in str(line))
+    finally:
+        child.kill()
+        child.communicate()
+    assert "30 of 30, GRAPH: waits until the graph has it, for the projector (hark worker or hark serve" in str(said)
+
+
+def test_a_load_without_a_flag_is_warned_of_where_the_stream_goes_by_one(
+    desk: Desk, sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARK_INGEST_FLAG", "live")
+    assert desk.hark("flags", "create", "live").code == 0
+    plan = desk.hark("backfill", "history", "--ids", "user-000001", *QUICK)
+    assert plan.code == 0 and "WARN no flag is named: whom live does not let in" in plan.out
+    seen = desk.hark("backfill", "history", "--ids", "user-000001", *QUICK, "--json").only
+    assert seen["warnings"][0].endswith("name it: --flag live")
+    for whose in (("--ids", "user-000001", "--flag", "live"), ("--members-of", "live")):
+        assert "WARN" not in desk.hark("backfill", "history", *whose, *QUICK).out
 
 
 def test_a_load_is_verified_against_its_sources(desk: Desk, sandbox: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from hark.access import audit
 from hark.errors import BadInput, OutOfDate
-from hark.flags import Because, FlagReader, enrol, take, waiting, withdraw
+from hark.flags import Because, FlagReader, enrol, take, turn, waiting, withdraw
 from hark.flags.enrolment import AT_ONCE
 from hark.flags.listing import show
 from tests.flags.testing import author, decided, flag_of
@@ -94,6 +94,16 @@ async def test_many_at_once_are_all_enrolled_and_a_reader_misses_none(world: Wor
     snapshot = await reader.refresh()
     assert all(snapshot.decide("live", user).lets_in for user in users)
     assert (snapshot.version("live"), (await show(world.database, "live")).flag.enrolled) == (21, 20)
+
+
+async def test_nobody_is_enrolled_by_a_flag_that_is_off(world: World) -> None:
+    await flag_of(world)
+    await turn(world.database, "live", author(world), on=False)
+    for load in (True, False):
+        with pytest.raises(BadInput, match="live is off and lets nobody in; turn it on: hark flags on live"):
+            await enrol(world.database, "live", ["bob"], author(world), load=load)
+    assert await waiting(world.database) == await world.rows("select from hark.enrolled") == []
+    assert (await show(world.database, "live")).flag.version == 2
 
 
 async def test_what_is_wrong_is_refused_and_changes_nothing(world: World) -> None:

@@ -152,5 +152,10 @@ async def test_a_certificate_says_what_the_sources_have(loaded: Loaded) -> None:
     assert [each.check for each in differs.findings] == [Name.SOURCE_MISSING]
 
 
+async def test_of_a_user_whom_nobody_knows_there_is_no_good_certificate(loaded: Loaded) -> None:
+    mistyped = await _certified(loaded, f"{ANN}x")
+    assert (mistyped.standing, mistyped.good) == (Standing.UNKNOWN, False)
+
+
 async def _certified(loaded: Loaded, user: str) -> Any:
     return await certify(loaded.scene.database, None, user, now=UNTIL, sources=loaded.sources, pause=no_pause)

@@ -12,6 +12,7 @@ import pytest
 from psycopg import AsyncConnection
 
 from hark.history.facts import Fact, Recorded, record_facts, undo_facts
+from hark.history.products import CategoryAnswer, ProductAnswer, put_categories, put_products
 from tests.history.shopping import NOW, Shop, line
 
 
@@ -131,3 +132,34 @@ async def test_writers_who_claim_each_others_keys_never_stand_in_each_others_way
 async def all_of(work: Any) -> None:
     awaited: list[Awaitable[None]] = list(work)
     await asyncio.gather(*awaited)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_an_empty_answer_that_waited_for_another_one_does_not_overwrite_it(shop: Shop, is_there: bool) -> None:
+    """Two workers may ask for the same at once, and one of them be told nothing."""
+    if is_there:
+        await shop.record(line("1"))
+        await put_products(shop.database, [ProductAnswer("milk", None, "dairy")], now=NOW)
+    async with shop.database.as_one() as first:
+        await put_products(first, [ProductAnswer("milk", "Whole milk", "dairy")], now=NOW)
+        second = asyncio.create_task(put_products(shop.database, [ProductAnswer("milk")], now=NOW))
+        await is_waiting(shop, second)
+    await second
+    async with shop.database.as_one() as first:
+        await put_categories(first, [CategoryAnswer("dairy", ["food", "dairy"])], now=NOW)
+        second = asyncio.create_task(put_categories(shop.database, [CategoryAnswer("dairy")], now=NOW))
+        await is_waiting(shop, second)
+    assert await second == 0
+    (product,) = await shop.rows("select name, category_id from hark.product")
+    (category,) = await shop.rows("select hierarchy from hark.product_category")
+    assert (*product, category.hierarchy) == ("Whole milk", "dairy", ["food", "dairy"])
+
+
+async def test_a_category_that_is_not_known_yet_keeps_the_answer_that_came_first(shop: Shop) -> None:
+    async with shop.database.as_one() as first:
+        await put_categories(first, [CategoryAnswer("dairy", ["food", "dairy"])], now=NOW)
+        second = asyncio.create_task(put_categories(shop.database, [CategoryAnswer("dairy")], now=NOW))
+        await is_waiting(shop, second)
+    await second
+    (category,) = await shop.rows("select hierarchy, asked_times from hark.product_category")
+    assert (category.hierarchy, category.asked_times) == (["food", "dairy"], 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -151,7 +151,8 @@ class Head:
 class Shown:
     """All that there is to see of one backfill.
 
-    `cohort`: None while it is still to be staged; `more`: what its kind has to show of it.
+    `cohort`: None while it is still to be staged; `more`: what its kind has to show of it; `warnings`: what was seen
+    when it was asked for, and stopped nothing: only what shows it then has them.
     """
 
     head: Head
@@ -164,6 +165,7 @@ class Shown:
     needs_approval: bool
     cohort: Staged | None
     more: Mapping[str, Any] | None = None
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from hark.catalogue.wording import no_such, quoted
 from hark.clock import Clock
 from hark.durations import Rate
 from hark.errors import BadInput
-from hark.flags import LoadAsked, take, waiting
+from hark.flags import LoadAsked, is_off, take, waiting
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
@@ -116,6 +116,21 @@ def check_words(words: LoadWords, *, now: datetime, allowed: Rate, reach: FileRe
         BadInput: all that is wrong with them.
     """
     _read(words, now, allowed, reach)
+
+
+def gate_warnings(words: LoadWords, gate: str | None, say: str) -> tuple[str, ...]:
+    """What is worth knowing of a load that lets nobody in, while live purchases are taken of some users only.
+
+    Args:
+        gate: the flag that live ingestion goes by; None: it takes everybody's, or goes by somebody else's.
+        say: how to name a flag, as `--flag live`.
+    """
+    if gate is None or words.flag is not None or words.cohort == CohortWords(flags=[gate]):
+        return ()
+    return (
+        f"no flag is named: whom {gate} does not let in is loaded once, and what they buy from then on is dropped by"
+        f" the live stream, which goes by it (HARK_INGEST_FLAG); name it: {say}",
+    )
 
 
 async def order_load(
@@ -211,7 +226,7 @@ async def _check_flag(database: Database, flag: str | None) -> None:
         known = [row.name for row in await database.fetch(_SQL["flags"], _Name)]
         raise BadInput(f"--flag: {quoted(flag)}: {no_such('flag', flag, known)}")
     if not found[0].is_on:
-        raise BadInput(f"--flag: {flag} is off and lets nobody in; turn it on first: hark flags on {flag}")
+        raise BadInput(f"--flag: {is_off(flag)}")
 
 
 def _rules(catalogue: Catalogue | None) -> _Rules:
@@ -291,7 +306,7 @@ class Starter:
         """What may not be applied any more is called off; the log says why."""
         now = self.clock.now()
         try:
-            await apply_plan(self.database, backfill, who=WHO, now=now, reach=self.reach)
+            await apply_plan(self.database, backfill, who=WHO, now=now, reach=self.reach, waits=True)
         except BadInput as refusal:
             stand = await control.stand(self.database, backfill)
             if stand.state in (State.PLANNED, State.APPROVED):

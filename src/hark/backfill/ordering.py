@@ -23,6 +23,7 @@ from hark.backfill.cohort import (
     within,
 )
 from hark.backfill.enlist import ToStage
+from hark.backfill.kinds.history import check_flag_on
 from hark.backfill.kinds.preferences import PREFERENCES, PreferenceRequest, read_preferences
 from hark.backfill.plan import create
 from hark.backfill.reading import Reading
@@ -194,14 +195,26 @@ async def check_asked(
 
 
 async def apply_plan(
-    database: Database, backfill: int, *, who: str, now: datetime, reach: FileReach, plan_hash: str | None = None
+    database: Database,
+    backfill: int,
+    *,
+    who: str,
+    now: datetime,
+    reach: FileReach,
+    plan_hash: str | None = None,
+    waits: bool = False,
 ) -> control.Stand:
-    """`control.apply`, if the lists that the plan was made from are still the same.
+    """`control.apply`, if the lists that the plan was made from are still the same, and the flag of a load is on.
+
+    Args:
+        waits: a flag that is off is waited for by the run, which says so.
 
     Raises:
-        BadInput: they are not, or what `control.apply` refuses.
+        BadInput: they are not, it is not, or what `control.apply` refuses.
     """
     found = await control.stand(database, backfill)
+    if found.state is not State.APPLYING and not waits:
+        await check_flag_on(database, backfill)
     if found.state in (State.PLANNED, State.APPROVED) and found.undoes is None and found.cohort_id is not None:
         await unchanged(database, found.cohort_id, reach=reach)
     return await control.apply(database, backfill, who=who, now=now, plan_hash=plan_hash)

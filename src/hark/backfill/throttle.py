@@ -41,7 +41,7 @@ class Why(StrEnum):
     DATABASE = "database"
     """Postgres did not answer, or could not do it for now."""
     FLAG = "flag"
-    """Somebody does not act yet on the version of a flag that lets users in."""
+    """A flag is off, or somebody does not act yet on the version of it that lets users in."""
     STREAM = "stream"
     """The live stream has not passed yet what it had when the last user was loaded."""
     GRAPH = "graph"

@@ -187,6 +187,11 @@ async def hold(connection: Connection, flag: str, author: Author, *, schema: str
     return found
 
 
+def is_off(flag: str) -> str:
+    """What to say of a flag that is off, where it is to let somebody in."""
+    return f"{flag} is off and lets nobody in; turn it on: hark flags on {flag}"
+
+
 def no_flag(flag: str, known: Sequence[str]) -> BadInput:
     """What to say where there is no flag of a name."""
     return BadInput(f"{quoted(flag)}: {no_such('flag', flag, known)}")

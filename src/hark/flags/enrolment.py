@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 from hark.access import audit
 from hark.access.audit import Act
 from hark.errors import BadInput
-from hark.flags.changes import Author, hold
+from hark.flags.changes import Author, hold, is_off
 from hark.flags.rules import check_ids
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries, Query
@@ -56,7 +56,7 @@ async def enrol(database: Database, flag: str, users: Sequence[str], author: Aut
     """Let users in, and ask for a load of the past of those who were not enrolled before.
 
     Raises:
-        BadInput: there is no such flag; nobody or too many are named, or an id cannot be one.
+        BadInput: there is no such flag, or it is off; nobody or too many are named, or an id cannot be one.
         OutOfDate: the flag is at another version.
     """
     ids = _checked(users)
@@ -121,6 +121,8 @@ async def _moved(
     """Under the lock of the flag: versions are committed in their order, so that nobody who reads what is later than a
     version ever misses one."""
     found = await hold(connection, flag, author, schema=schema)
+    if sign > 0 and not found.is_on:
+        raise BadInput(is_off(flag))
     given = {"flag": flag, "version": found.version + 1, "users": list(users), "now": author.now, "who": author.who}
     who = [each.user_id for each in await fetch(connection, query, _User, given, schema=schema)]
     if not who:

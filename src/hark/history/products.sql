@@ -38,14 +38,14 @@ written as (
     select product_id, name, category_id, %(now)s, 1, changed::int, case when recategorised then '' end from known
      order by product_id
         on conflict (product_id) do update
-           set name = excluded.name, category_id = excluded.category_id, asked_at = excluded.asked_at,
+           set name = coalesce(excluded.name, p.name), category_id = coalesce(excluded.category_id, p.category_id), asked_at = excluded.asked_at,
                asked_times = p.asked_times + 1, version = p.version + excluded.version,
                spread_from = coalesce(excluded.spread_from, p.spread_from)
 )
 select product_id from known where changed
 
 -- name: put_categories
--- A hierarchy is the products' too.
+-- A hierarchy is the products' too. Of a category that is not there yet another one's answer may come first: it is not forgotten.
 with given as (
     select category_id, max(hierarchy) filter (where hierarchy <> '{}') as hierarchy
       from (select answer ->> 'category_id' as category_id,
@@ -53,18 +53,24 @@ with given as (
               from jsonb_array_elements(%(answers)s::jsonb) answer) answers
      group by category_id
 ),
+locked as materialized (
+    select category_id, hierarchy from hark.product_category
+     where category_id in (select category_id from given)
+     order by category_id
+       for no key update
+),
 known as materialized (
     select g.category_id, coalesce(g.hierarchy, c.hierarchy) as hierarchy,
            g.hierarchy is not null and c.hierarchy is distinct from g.hierarchy as changed
       from given g
-      left join hark.product_category c using (category_id)
+      left join locked c using (category_id)
 ),
 written as (
     insert into hark.product_category as c (category_id, hierarchy, asked_at, asked_times)
     select category_id, hierarchy, %(now)s, 1 from known
      order by category_id
         on conflict (category_id) do update
-           set hierarchy = excluded.hierarchy, asked_at = excluded.asked_at, asked_times = c.asked_times + 1
+           set hierarchy = coalesce(excluded.hierarchy, c.hierarchy), asked_at = excluded.asked_at, asked_times = c.asked_times + 1
 )
 update hark.product p set version = p.version + 1 from known k where k.changed and p.category_id = k.category_id
 

@@ -15,6 +15,7 @@ from hark.config import Settings
 from hark.doors.api import build_api
 from hark.doors.api.backfills import CohortAsked, PaceAsked
 from hark.doors.api.engine import Engine
+from hark.flags import Author, create
 from hark.history.live.lag import LagReport
 from tests.doors.api.callers import Caller, Office
 from tests.world import World
@@ -346,8 +347,18 @@ async def test_what_is_wrong_with_a_load_is_told_where_it_is(office: Office) -> 
     }
     both = await office.all.post("/admin/backfill", {"user_ids": ["bob"], "source": "neo4j"})
     assert both.status == 422 and "one of user_ids, s3_uri and source" in both.body["detail"]
+    assert both.faults == [
+        ("body", "say whose, by one of user_ids, s3_uri and source, not by user_ids and source at once")
+    ]
     nobody = await office.all.post("/admin/backfill", {"rate_limit": 10})
-    assert nobody.status == 422
+    assert (nobody.status, nobody.faults) == (422, [("body", "say whose, by one of user_ids, s3_uri and source")])
+
+
+async def test_a_body_that_names_nothing_is_told_of_both_that_it_may_be(office: Office) -> None:
+    refused = await office.all.post("/admin/backfill", {})
+    where = [where for where, _ in refused.faults]
+    assert where == ["body.reasons", "body.channels", "body.user_types", "body.cohort", "body"]
+    assert refused.faults[-1][1] == "or is it a load of purchases? Then say whose, by user_ids, s3_uri or source"
 
 
 async def test_what_has_ended_goes_at_no_speed_and_nothing_is_no_change(world: World) -> None:
@@ -400,3 +411,12 @@ async def test_a_lag_that_only_grows_is_in_the_answer(world: World) -> None:
         made = await ann.post("/admin/backfill", {"user_ids": ["bob"]})
         assert (made.status, made.body["warnings"]) == (202, ["it grows"])
         assert (await ann.get(f"/admin/backfill/{made.body['job_id']}")).body["warnings"] == []
+
+
+async def test_a_load_without_a_flag_where_the_stream_goes_by_one_is_warned_of(world: World) -> None:
+    engine = Engine(world.database, world.catalogue, world.clock, FileReach(), gate="live")
+    async with in_earnest(world, engine) as ann:
+        (said,) = (await ann.post("/admin/backfill", {"user_ids": ["bob"]})).body["warnings"]
+        assert said.startswith("no flag is named: whom live does not let in") and said.endswith('"flag": "live"')
+        await create(world.database, "live", Author("olga", world.clock.now()))
+        assert (await ann.post("/admin/backfill", {"user_ids": ["bob"], "flag": "live"})).body["warnings"] == []

@@ -53,6 +53,15 @@ async def test_who_is_enrolled_is_let_in_and_waits_for_a_load(office: Office) ->
     ]
 
 
+async def test_nobody_is_enrolled_by_a_flag_that_is_off(office: Office) -> None:
+    await made(office)
+    await office.all.put("/v1/flags/live", {"on": False})
+    refused = await office.all.post("/v1/enroll", {"flag": "live", "user_ids": ["dora"]})
+    assert (refused.status, refused.body["type"]) == (422, "urn:hark:bad-input")
+    assert refused.faults == [("body.flag", "live is off and lets nobody in; turn it on: hark flags on live")]
+    assert await office.world.rows("select from hark.load_asked") == []
+
+
 async def test_a_version_that_is_gone_is_a_conflict(office: Office) -> None:
     await made(office)
     late = await office.all.put("/v1/flags/live", {"on": False, "if_version": 1})
@@ -88,5 +97,6 @@ async def test_what_is_wrong_is_refused(office: Office) -> None:
     ):
         refused = await office.all.put(path, body)
         assert refused.status == 422 and any(said in what for _, what in refused.faults), (body, refused.body)
-    assert (await office.all.post("/v1/enroll", {"flag": "nope", "user_ids": ["bob"]})).status == 422
+    nope = await office.all.post("/v1/enroll", {"flag": "nope", "user_ids": ["bob"]})
+    assert (nope.status, [where for where, _ in nope.faults]) == (422, ["body.flag"])
     assert (await office.all.get("/v1/flags/live")).body["flag"]["version"] == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,6 +19,7 @@ from hark.backfill.failures import failures, retry_failures
 from hark.backfill.forgetting import forget
 from hark.backfill.kinds.history import export_left, load_of
 from hark.backfill.loads import LoadWords, check_words
+from hark.backfill.ordering import apply_plan
 from hark.backfill.run import Runner
 from hark.backfill.throttle import Why
 from hark.backfill.undo import undo
@@ -28,6 +30,7 @@ from hark.flags.reading import FlagReader
 from hark.history.audit import Name
 from hark.history.audit.loads import AtSources, load_at_sources
 from hark.history.facts import Fact
+from hark.history.loading.course import Shown
 from hark.history.sandbox.faults import Kind
 from hark.history.sources.reach import Sources
 from hark.lists import FileReach
@@ -54,6 +57,23 @@ async def let_in(yard: Yard, *users: str) -> set[str]:
     """Who of these is let in."""
     now = await FlagReader(yard.database, frozenset(["live"])).refresh()
     return {user for user in users if now.decide("live", user).lets_in}
+
+
+OFF = "live is off and lets nobody in; turn it on: hark flags on live"
+
+
+class Passed(Exception):
+    """A worker has passed a point, and is gone."""
+
+
+def once(point: Step) -> Callable[[object], None]:
+    """A worker is gone when it passes a point."""
+
+    def pass_by(step: object) -> None:
+        if step is point:
+            raise Passed
+
+    return pass_by
 
 
 async def whys(yard: Yard, backfill: int) -> dict[str, str]:
@@ -203,6 +223,128 @@ async def test_a_flag_that_is_not_there_or_off_is_refused(yard: Yard) -> None:
     await turn(yard.database, "live", author(yard), on=False)
     with pytest.raises(BadInput, match="live is off and lets nobody in"):
         await yard.plan(flag="live")
+
+
+async def turned(yard: Yard, *, on: bool) -> None:
+    await turn(yard.database, "live", author(yard), on=on)
+
+
+async def stepped(yard: Yard, runner: Runner, backfill: int, times: int = 20) -> Shown:
+    """Where its course is after some steps."""
+    for _ in range(times):
+        await runner.step(backfill)
+        await asyncio.sleep(0.01)
+    return await yard.course(backfill)
+
+
+async def test_what_is_planned_is_not_applied_while_its_flag_is_off(yard: Yard) -> None:
+    await flagged(yard)
+    backfill = await yard.plan(["user-000001"], flag="live")
+    await turned(yard, on=False)
+    given = {"who": "olga", "now": yard.scene.clock.now(), "reach": FileReach()}
+    with pytest.raises(BadInput, match=f"backfill {backfill} lets its users in by live, which is off.*flags on live"):
+        await apply_plan(yard.database, backfill, **given)
+    assert await yard.state(backfill) == "PLANNED"
+    await turned(yard, on=True)
+    await apply_plan(yard.database, backfill, **given)
+    assert await yard.run_out(backfill) == "APPLIED"
+
+
+async def test_a_flag_that_is_off_is_waited_for_before_anybody_is_let_in_and_that_is_said(yard: Yard) -> None:
+    await flagged(yard)
+    backfill = await yard.plan(["user-000001"], flag="live")
+    await turned(yard, on=False)
+    await yard.started(backfill)
+    runner = yard.runner()
+    course = await stepped(yard, runner, backfill)
+    assert (course.stage, course.waits_for) == ("SEGMENT", OFF)
+    assert yard.asked() == await yard.rows("select from hark.flag_segment") == []
+    await turned(yard, on=True)
+    assert await yard.run_out(backfill, runner) == "APPLIED"
+    assert await let_in(yard, "user-000001") == {"user-000001"}
+
+
+@pytest.mark.parametrize("seen", [True, False])
+async def test_who_turns_a_flag_off_and_on_while_it_is_waited_for_has_the_later_version_waited_for(
+    yard: Yard, seen: bool
+) -> None:
+    await flagged(yard)
+    gate = FlagGate(yard.database, yard.scene.clock, "live", "ingest")
+    await gate.view()
+    backfill = await yard.plan(["user-000001"], flag="live")
+    await yard.started(backfill)
+    runner = yard.runner()
+    assert (await stepped(yard, runner, backfill)).stage == "EFFECTIVE"
+    await turned(yard, on=False)
+    await gate.view()
+    if seen:
+        assert (await stepped(yard, runner, backfill)).waits_for == OFF
+    await turned(yard, on=True)
+    assert (await stepped(yard, runner, backfill)).stage == "EFFECTIVE", "the stream still acts on that it is off"
+    assert yard.asked() == []
+    await gate.view()
+    assert await yard.run_out(backfill, runner) == "APPLIED"
+
+
+async def test_a_flag_that_is_turned_off_holds_the_load_and_what_was_asked_for_meanwhile_is_not_taken(
+    yard: Yard,
+) -> None:
+    await flagged(yard)
+    backfill = await yard.plan(batch_size=4, flag="live")
+    await yard.started(backfill)
+    yard.fault(Kind.SLOW, seconds=0.5)
+    runner = yard.runner()
+    async with asyncio.timeout(30):
+        while not yard.asked():
+            await runner.step(backfill)
+            await asyncio.sleep(0.01)
+    await turned(yard, on=False)
+    before = await yard.facts()
+    await asyncio.sleep(1.2)
+    course = await stepped(yard, runner, backfill)
+    assert (course.stage, course.waits_for, course.done) == ("SEGMENT", OFF, 0)
+    assert await yard.facts() == before == {}
+    yard.mended()
+    await turned(yard, on=True)
+    assert await yard.run_out(backfill, runner) == "APPLIED"
+    assert await yard.facts() == yard.bought()
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 12}
+
+
+async def test_who_was_loaded_before_a_flag_was_off_is_said_and_loaded_by_the_next_plan(yard: Yard) -> None:
+    await flagged(yard)
+    backfill = await yard.plan(batch_size=4, flag="live")
+    await yard.started(backfill)
+    runner = yard.runner(passed=once(Step.SETTLED))
+    with pytest.raises(Passed):
+        await yard.run_out(backfill, runner)
+    done = await yard.rows("select distinct user_id from hark.history_step where state = 'DONE'")
+    await turned(yard, on=False)
+    await turned(yard, on=True)
+    await yard.run("update hark.backfill_batch set lease_until = now() where state = 'CLAIMED'")
+    assert await yard.run_out(backfill) == "APPLIED"
+    assert 0 < len(done) < 12
+    ((said,),) = await yard.rows("select detail from hark.backfill_event where what = 'now STREAM'")
+    assert said.startswith(f"all are loaded; {len(done)} of them before live was off for a time")
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 12 - len(done), "load": len(done)}
+
+
+async def test_who_is_taken_out_of_the_flag_meanwhile_is_not_loaded_and_that_is_said(yard: Yard) -> None:
+    await flagged(yard)
+    backfill = await yard.plan(["user-000001", "user-000002"], flag="live")
+    await yard.started(backfill)
+    runner = yard.runner()
+    await until(yard, runner, backfill, "select from hark.history_run where stage = 'LOAD'")
+    one = Named(["user-000001"])
+    await remove_users(yard.database, "live", f"history-{backfill}", one, author(yard), reach=FileReach())
+    assert await yard.run_out(backfill, runner) == "APPLIED"
+    assert set(await yard.facts()) == {"user-000002"}
+    assert (await whys(yard, backfill))["user-000001"].startswith(f"receipt-{backfill}: live lets them in no more")
+    segment = f"history-{backfill}"
+    await add_users(yard.database, "live", segment, one, author(yard), reach=FileReach())
+    await retry_failures(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    assert await yard.run_out(backfill) == "APPLIED"
+    assert set(await yard.facts()) == {"user-000001", "user-000002"}
 
 
 class Brokers:
@@ -391,6 +533,26 @@ async def test_who_is_enrolled_is_loaded_by_itself_once_that_is_effective(yard: 
     assert await starter.step() is False
 
 
+async def test_a_load_of_enrolled_users_waits_while_their_flag_is_off_and_is_not_lost(yard: Yard) -> None:
+    await flagged(yard)
+    await enrol(yard.database, "live", ["user-000001"], author(yard))
+    await turned(yard, on=False)
+    await yard.run("update hark.load_asked set asked_at = now() - interval '1 minute'")
+    starter, runner = yard.starter(), yard.runner()
+    for _ in range(20):
+        await starter.step()
+        await runner.step_any()
+    ((run,),) = await yard.rows("select distinct backfill_id from hark.load_asked")
+    assert ((await yard.course(run)).waits_for, yard.asked()) == (OFF, [])
+    gate = FlagGate(yard.database, yard.scene.clock, "live", "ingest")
+    await gate.view()
+    await turned(yard, on=True)
+    assert (await stepped(yard, runner, run)).stage == "EFFECTIVE", "not the version that enrolled them: that it is on"
+    await gate.view()
+    assert await yard.run_out(run, runner) == "APPLIED"
+    assert await yard.facts() == yard.bought(["user-000001"])
+
+
 async def test_a_load_that_needs_a_second_person_does_not_begin_by_itself(yard: Yard) -> None:
     backfill = await yard.plan(start=True)
     await yard.run("update hark.backfill set approval_over = 11")
@@ -469,6 +631,25 @@ async def test_an_undo_takes_back_what_only_the_run_said_and_lets_out_whom_it_le
     seen = await yard.verified(backfill)
     assert seen.good and list(seen.whys) == [f"was taken back by backfill {back}"]
     assert await yard.outcomes(await yard.plan(flag="live")) == {"load": 12}, "they are not loaded any more"
+
+
+async def test_who_was_moved_on_since_an_undo_is_waited_for_in_the_graph_all_the_same(yard: Yard) -> None:
+    backfill = await yard.loaded(["user-000001"])
+    await yard.run("update hark.history_user set projected = version, ahead_since = null")
+    back = await undo(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    await yard.planned(back)
+    await yard.started(back)
+    loading = yard.loading()
+    loading._course.graph = True
+    runner = yard.runner(loading=loading)
+    await until(yard, runner, back, "select from hark.history_run where stage = 'GRAPH'")
+    undone = await yard.rows("select version from hark.history_user")
+    at, newer = yard.scene.clock.now(), 1 + max(yard.scene.goods.receipts.version, yard.scene.goods.orders.version)
+    await yard.live(Fact("user-000001", "order:later", newer, "tea", quantity=Decimal(1), occurred_at=at))
+    assert await yard.rows("select version - 1 from hark.history_user") == undone
+    assert (await stepped(yard, runner, back)).waits_for == "the projector"
+    await yard.run("update hark.history_user set projected = version - 1")  # what is later is not waited for
+    assert await yard.run_out(back, runner) == "APPLIED"
 
 
 async def test_an_undo_lets_nobody_out_whom_another_run_loaded_since(yard: Yard) -> None:

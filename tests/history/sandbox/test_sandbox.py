@@ -122,6 +122,12 @@ class TestFaults:
         with pytest.raises(BadInput, match="write"):
             parse_fault(text)
 
+    def test_all_that_is_wrong_with_one_is_told_at_once(self) -> None:
+        with pytest.raises(BadInput) as refused:
+            parse_fault("tired,share=2,source=x,times=-1,y")
+        said = [line.partition(" ")[0] for line in str(refused.value).splitlines()]
+        assert said == ['"tired"', 'share="2"', 'source="x"', 'times="-1"', '"y"']
+
     def test_strike_so_often_and_at_so_many(self) -> None:
         faults = Faults([Fault(Kind.ERROR, times=3), Fault(Kind.SLOW, source="shop"), Fault(Kind.HALF, share=0.25)])
         struck = Counter(kind for _ in range(400) for kind in faults.strike("purchase"))

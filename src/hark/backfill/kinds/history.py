@@ -165,6 +165,11 @@ class _Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class _Flag:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Did:
     number: int
 
@@ -268,6 +273,19 @@ async def load_of(database: Database, backfill: int) -> HistoryRequest | None:
     """What a load was asked for; None: there is none of that number."""
     found = await database.fetch(_SQL["load_of"], _Asked, {"backfill": backfill})
     return HistoryRequest.from_json(found[0].request) if found else None
+
+
+async def check_flag_on(database: Database, backfill: int) -> None:
+    """Of a load that lets users in by a flag, whether that is on.
+
+    Raises:
+        BadInput: it is not: nobody would be let in.
+    """
+    for flag in await database.fetch(_SQL["flag_off"], _Flag, {"backfill": backfill}):
+        raise BadInput(
+            f"backfill {backfill} lets its users in by {flag.name}, which is off and lets nobody in; turn it on first:"
+            f" hark flags on {flag.name}"
+        )
 
 
 async def queues_of(database: Database, backfills: Sequence[int]) -> list[str]:

@@ -100,7 +100,8 @@ select count(*) filter (where outcome = 'applied')::int as applied, 0 as drifted
 select undoes from hark.backfill where id = %(backfill)s
 
 -- name: taken_back
--- Who was taken back is not loaded any more, unless by another run since.
+-- Who was taken back is not loaded any more, unless by another run since. Kept of each: as of which version of them the graph
+-- must be before they may be let out, whatever the stream brings meanwhile.
 with member as materialized (
     select id from unnest(%(users)s::text[]) as given(id) order by id
 ),
@@ -112,8 +113,10 @@ unmarked as (
        and u.last_loaded_at = (select min(s.loaded_at) from hark.history_step s where s.user_id = m.id and s.backfill_id = %(undoes)s)
 ),
 journal as (
-    insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, at)
-    select id, %(backfill)s, %(batch)s, 'applied', %(now)s from member
+    insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, after, at)
+    select m.id, %(backfill)s, %(batch)s, 'applied', jsonb_build_object('version', u.version), %(now)s
+      from member m
+      left join hark.history_user u on u.user_id = m.id
     returning 1
 )
 select count(*)::int as applied, 0 as drifted from journal
@@ -185,6 +188,12 @@ select 1 as number
 
 -- name: load_of
 select request from hark.backfill where id = %(backfill)s and kind = 'history' and undoes is null
+
+-- name: flag_off
+select f.name
+  from hark.backfill b
+  join hark.flag f on f.name = b.request ->> 'flag' and not f.is_on
+ where b.id = %(backfill)s and b.kind = 'history' and b.undoes is null
 
 -- name: queues_of
 select distinct request ->> 'queue_url' as url

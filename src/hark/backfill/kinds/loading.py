@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,8 +12,9 @@ from typing import Any
 
 import structlog
 
+from hark.backfill.kind import Connection
 from hark.backfill.kinds.history import HISTORY, HistoryRequest, members_of, page_of
-from hark.backfill.outside import Hold
+from hark.backfill.outside import Hold, LetGo
 from hark.backfill.steering import Obstacle, Standing
 from hark.backfill.throttle import Why
 from hark.clock import Clock
@@ -78,19 +80,34 @@ class Loading:
         asked = await self._asked(hold.run.id)
         if asked.undoes is not None:
             return None
+        request = HistoryRequest.from_json(asked.request)
+        into = partial(self._into, hold, request.flag)
         run, now = hold.run.id, self.clock.now()
         users = await members_of(self.database, hold.batch)
-        async with hold.transaction() as connection:
+        out = await self._course.outside(request.flag, users)
+        async with into() as connection:
             await steps.begin(connection, run, users, now, again=hold.batch.only is not None)
+            await steps.leave(connection, run, out, f"{request.flag} lets them in no more; let them in, and retry")
         if wanted := await steps.due(self.database, run, users, now):
-            request = HistoryRequest.from_json(asked.request)
             since = datetime.fromisoformat(request.since)
-            loader = Loader(self._at(hold.rate), self.clock, run, since, hold.transaction, corrects=request.force)
+            loader = Loader(self._at(hold.rate), self.clock, run, since, into, corrects=request.force)
             if request.queue_url is None:
                 await loader.load(wanted)
             elif not await self._drive(request.queue_url, run, users, loader):
                 return self.clock.now() + _QUEUE_WAIT
         return (await steps.waiting(self.database, run, users)).at
+
+    @asynccontextmanager
+    async def _into(self, hold: Hold, flag: str | None) -> AsyncIterator[Connection]:
+        """A transaction to write in what was loaded, while the flag is on.
+
+        Raises:
+            LetGo: it was off since, or the batch is not ours any more.
+        """
+        async with hold.transaction() as connection:
+            if not await self._course.is_on(connection, hold.run.id, flag):
+                raise LetGo
+            yield connection
 
     async def _drive(self, url: str, run: int, users: Sequence[str], loader: Loader) -> bool:
         """Load by a queue; False: it does not answer, which is held against no step, nor the batch."""

@@ -12,7 +12,7 @@ from hark.backfill import control, listing
 from hark.backfill import failures as failing
 from hark.backfill import verify as verifying
 from hark.backfill.cohort import CohortWords, FileReach, Staged
-from hark.backfill.loads import GRAPH_SOURCE, LoadWords, ask_load, check_words
+from hark.backfill.loads import GRAPH_SOURCE, LoadWords, ask_load, check_words, gate_warnings
 from hark.backfill.notice import Webhook
 from hark.backfill.ordering import PreferenceWords, apply_plan, ask_preferences, check_asked, read_change
 from hark.backfill.undo import undo
@@ -35,6 +35,7 @@ class Engine:
 
     Attributes:
         lag: looks at how far the live stream is behind; None: there is none.
+        gate: the flag of Hark's that live ingestion goes by; None: by none.
     """
 
     database: Database
@@ -44,6 +45,7 @@ class Engine:
     webhook: Webhook | None = None
     source_rate: Rate = Rate(10, timedelta(seconds=1))  # noqa: RUF009  (frozen)
     lag: Callable[[], Awaitable[lag.LagReport]] | None = None
+    gate: str | None = None
 
     @classmethod
     def of(
@@ -63,6 +65,7 @@ class Engine:
             webhook,
             settings.source_rate,
             partial(lag.preflight, database, settings),
+            settings.ingest_flag if settings.ingest_provider is None else None,
         )
 
     async def create(self, asked: told.PreferencesAsked, who: str) -> told.Shown:
@@ -105,6 +108,7 @@ class Engine:
         )
         check_words(words, now=self._now(), allowed=self.source_rate, reach=self.reach)
         warnings = () if asked.ignore_lag else await self._look_at_lag()
+        unlet = gate_warnings(words, self.gate, f'"flag": "{self.gate}"')
         number = await ask_load(
             self.database,
             self.catalogue,
@@ -114,7 +118,7 @@ class Engine:
             allowed=self.source_rate,
             reach=self.reach,
         )
-        return replace(await self._shown(number), warnings=warnings)
+        return replace(await self._shown(number), warnings=[*warnings, *unlet])
 
     async def show(self, number: int) -> told.Shown | None:
         """See `Backfills.show`."""

@@ -51,6 +51,7 @@ def plan(seen: Shown, staged: Staged | None) -> Iterator[str]:
     if seen.estimate is not None:
         yield from _estimate(seen.estimate)
     yield ""
+    yield from (f"WARN {each}" for each in seen.warnings)
     yield _next(seen)
 
 

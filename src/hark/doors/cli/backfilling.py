@@ -31,6 +31,7 @@ from hark.doors.cli.session import Session
 from hark.doors.cli.working import Stop, loading
 from hark.errors import BadInput, CatalogueFaults, Unreachable
 from hark.guarded.client import Guarded
+from hark.history.loading.course import SAID, Stage, Stand, standing
 from hark.postgres.database import Database, is_passing
 from hark.worker import worker_name
 
@@ -295,28 +296,51 @@ async def _tell(at: Bench, backfill: int, doing: str, over: asyncio.Event) -> No
     pulse, begun = Pulse(), asyncio.get_running_loop().time()
     stand = await control.stand(at.database, backfill)
     total = stand.to_change if doing == "applying" else None
-    seen = await totals(at.database, backfill)
+    seen, seen_course = await totals(at.database, backfill), ""
     with at.call.output.progress(printable(doing), total) as told:
         while not over.is_set():
-            seen = await _seen(at, backfill, seen)
+            seen, seen_course = await _seen(at, backfill, seen, seen_course)
             done = seen.to_change - seen.left if doing == "applying" else seen.members
             pulse.note(asyncio.get_running_loop().time() - begun, done)
-            told(done, line(seen, pulse)) if doing == "applying" else told(done)
+            told(done, line(seen, pulse, seen_course)) if doing == "applying" else told(done)
             await _pause(over, _LOOK_S)
 
 
-async def _seen(at: Bench, backfill: int, last: Totals) -> Totals:
-    """How far it is; as far as it was when the database is away."""
+async def _seen(at: Bench, backfill: int, last: Totals, last_course: str) -> tuple[Totals, str]:
+    """How far it is, and of a load what it waits for; as far as it was when the database is away."""
     try:
-        return await totals(at.database, backfill)
+        return await totals(at.database, backfill), course_line(await standing(at.database, backfill))
     except Exception as error:
         if not is_passing(error):
             raise
-        return last
+        return last, last_course
 
 
-def line(seen: Totals, pulse: Pulse) -> str:
-    """How it goes, for a progress bar: the rate, the time left, and what is not as planned."""
+_WHO_MOVES_IT = {
+    Stage.STREAM: "hark ingest reads it",
+    Stage.GRAPH: "hark worker or hark serve projects",
+}
+"""What is to run for a stage to pass that is not done here."""
+
+
+def course_line(found: Stand | None) -> str:
+    """Where a load is, where that is not the loading itself, and what it waits for; else nothing."""
+    if found is None or (found.stage == Stage.LOAD and not found.waits_for):
+        return ""
+    stage = Stage(found.stage)
+    waits = f", for {found.waits_for}" if found.waits_for else ""
+    moves = f" ({_WHO_MOVES_IT[stage]})" if found.waits_for and stage in _WHO_MOVES_IT else ""
+    return f"{stage}: {SAID[stage]}{waits}{moves}"
+
+
+def line(seen: Totals, pulse: Pulse, course: str = "") -> str:
+    """How it goes, for a progress bar: the rate, the time left, what is not as planned, and where a load is.
+
+    Args:
+        course: what `course_line` says.
+    """
+    if course:
+        return course
     rates, left = pulse.rates(), pulse.left(seen.left)
     parts = [f"{rates[-1]:,.0f}/s"] if rates else []
     parts += [f"{left[0]} to {left[1]} left"] if left else []

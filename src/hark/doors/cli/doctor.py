@@ -15,6 +15,7 @@ from hark.config import InForce, Settings, explain_settings, unknown_variables
 from hark.doors import product_sources, reports, zones
 from hark.doors.cli.exits import ExitCode, as_harks_own
 from hark.doors.cli.frame import Call
+from hark.doors.cli.services import tried
 from hark.doors.cli.session import server
 from hark.errors import BadInput, HarkError
 from hark.postgres.database import Database, open_database
@@ -56,7 +57,13 @@ async def examine(call: Call) -> ExitCode:
     """Look at everything that Hark needs, and say what was found."""
     settings = explain_settings(call.flags, os.environ, Path.cwd())
     catalogue, first = _catalogue(call.settings)
-    checks = [*_variables(), first, *await _database(call, catalogue), await _mail_server(call.settings, catalogue)]
+    checks = [
+        *_variables(),
+        first,
+        *await _database(call, catalogue),
+        await _mail_server(call.settings, catalogue),
+        *await _services(call.settings),
+    ]
     todo = [check.todo for check in checks if check.todo]
     good = all(check.good for check in checks)
     call.output.show(Findings(good, settings, checks, todo), _lines(settings, checks, todo))
@@ -146,6 +153,16 @@ async def _mail_server(settings: Settings, catalogue: Catalogue | None) -> Check
         return Check("mail server", False, str(error), "start it, or set HARK_SMTP_URL to one that runs")
     session.leave()
     return Check("mail server", True, f"{host.host}:{host.port} takes mail")
+
+
+async def _services(settings: Settings) -> list[Check]:
+    """The graph, the brokers and the sources, as far as they are set."""
+    return [
+        Check(each.what, False, each.fault, f"start it, or set {each.variable} to one that runs")
+        if each.fault
+        else Check(each.what, True, "it answers")
+        for each in await tried(settings)
+    ]
 
 
 def _lines(settings: list[InForce], checks: list[Check], todo: list[str]) -> Iterator[str]:

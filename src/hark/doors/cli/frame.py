@@ -123,9 +123,16 @@ INGESTING = (
 """The settings in `TUNING` that live ingestion goes by."""
 
 
+_ALSO = {"api_port": ("--port",)}
+"""What a flag may be called as well: as `hark sandbox` calls the same."""
+
+
 def _flags(settings: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
     return {
-        name: Annotated[str | None, typer.Option(f"--{name.replace('_', '-')}", metavar=metavar, help=said)]
+        name: Annotated[
+            str | None,
+            typer.Option(f"--{name.replace('_', '-')}", *_ALSO.get(name, ()), metavar=metavar, help=said),
+        ]
         for name, (metavar, said) in settings.items()
     }
 

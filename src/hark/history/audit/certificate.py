@@ -34,7 +34,7 @@ class Standing(StrEnum):
     """The facts know them, and there is no graph to agree with."""
 
 
-_GOOD = (Standing.AGREES, Standing.UNKNOWN, Standing.NO_GRAPH)
+_GOOD = (Standing.AGREES, Standing.NO_GRAPH)  # of whom nobody knows anything there is nothing to be certain of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Certificate:
 
     @property
     def good(self) -> bool:
-        """Whether all that was asked agrees."""
+        """Whether all that was asked agrees; not of a user whom neither facts nor graph know."""
         return self.standing in _GOOD and self.sources in ("agrees", "not asked")
 
 

@@ -1,11 +1,14 @@
 """The order in which a load is right, kept in the database: any worker goes on where another one stopped.
 
-SEGMENT    whom the flag does not let in yet is put into a segment of this run's
+SEGMENT    whom the flag does not let in yet is put into a segment of this run's; a flag that is off is waited for
 EFFECTIVE  everybody who goes by the flag acts on that: from here on the stream drops nothing of them
 LOAD       both steps of each user, read from the primary, each with its watermark; then they are marked as loaded
 STREAM     what the stream had when the last was loaded is recorded
 GRAPH      the graph has each user as they were loaded, or newer
 AUDIT      the facts and the graph of the run's users are compared
+
+A flag that is turned off holds the run until it is on again, and then its version of that time is waited for. Of whom
+the run had loaded by then the stream has dropped things: they are counted at the end, and the next plan loads them.
 
 An undo takes back, waits for the graph, and lets out last whom the run had let in (TAKE_OUT).
 """
@@ -20,10 +23,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from hark.clock import Clock
-from hark.flags import Author, FlagReader, Named, add_users, behind, remove_segment, remove_users, set_segment
+from hark.flags import Author, FlagReader, Named, add_users, behind, is_off, remove_segment, remove_users, set_segment
+from hark.flags.listing import check
 from hark.history.loading.seams import Audit, Audited, End, NoStream, Stream
 from hark.lists import FileReach
 from hark.postgres.database import Database, fetch
@@ -96,6 +101,7 @@ class Stand:
     flag_version: int | None
     ends: list[dict[str, Any]] | None
     waits_for: str
+    changed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +125,15 @@ class _Held:
 
 
 @dataclass(frozen=True, slots=True)
-class _Version:
+class _Flag:
     version: int
+    is_on: bool
+    on_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    users: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +173,29 @@ class Course:
                 return await self._let_in(run, found)
             case Stage.EFFECTIVE:
                 return await self._see_it_effective(run, found)
+            case Stage.LOAD:
+                return await self._see_it_on(run, found)
             case Stage.STREAM | Stage.GRAPH | Stage.AUDIT | Stage.TAKE_OUT | Stage.DONE:
-                # Some that had failed are loaded after all: what follows is looked at anew.
-                await self._move(run, Stage(found.stage), Stage.LOAD)
-        return None
+                # Some that had failed are loaded after all: the flag, and what follows, is looked at anew.
+                anew = Stage.LOAD if run.flag is None or run.undoes is not None else Stage.SEGMENT
+                await self._move(run, Stage(found.stage), anew)
+                return None if anew is Stage.LOAD else self._at_once(anew)
+
+    async def outside(self, flag: str | None, users: Sequence[str]) -> list[str]:
+        """Whom of these a flag does not let in, as it is now: they are not to be loaded."""
+        verdicts = [] if flag is None else await check(self.database, users, flag=flag)
+        return [each.user_id for each in verdicts if not each.lets_in]
+
+    async def is_on(self, connection: AsyncConnection[Any], run: int, flag: str | None) -> bool:
+        """Whether a flag has been on since its version was seen to be effective.
+
+        Asked in each transaction that records what was loaded: what was asked for since may lack what the stream
+        dropped.
+        """
+        if flag is None:
+            return True
+        given = {"run": run, "flag": flag}
+        return bool(await fetch(connection, _SQL["still"], _Held, given, schema=self.database.schema))
 
     async def after(self, run: Run) -> Wait | None:
         """What stands in the way of its end, once all of its users are done; None: nothing."""
@@ -198,21 +230,26 @@ class Course:
     async def _let_in(self, run: Run, found: Stand) -> Wait | None:
         if run.flag is None:
             return await self._move(run, Stage.SEGMENT, Stage.LOAD, "no flag is to be set")
+        at, flag = self.clock.now(), await self._flag(run.flag)
+        if not flag.is_on:
+            return await self._wait_for(run, Stage.SEGMENT, is_off(run.flag))
         if run.enrolled is not None:
-            return await self._move(run, Stage.SEGMENT, Stage.EFFECTIVE, "its users are enrolled", version=run.enrolled)
+            said, version = "its users are enrolled", max(run.enrolled, flag.version)
+            return await self._move(run, Stage.SEGMENT, Stage.EFFECTIVE, said, version=version, at=at)
         async with self._alone(run) as mine:
             if not mine:
                 return self._again(Stage.SEGMENT)
             users = await run.page(found.reached)
             if not users:
-                version = await self._version(run.flag)
-                said = f"all are let in by version {version} of {run.flag}"
-                return await self._move(run, Stage.SEGMENT, Stage.EFFECTIVE, said, version=version)
+                said = f"all are let in by version {flag.version} of {run.flag}"
+                return await self._move(run, Stage.SEGMENT, Stage.EFFECTIVE, said, version=flag.version, at=at)
             await self._let_page_in(run, run.flag, users)
         return self._at_once(Stage.SEGMENT)
 
     async def _let_page_in(self, run: Run, flag: str, users: Sequence[str]) -> None:
         flags = await FlagReader(self.database, frozenset([flag])).refresh()
+        if not flags.flags[flag].is_on:
+            return  # it lets nobody in: who is outside is not known until it is on again
         outside = [user for user in users if not flags.decide(flag, user).lets_in]
         version = flags.version(flag)
         if outside:
@@ -232,16 +269,42 @@ class Course:
 
     async def _see_it_effective(self, run: Run, found: Stand) -> Wait | None:
         assert run.flag is not None and found.flag_version is not None
+        at = self.clock.now()
+        if (wait := await self._see_it_on(run, found)) is not None:
+            return wait
         late = await behind(self.database, run.flag, found.flag_version, self.clock.now())
         if late:
             return await self._wait_for(run, Stage.EFFECTIVE, "; ".join(map(str, late)))
         said = f"version {found.flag_version} of {run.flag} is effective everywhere"
-        return await self._move(run, Stage.EFFECTIVE, Stage.LOAD, said)
+        return await self._move(run, Stage.EFFECTIVE, Stage.LOAD, said, at=at)
+
+    async def _see_it_on(self, run: Run, found: Stand) -> Wait | None:
+        """A flag that is off, or was since this stage began, lets its users in anew."""
+        if run.flag is None or run.undoes is not None:
+            return None
+        flag = await self._flag(run.flag)
+        if flag.is_on and flag.on_since <= found.changed_at:
+            return None
+        said = f"{run.flag} was off for a time" if flag.is_on else is_off(run.flag)
+        return await self._move(run, Stage(found.stage), Stage.SEGMENT, said)
 
     async def _look_at_stream(self, run: Run) -> Wait:
         ends = await self.stream.ends_now()
-        said = f"all are loaded; the stream has {len(ends)} partitions to pass" if ends else "all are loaded"
+        said = "all are loaded" + await self._dropped(run)
+        if ends:
+            said += f"; the stream has {len(ends)} partitions to pass"
         return await self._move(run, Stage.LOAD, Stage.STREAM, said, ends=[asdict(end) for end in ends])
+
+    async def _dropped(self, run: Run) -> str:
+        """Of whom the stream dropped things after they were loaded, since the flag was off."""
+        given = {"run": run.id, "flag": run.flag}
+        (dropped,) = await self.database.fetch(_SQL["dropped"], _Count, given)
+        if not dropped.users:
+            return ""
+        return (
+            f"; {dropped.users:,} of them before {run.flag} was off for a time, when the stream took nothing of them:"
+            f" plan a load with --flag {run.flag} once it is on, which is of these"
+        )
 
     async def _follow_stream(self, run: Run, found: Stand) -> Wait:
         ends = [End(**each) for each in found.ends or ()]
@@ -291,9 +354,8 @@ class Course:
     # Moving along ----------------------------------------------------------------------------------------------------
 
     async def _stand(self, run: Run) -> Stand:
-        found = await self.database.fetch(_SQL["stand"], Stand, {"run": run.id})
-        if found:
-            return found[0]
+        if (found := await standing(self.database, run.id)) is not None:
+            return found
         first = Stage.LOAD if run.undoes is not None else Stage.SEGMENT
         given = {"run": run.id, "stage": first, "version": None, "now": self.clock.now()}
         await self.database.execute(_SQL["begin"], given)
@@ -309,7 +371,9 @@ class Course:
         ends: Sequence[dict[str, Any]] | None = None,
         audit: dict[str, Any] | None = None,
         version: int | None = None,
+        at: datetime | None = None,
     ) -> Wait:
+        """Go from a stage to another. `at`: from when on the flag is to stay as it was read; None: now."""
         given = {
             "run": run.id,
             "was": was,
@@ -320,7 +384,7 @@ class Course:
             "who": self.who,
             "said": f"now {to}",
             "detail": detail[:_LONGEST_SAID],
-            "now": self.clock.now(),
+            "now": at or self.clock.now(),
         }
         await self.database.execute(_SQL["move"], given)
         return self._at_once(to)
@@ -330,8 +394,8 @@ class Course:
         await self.database.execute(_SQL["wait_for"], given)
         return self._again(stage)
 
-    async def _version(self, flag: str) -> int:
-        return (await self.database.one(_SQL["flag_version"], _Version, {"flag": flag})).version
+    async def _flag(self, flag: str) -> _Flag:
+        return await self.database.one(_SQL["flag"], _Flag, {"flag": flag})
 
     @asynccontextmanager
     async def _alone(self, run: Run) -> AsyncIterator[bool]:
@@ -357,6 +421,12 @@ class Course:
 def segment_of(run: int) -> str:
     """The segment that a run lets its users in by."""
     return f"history-{run}"
+
+
+async def standing(database: Database, run: int) -> Stand | None:
+    """Where a run is, without counting its steps; None: its course has not begun."""
+    found = await database.fetch(_SQL["stand"], Stand, {"run": run})
+    return found[0] if found else None
 
 
 async def shown(database: Database, run: int) -> Shown | None:

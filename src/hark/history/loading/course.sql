@@ -4,7 +4,7 @@ values (%(run)s, %(stage)s::hark.history_stage, %(version)s, %(now)s)
     on conflict do nothing
 
 -- name: stand
-select stage::text as stage, reached, flag_version, ends, waits_for
+select stage::text as stage, reached, flag_version, ends, waits_for, changed_at
   from hark.history_run
  where backfill_id = %(run)s
 
@@ -36,8 +36,22 @@ select backfill_id, %(now)s, %(who)s, %(said)s, %(detail)s from moved
 update hark.history_run set waits_for = %(waits_for)s, changed_at = %(now)s
  where backfill_id = %(run)s and stage = %(stage)s::hark.history_stage and waits_for <> %(waits_for)s
 
--- name: flag_version
-select version from hark.flag where name = %(flag)s
+-- name: flag
+select version, is_on, on_since from hark.flag where name = %(flag)s
+
+-- name: still
+-- The run is where users are loaded, and its flag was not off since its version was seen to be effective.
+select true as held
+  from hark.history_run r
+  join hark.flag f on f.name = %(flag)s
+ where r.backfill_id = %(run)s and r.stage = 'LOAD' and f.is_on and f.on_since <= r.changed_at
+
+-- name: dropped
+-- Those of a run who were loaded before its flag was turned on last, or while it is off: the stream has dropped things of them.
+select count(distinct s.user_id)::int as users
+  from hark.history_step s
+  join hark.flag f on f.name = %(flag)s
+ where s.backfill_id = %(run)s and s.state = 'DONE' and (not f.is_on or s.loaded_at < f.on_since)
 
 -- name: not_projected
 -- One of the run's users whom the graph does not have as they were when they were loaded, if there is one.
@@ -52,7 +66,8 @@ select s.user_id
 select s.recipient_id as user_id
   from hark.backfill_item s
   join hark.history_user u on u.user_id = s.recipient_id
- where s.backfill_id = %(run)s and u.projected < u.version and u.changed_at <= s.at
+ where s.backfill_id = %(run)s
+   and u.projected < coalesce((s.after ->> 'version')::bigint, case when u.changed_at <= s.at then u.version end)
  limit 1
 
 -- name: relied_on

@@ -153,5 +153,10 @@ async def quarantine(connection: Connection, run: int, bad: Sequence[Refused]) -
     await connection.execute(_SQL["quarantine"].text(), given)
 
 
+async def leave(connection: Connection, run: int, users: Sequence[str], why: str) -> None:
+    """Leave what is not done yet of these users, with why."""
+    await connection.execute(_SQL["leave"].text(), {"run": run, "users": list(users), "why": why})
+
+
 def _of(run: int, steps: Sequence[Step]) -> dict[str, object]:
     return {"run": run, "users": [each.user_id for each in steps], "kinds": [each.kind.value for each in steps]}

@@ -58,3 +58,8 @@ update hark.history_step s
    set state = 'QUARANTINED', attempts = s.attempts + 1, why = given.why
   from unnest(%(users)s::text[], %(kinds)s::hark.fact_kind[], %(whys)s::text[]) as given(user_id, kind, why)
  where s.user_id = given.user_id and s.backfill_id = %(run)s and s.kind = given.kind and s.state = 'WAITING'
+
+-- name: leave
+update hark.history_step
+   set state = 'QUARANTINED', attempts = attempts + 1, why = %(why)s
+ where user_id = any (%(users)s::text[]) and backfill_id = %(run)s and state = 'WAITING'

@@ -91,23 +91,28 @@ def parse_fault(text: str) -> Fault:
     """Read `too_many`, or `too_many,share=0.2,times=50,retry_after=1,source=shop`.
 
     Raises:
-        BadInput: names what is wrong, and what to write.
+        BadInput: names all that is wrong, a line each, and what to write.
     """
     name, *parts = (part.strip() for part in text.split(","))
-    if name not in list(Kind):
-        raise BadInput(f'"{name}" is no fault; write one of {", ".join(Kind)}')
+    wrong = [] if name in list(Kind) else [f'"{name}" is no fault; write one of {", ".join(Kind)}']
     given: dict[str, Any] = {}
     for part in parts:
-        key, sign, value = part.partition("=")
-        if key not in _READ or not sign:
-            raise BadInput(f'"{part}" says nothing of a fault; write {", ".join(f"{each}=…" for each in _READ)}')
-        given[key] = _value(key, value)
+        try:
+            key, value = _said(part)
+            given[key] = value
+        except BadInput as fault:
+            wrong.append(str(fault))
+    if wrong:
+        raise BadInput("\n".join(wrong))
     return Fault(Kind(name), **given)
 
 
-def _value(key: str, value: str) -> object:
+def _said(part: str) -> tuple[str, object]:
+    key, sign, value = part.partition("=")
+    if key not in _READ or not sign:
+        raise BadInput(f'"{part}" says nothing of a fault; write {", ".join(f"{each}=…" for each in _READ)}')
     try:
-        return _READ[key](value)
+        return key, _READ[key](value)
     except ValueError:
         raise BadInput(f'{key}="{value}" cannot be; write {_EXAMPLES[key]}') from None
 

@@ -65,6 +65,8 @@ async def _rest(door: Door, error: RequestValidationError) -> list[ApiFault]:
     """What the engine would say of the sound part of a body of preferences that has faults."""
     if door.backfills is None or not isinstance(error.body, Mapping) or shape_of(error.body) != PREFERENCES:
         return []
+    if not any(name in error.body for name in _SOUND):
+        return [ApiFault("body", "or is it a load of purchases? Then say whose, by user_ids, s3_uri or source")]
     faulty = places(error.errors(), whole=("cohort",))
     sound = {name: value for name, value in without(error.body, faulty).items() if value != []}
     try:
@@ -128,7 +130,8 @@ def _load_asked(asked: AskedLoad) -> LoadAsked:
     """
     said = [name for name in ("user_ids", "s3_uri", "source") if getattr(asked, name)]
     if len(said) != 1:
-        raise BadInput("cohort: say whose, by one of user_ids, s3_uri and source" + (f", not {said}" if said else ""))
+        instead = f", not by {' and '.join(said)} at once" if said else ""
+        raise BadInput(f"cohort: say whose, by one of user_ids, s3_uri and source{instead}")
     urls = (asked.s3_uri,) if asked.s3_uri else ()
     cohort = None if asked.source else CohortAsked(False, tuple(asked.user_ids), urls, (), (), (), (), (), None, None)
     everyone, days = asked.source is not None, asked.lookback_days
@@ -152,8 +155,9 @@ def _of_load(line: str) -> ApiFault:
         "--rate-limit": "body.rate_limit",
         "--lookback-days": "body.lookback_days",
         "cohort.urls[0]": "body.s3_uri",
+        "cohort": "body",
     }
-    return ApiFault(where[option], what) if option in where else ApiFault("", line.removeprefix("cohort: "))
+    return ApiFault(where[option], what) if option in where else ApiFault("", line)
 
 
 async def _preferences(visit: Visit, asked: Asked) -> Shown:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from hark.catalogue.wording import no_such, quoted
 from hark.doors.api.door import Visit, Visiting, guarded
 from hark.doors.api.fields import AT_ONCE, After, Body, Flag, Limit, Name, Number, Text, Word, fault
 from hark.doors.api.pages import Page
-from hark.doors.api.problems import Kind, not_found, refusal, responses
+from hark.doors.api.problems import ApiFault, Kind, bad_input, not_found, refusal, responses
 from hark.errors import BadInput, OutOfDate
 from hark.flags import Author, Changed, Enrolment, Internal, Kept, Named, Rollout, Rule, listing, parse_percent
 from hark.flags.listing import FlagLine, FlagShown, Member, Verdict
@@ -238,14 +238,19 @@ _ENROL = {"flag": "history-live", "user_ids": ["bob"]}
 
 @router.post("/v1/enroll")
 async def enroll(visit: Visiting, users: Annotated[Enrolling, Sent(examples=[_ENROL])]) -> Enrolment:
-    """Let users in one by one, and have their past loaded. Doing it twice does no harm, and asks for no second load."""
-    return await flags.enrol(visit.database, users.flag, users.user_ids, _author(visit), load=users.load)
+    """Let users in one by one, and have their past loaded. Doing it twice does no harm, and asks for no second load.
+
+    A flag that is off lets nobody in: nobody is enrolled by it.
+    """
+    with _of_body("flag", users.flag):
+        return await flags.enrol(visit.database, users.flag, users.user_ids, _author(visit), load=users.load)
 
 
 @router.delete("/v1/enroll")
 async def withdraw(visit: Visiting, users: Annotated[Withdrawing, Sent(examples=[_ENROL])]) -> Enrolment:
     """Take enrolments back. What is not there is not missed."""
-    return await flags.withdraw(visit.database, users.flag, users.user_ids, _author(visit))
+    with _of_body("flag", users.flag):
+        return await flags.withdraw(visit.database, users.flag, users.user_ids, _author(visit))
 
 
 # The parts ------------------------------------------------------------------------------------------------------------
@@ -253,6 +258,18 @@ async def withdraw(visit: Visiting, users: Annotated[Withdrawing, Sent(examples=
 
 def _author(visit: Visit, if_version: int | None = None) -> Author:
     return Author(visit.caller.name, visit.now(), if_version)
+
+
+@contextmanager
+def _of_body(name: str, said: str) -> Iterator[None]:
+    """What is wrong with a field of the body is told there: what is said of it begins with it, quoted or not."""
+    try:
+        yield
+    except BadInput as error:
+        lines = str(error).splitlines()
+        if not all(line.startswith((f"{said} is ", quoted(said))) for line in lines):
+            raise
+        raise bad_input([ApiFault(f"body.{name}", line) for line in lines]) from None
 
 
 def _rule(made: Made) -> Rule | None:

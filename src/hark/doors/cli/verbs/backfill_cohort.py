@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -78,27 +78,36 @@ def cohort(named: Named, excepted: Excepted) -> CohortWords:
 
 
 async def read_and_apply(
-    call: Call, at: Bench, order: Callable[[Told], Coroutine[Any, Any, Ordered]], who: str, *, detach: bool
+    call: Call,
+    at: Bench,
+    order: Callable[[Told], Coroutine[Any, Any, Ordered]],
+    who: str,
+    *,
+    detach: bool,
+    warnings: Sequence[str] = (),
 ) -> ExitCode:
     """Read the cohort of what is ordered, plan that, show it, and apply it if that is asked for.
 
     Args:
         order: writes down what is asked for; told how many rows of the cohort were read by now.
+        warnings: what was seen of it, and stops nothing.
     """
     with call.output.progress("reading the cohort") as told:
         ordered = await at.stop.unless_told(order(told))
     if ordered is None:
         call.go_on = "nothing was planned; run the same command again"
         return at.stop.end(call)
-    return await _plan_and_apply(call, at, ordered, who, detach=detach)
+    return await _plan_and_apply(call, at, ordered, who, detach=detach, warnings=warnings)
 
 
-async def _plan_and_apply(call: Call, at: Bench, ordered: Ordered, who: str, *, detach: bool) -> ExitCode:
+async def _plan_and_apply(
+    call: Call, at: Bench, ordered: Ordered, who: str, *, detach: bool, warnings: Sequence[str]
+) -> ExitCode:
     from hark.doors.cli import backfill_pages as pages
     from hark.doors.cli import backfilling
 
     call.go_on = f"hark backfill apply {ordered.backfill} once it is planned; workers plan it by themselves"
-    plan = await backfilling.plan(at, ordered.backfill)
+    plan = replace(await backfilling.plan(at, ordered.backfill), warnings=tuple(warnings))
     if at.stop.event.is_set():
         return at.stop.end(call)
     if not ordered.apply or not backfilling.is_good(plan):

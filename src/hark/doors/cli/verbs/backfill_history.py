@@ -158,7 +158,7 @@ def _words(whose: CohortWords, asked: _Asked, going: _Going) -> LoadWords:
 
 
 async def _order(call: Call, words: LoadWords, who: str, *, detach: bool, ignore_lag: bool) -> ExitCode:
-    from hark.backfill.loads import order_load
+    from hark.backfill.loads import gate_warnings, order_load
     from hark.doors.cli import backfilling
     from hark.history.loading.queue import check_queue
 
@@ -177,7 +177,13 @@ async def _order(call: Call, words: LoadWords, who: str, *, detach: bool, ignore
             allowed=call.settings.source_rate,
             reach=at.reach,
         )
-        return await read_and_apply(call, at, lambda told: order(progress=told), who, detach=detach)
+        warnings = gate_warnings(words, _gate(call), f"--flag {_gate(call)}")
+        return await read_and_apply(call, at, lambda told: order(progress=told), who, detach=detach, warnings=warnings)
+
+
+def _gate(call: Call) -> str | None:
+    """The flag of Hark's that live ingestion goes by."""
+    return call.settings.ingest_flag if call.settings.ingest_provider is None else None
 
 
 async def _look_at_lag(call: Call, at: Bench, *, ignore: bool) -> None:
