@@ -274,7 +274,7 @@ class Course:
             return wait
         late = await behind(self.database, run.flag, found.flag_version, self.clock.now())
         if late:
-            return await self._wait_for(run, Stage.EFFECTIVE, "; ".join(map(str, late)))
+            return await self._wait_for(run, Stage.EFFECTIVE, "; ".join(map(str, late)), at=at)
         said = f"version {found.flag_version} of {run.flag} is effective everywhere"
         return await self._move(run, Stage.EFFECTIVE, Stage.LOAD, said, at=at)
 
@@ -389,8 +389,9 @@ class Course:
         await self.database.execute(_SQL["move"], given)
         return self._at_once(to)
 
-    async def _wait_for(self, run: Run, stage: Stage, what: str) -> Wait:
-        given = {"run": run.id, "stage": stage, "waits_for": what[:_LONGEST_SAID], "now": self.clock.now()}
+    async def _wait_for(self, run: Run, stage: Stage, what: str, *, at: datetime | None = None) -> Wait:
+        """Say what a stage waits for. `at`: see `_move`."""
+        given = {"run": run.id, "stage": stage, "waits_for": what[:_LONGEST_SAID], "now": at or self.clock.now()}
         await self.database.execute(_SQL["wait_for"], given)
         return self._again(stage)
 
