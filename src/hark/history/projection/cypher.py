@@ -69,7 +69,7 @@ occurred_at: {_moment("l[6]")}, version: l[7], receipt_id: l[8], order_id: l[9]}
 }}
 {_aggregate("categories", "SHOPS_IN", "Category")}
 {_aggregate("stores", "SHOPS_AT", "Store")}
-SET n.facts_version = row.version, n.last_updated_at = {_moment("row.at")}
+SET n = {{user_id: row.id, facts_version: row.version, last_updated_at: {_moment("row.at")}}}
 RETURN row.id AS id"""
 
 _WRITE_PRODUCTS = f"""\
@@ -81,7 +81,8 @@ CALL (n, row) {{
   SET c.hierarchy = row.hierarchy
   CREATE (n)-[:IN_CATEGORY]->(c)
 }}
-SET n.name = row.name, n.category_id = row.category_id, n.category_hierarchy = row.hierarchy, n.version = row.version
+SET n = {{product_id: row.id, name: row.name, category_id: row.category_id, category_hierarchy: row.hierarchy, \
+version: row.version}}
 RETURN row.id AS id"""
 
 WRITE = {Node.USER: _WRITE_USERS, Node.PRODUCT: _WRITE_PRODUCTS}
