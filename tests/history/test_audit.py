@@ -67,6 +67,10 @@ EDGE_FAULTS = {
         OF_ANN + "-[r:PURCHASED {key: 'receipt:r1:1'}]->() SET r.colour = 'red'",
         ("wrong edge", "PURCHASED receipt:r1:1: it has properties that Hark never wrote"),
     ),
+    "more on a node": (
+        OF_ANN + " SET u.nickname = 'x'",
+        ("wrong node", "it has properties that Hark never wrote"),
+    ),
     "no moment": (
         OF_ANN + " SET u.last_updated_at = 'never'",
         ("wrong node", "last_updated_at is never in the graph, 2026-11-27T12:00:00+00:00 by the facts"),
@@ -138,6 +142,11 @@ PRODUCT_FAULTS = {
         "wrong product",
         "name is Mischief in the graph, Milk by the facts; category_hierarchy is nothing in the graph,"
         " ['food', 'dairy'] by the facts",
+    ),
+    "more on a node": (
+        "MATCH (p:Product {product_id: 'milk'}) SET p.colour = 'red'",
+        "wrong product",
+        "it has properties that Hark never wrote",
     ),
     "in no category": (
         "MATCH (:Product {product_id: 'milk'})-[r:IN_CATEGORY]->() DELETE r",

@@ -71,9 +71,9 @@ class Buyers:
         """These users as the graph has them."""
         assert self.graph is not None
         found: dict[str, HeldPerson] = {}
-        for id_, version, at, lines, ins, ats in await self.graph.ask(cypher.USERS, ids=list(ids)):
+        for id_, version, at, lines, ins, ats, keys in await self.graph.ask(cypher.USERS, ids=list(ids)):
             nodes = found[id_].nodes + 1 if id_ in found else 1
-            found[id_] = HeldPerson(version, comparing.microseconds(at), lines, ins, ats, nodes)
+            found[id_] = HeldPerson(version, comparing.microseconds(at), lines, ins, ats, keys, nodes)
         return found
 
     async def _strays(self, compared: Mapping[str, Compared]) -> dict[str, _Whereabouts]:

@@ -25,6 +25,9 @@ SUM = ("count", "quantity", "first_at", "last_at", "currencies", "totals_minor",
 _TIMES = frozenset({"occurred_at", "first_at", "last_at"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_FOREIGN = "it has properties that Hark never wrote"
+_KEYS_OF_A_PERSON = 3  # user_id, facts_version, last_updated_at
+_KEYS_OF_GOODS = 2  # product_id, version; and what is known of it
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 Row = Sequence[Any]
@@ -62,13 +65,19 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class HeldPerson:
-    """A user's node and what hangs on it; rows as `cypher.USERS` gives them. `nodes`: how many have this id."""
+    """A user's node and what hangs on it; rows as `cypher.USERS` gives them.
+
+    Attributes:
+        keys: how many properties the node has.
+        nodes: how many have this id.
+    """
 
     version: int
     changed_us: Any
     lines: Sequence[Row]
     ins: Sequence[Row]
     ats: Sequence[Row]
+    keys: int
     nodes: int = 1
 
 
@@ -95,6 +104,7 @@ class HeldGoods:
     category_id: Any
     hierarchy: Any
     categories: Sequence[Row]
+    keys: int
     nodes: int = 1
 
 
@@ -135,6 +145,8 @@ def goods(facts: Goods, held: HeldGoods | None) -> Compared:
     named = {"name": facts.name, "category_id": facts.category_id, "category_hierarchy": facts.hierarchy}
     has = {"name": held.name, "category_id": held.category_id, "category_hierarchy": held.hierarchy}
     wrong = [_other(name, has[name], value) for name, value in named.items() if has[name] != value]
+    if not wrong and held.keys != _KEYS_OF_GOODS + sum(value is not None for value in named.values()):
+        wrong.append(_FOREIGN)
     found = [Finding(Name.WRONG_PRODUCT, facts.id, "; ".join(wrong))] if wrong else []
     expected = [] if facts.category_id is None else [[facts.category_id, facts.hierarchy]]
     if [list(row) for row in held.categories] != expected:
@@ -184,6 +196,8 @@ def _node(facts: Person, held: HeldPerson) -> Iterator[Finding]:
     if held.changed_us != facts.changed_us:
         cause = _other("last_updated_at", _time(held.changed_us), _time(facts.changed_us))
         yield Finding(Name.WRONG_NODE, facts.id, cause)
+    elif held.keys != _KEYS_OF_A_PERSON:
+        yield Finding(Name.WRONG_NODE, facts.id, _FOREIGN)
 
 
 def _in_future(facts: Person, rows: Sequence[Row], future_us: int) -> Iterator[Finding]:
@@ -245,7 +259,7 @@ def _differences(names: Sequence[str], expected: Row, held: Row, *, without: int
         if be != is_
     ]
     if not wrong and keys != sum(value is not None for value in expected) - without:
-        wrong.append("it has properties that Hark never wrote")
+        wrong.append(_FOREIGN)
     return "; ".join(wrong)
 
 

@@ -32,13 +32,14 @@ RETURN n.user_id, {_HELD.format(version="facts_version")}, n.last_updated_at,
        [(n)-[r:PURCHASED]->(p) | [r.key, p.product_id, r.store_id, r.amount_minor, r.currency, r.quantity, \
 r.occurred_at, r.version, r.receipt_id, r.order_id, size(keys(r))]],
        {_shops("SHOPS_IN", "Category")},
-       {_shops("SHOPS_AT", "Store")}"""
+       {_shops("SHOPS_AT", "Store")},
+       size(keys(n))"""
 
 PRODUCTS = f"""\
 UNWIND $ids AS id
 MATCH (n:Product {{product_id: id}})
 RETURN n.product_id, {_HELD.format(version="version")}, n.name, n.category_id, n.category_hierarchy,
-       [(n)-[:IN_CATEGORY]->(c) | [c.category_id, c.hierarchy]]"""
+       [(n)-[:IN_CATEGORY]->(c) | [c.category_id, c.hierarchy]], size(keys(n))"""
 
 KINDS = """\
 CALL db.labels() YIELD label RETURN 'node' AS what, label AS name

@@ -40,9 +40,10 @@ class Products:
     async def _held(self, ids: Sequence[str]) -> dict[str, HeldGoods]:
         assert self.graph is not None
         found: dict[str, HeldGoods] = {}
-        for id_, version, name, category, hierarchy, categories in await self.graph.ask(cypher.PRODUCTS, ids=list(ids)):
+        rows = await self.graph.ask(cypher.PRODUCTS, ids=list(ids))
+        for id_, version, name, category, hierarchy, categories, keys in rows:
             nodes = found[id_].nodes + 1 if id_ in found else 1
-            found[id_] = HeldGoods(version, name, category, hierarchy, categories, nodes)
+            found[id_] = HeldGoods(version, name, category, hierarchy, categories, keys, nodes)
         return found
 
 
