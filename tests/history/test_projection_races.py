@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from hark.errors import GraphDeadlock, Unreachable
 from hark.history.projection import Node
@@ -267,6 +268,16 @@ async def test_a_sweep_does_not_set_back_what_is_written_meanwhile(projected: Pr
     await projected.projector(graph=swept).step()
     assert await projected.marked() == 2
     await projected.assert_in_step()
+
+
+async def test_a_sweep_alarms_nobody_of_a_write_whose_mark_is_on_its_way(projected: Projected) -> None:
+    await projected.bought(line("r1"))
+    with capture_logs() as log:
+        await projected.projector(graph=Held(projected.graph, after=projected.sweep)).step()
+        assert [each["event"] for each in log if each["event"] == "graph_astray"] == []
+        await projected.ask("MATCH (u:User {user_id: 'ann'}) DETACH DELETE u")
+        assert await projected.sweep() == 1
+    assert [each["first"] for each in log if each["event"] == "graph_astray"] == ["ann"]
 
 
 async def test_of_many_first_writers_of_a_user_one_wins(projected: Projected) -> None:

@@ -110,12 +110,14 @@ update hark.history_user u
    set version = g.version + 1, projected = -2, ahead_since = coalesce(u.ahead_since, %(now)s), changed_at = %(now)s
   from unnest(%(ids)s::text[], %(versions)s::bigint[]) as g(user_id, version)
  where u.user_id = g.user_id and u.version < g.version
+returning u.user_id as id
 
 -- name: overtake_products
 update hark.product p
    set version = g.version + 1, projected = -2
   from unnest(%(ids)s::text[], %(versions)s::bigint[]) as g(product_id, version)
  where p.product_id = g.product_id and p.version < g.version
+returning p.product_id as id
 
 -- name: put_back
 -- To the end of the queue: others shall not wait for one whom the graph refuses.

@@ -26,6 +26,11 @@ COUNTED = 10_000
 _TRIES = 5
 
 
+@dataclass(frozen=True, slots=True)
+class _Overtaken:
+    id: str
+
+
 @dataclass(slots=True)
 class Stepped:
     """What one step did.
@@ -187,9 +192,14 @@ class Projector:
         done.refused += 1
 
 
-async def overtake(database: Database, subject: Subject, held: dict[str, int], now: datetime) -> None:
-    """Move on past the graph what is behind it: a database restored from a backup must not wait to catch up."""
-    await database.execute(subject.overtake, {"ids": list(held), "versions": list(held.values()), "now": now})
+async def overtake(database: Database, subject: Subject, held: dict[str, int], now: datetime) -> list[str]:
+    """Move on past the graph what is behind it: a database restored from a backup must not wait to catch up.
+
+    Returns:
+        Who was behind it, by their ids.
+    """
+    given = {"ids": list(held), "versions": list(held.values()), "now": now}
+    return [each.id for each in await database.fetch(subject.overtake, _Overtaken, given)]
 
 
 def _started(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -86,7 +86,6 @@ class Sweep:
         astray = [each for each in marked if each.marked != ANEW and each.marked != held.get(each.id, NOTHING)]
         if not astray:
             return 0
-        _log.warning("graph_astray", of=name, compared=len(marked), astray=len(astray), first=astray[0].id)
         passed = {each.id: held[each.id] for each in astray if held.get(each.id, NOTHING) > each.version}
         given = {
             "ids": [each.id for each in astray],
@@ -95,6 +94,9 @@ class Sweep:
             "now": self.clock.now(),
         }
         await self.database.execute(_SQL[f"agree_{name}"], given)
+        wrong = [each.id for each in astray if held.get(each.id, NOTHING) < each.marked]
         if passed:
-            await overtake(self.database, subject, passed, self.clock.now())
+            wrong += await overtake(self.database, subject, passed, self.clock.now())
+        if wrong:  # Where the graph is ahead of the mark alone, a projector is about to mark what it wrote.
+            _log.warning("graph_astray", of=name, compared=len(marked), astray=len(wrong), first=wrong[0])
         return len(astray)
