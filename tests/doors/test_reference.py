@@ -18,8 +18,8 @@ from tests.history.live.events import FACTOIDS, factoid, jsonl
 
 VERBS = {verb.name: verb for verb in verbs()}
 QUICK = [name for name in VERBS if name not in ("hark demo run", "hark demo history", "hark serve", "hark sandbox")]
-NOT_GOOD = {"hark doctor", "hark digests verify"}
-"""Examples that find something not good at a desk: there is no mail server, and nothing to verify."""
+NOT_GOOD = {"hark doctor", "hark digests verify", "hark history user"}
+"""Examples that find something not good at a desk: there is no mail server, nothing to verify, and nobody bought."""
 PURCHASES = jsonl((FACTOIDS, factoid("b1")))
 HELPED = """
 import sys

@@ -8,7 +8,9 @@ select id, kind, state::text as state, undoes, members, to_change, created_by, c
 -- name: head
 select b.id, b.kind, b.state::text as state, b.undoes,
        array(select u.id from hark.backfill u
-              where u.undoes = b.id and u.started_at is not null and not hark.taken_back(u.id) order by u.id) as undone_by,
+              where u.undoes = b.id and not hark.taken_back(u.id)
+                and exists (select from hark.backfill_batch d where d.backfill_id = u.id and d.applied > 0)
+              order by u.id) as undone_by,
        b.request, b.cohort_id, b.batch_size, b.rate, b.adaptive,
        to_char(b.opens, 'HH24:MI') || '-' || to_char(b.closes, 'HH24:MI') || ' ' || b.zone as "window",
        b.approval_over, b.hash, b.rehearsal, b.created_by, b.created_at, b.approved_by, b.started_at, b.ended_at,

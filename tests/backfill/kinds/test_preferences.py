@@ -414,6 +414,22 @@ async def test_another_backfill_explains_only_what_stands_as_it_left_it(campus: 
     assert await campus.counts(back) == {("like", "changed_since"): 2, ("like", "restore"): 1}
 
 
+async def test_another_backfill_explains_nothing_once_a_later_one_changed_the_same(campus: Campus) -> None:
+    await campus.people({"ann": {"like": ["email"]}, "bob": {"like": ["email"]}})
+    first = await campus.plan(["like"], ["push"])
+    await campus.apply(first)
+    campus.clock.advance(timedelta(hours=1))
+    back = await campus.undone(first)
+    campus.clock.advance(timedelta(hours=1))
+    await campus.undone(back)
+    await campus.run("update hark.preference set channels = '{\"like\": [\"email\"]}' where recipient_id = 'ann'")
+    seen = await campus.verified(first)
+    assert [each.recipient_id for each in seen.astray if not each.explained] == ["ann"]
+    assert not seen.good
+    again = await campus.undone(first)
+    assert await campus.counts(again) == {("like", "changed_since"): 1, ("like", "restore"): 1}
+
+
 async def test_for_whom_it_does_not_hold_is_had_in_pages_and_nothing_is_kept_of_that(campus: Campus) -> None:
     await campus.people({f"u{n:02}": {"reply": ["email"]} for n in range(14)})
     backfill = await campus.plan()

@@ -39,7 +39,7 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
     select array_agg(distinct reason order by reason) as reasons
       from (select jsonb_object_keys(i.before) union select jsonb_object_keys(i.after)) touched(reason)
       join hark.backfill_item other on other.recipient_id = s.recipient_id and other.backfill_id <> i.backfill_id and other.at >= i.at
-     where reason <> all (coalesce(left_alone.reasons, '{}')) and hark.left_by(other, reason, p.channels, p.chose)
+     where reason <> all (coalesce(left_alone.reasons, '{}')) and hark.left_last_by(other, reason, p.channels, p.chose)
  ) others
  group by s.place, r.user_type, has_row, i.before, i.after, nothing_else, left_alone.reasons, others.reasons
  order by s.place, min(s.recipient_id)
@@ -138,7 +138,7 @@ journal as (
                                       and exists (select from hark.backfill_item other
                                                    where other.recipient_id = judged.id and other.backfill_id <> b.id
                                                      and other.at >= b.created_at
-                                                     and hark.left_by(other, reason, p.channels, p.chose)))
+                                                     and hark.left_last_by(other, reason, p.channels, p.chose)))
                         from hark.backfill b
                         left join hark.preference p on p.recipient_id = judged.id
                        cross join lateral jsonb_object_keys(coalesce(judged.before, p.channels, '{}') || coalesce(judged.after, '{}')) as reason
@@ -190,7 +190,7 @@ judged as (
                             else coalesce((looked.chose ->> broken.reason)::timestamptz > looked.at, false) end as chosen,
                        exists (select from hark.backfill_item other
                                 where other.recipient_id = looked.id and other.backfill_id <> %(backfill)s and other.at >= looked.at
-                                  and hark.left_by(other, broken.reason, looked.channels, looked.chose)) as changed
+                                  and hark.left_last_by(other, broken.reason, looked.channels, looked.chose)) as changed
                   from (select key as reason
                           from jsonb_each(coalesce(looked.at_least, looked.exactly)) promised
                          where not coalesce(case when looked.at_least is null then looked.channels -> key = value

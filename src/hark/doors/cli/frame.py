@@ -55,6 +55,7 @@ _SETTINGS = {
 
 
 TUNING = {
+    "database_patience": ("DURATION", "How long a start waits for a Postgres that recovers."),
     "smtp_url": ("URL", "The mail server; comes before the catalogue's."),
     "smtp_connections": ("N", "How many connections to it at most."),
     "concurrency": ("N", "How many chunks are under way at once."),
@@ -118,7 +119,7 @@ SERVING = {
 INGESTING = (
     *("kafka_brokers", "kafka_options", "ingest_receipts_topic", "ingest_receipts_group", "ingest_factoids_topic"),
     *("ingest_factoids_group", "ingest_flag", "ingest_provider", "ingest_chunk", "lease", "log_level"),
-    *("schema_registry_url", "schema_registry_login", "http_allow_private"),
+    *("schema_registry_url", "schema_registry_login", "http_allow_private", "database_patience"),
 )
 """The settings in `TUNING` that live ingestion goes by."""
 

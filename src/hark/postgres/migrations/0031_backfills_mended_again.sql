@@ -8,6 +8,16 @@ returns boolean language sql stable parallel safe as $$
        and hark.chosen_since(chose, item.chose, jsonb_build_object(reason, null)) is not true
 $$;
 
+-- The same, of the last one that changed it: who came before that had no part in how it stands.
+create function hark.left_last_by(item hark.backfill_item, reason text, channels jsonb, chose jsonb)
+returns boolean language sql stable parallel safe as $$
+    select hark.left_by(item, reason, channels, chose)
+       and not exists (select from hark.backfill_item later
+                        where later.recipient_id = item.recipient_id and later.outcome = 'applied'
+                          and (later.at, later.backfill_id) > (item.at, item.backfill_id)
+                          and (coalesce(later.before, '{}') ? reason or coalesce(later.after, '{}') ? reason))
+$$;
+
 alter table hark.cohort
     add column excluded_unknown bigint not null default 0,
     add column leaving_nobody   smallint[] not null default '{}';
