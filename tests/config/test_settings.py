@@ -288,7 +288,7 @@ class TestTheReference:
             for name, row in described().items()
             if (match := re.search(r"(\w+) to (\w+)$", row[1]))
         }
-        assert len(bounds) == 17
+        assert len(bounds) == 18
         for name, (low, high) in bounds.items():
             assert in_words(name, READ[name](low)) == low
             assert in_words(name, READ[name](high)) == high

@@ -309,7 +309,7 @@ def test_the_doctor_tries_what_is_set_of_graph_brokers_and_sources_and_nothing_e
 ) -> None:
     services = {"graph", "brokers", "source purchase", "source shop", "source product", "source category"}
     assert not services & {check["what"] for check in desk.hark("doctor", "--json").only["checks"]}
-    monkeypatch.setenv("HARK_GRAPH_URL", "neo4j://neo4j:secret@127.0.0.1:1/neo4j")
+    monkeypatch.setenv("HARK_GRAPH_URL", "neo4j://neo4j:hunter2@127.0.0.1:1/neo4j")
     monkeypatch.setenv("HARK_SHOP_URL", "http://127.0.0.1:1/")
     monkeypatch.setenv("HARK_HTTP_ALLOW_PRIVATE", "127.0.0.1")
     found = desk.hark("doctor", "--json")
@@ -317,7 +317,7 @@ def test_the_doctor_tries_what_is_set_of_graph_brokers_and_sources_and_nothing_e
     assert services & checks.keys() == {"graph", "source shop"}
     assert "the graph cannot be reached" in checks["graph"]["found"] and "HARK_GRAPH_URL" in checks["graph"]["todo"]
     assert not checks["graph"]["good"] and not checks["source shop"]["good"]
-    assert "secret" not in found.out
+    assert "hunter2" not in found.out
 
 
 def test_flags_come_before_variables(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
