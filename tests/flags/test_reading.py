@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -120,7 +120,8 @@ async def _do(world: World, name: str, along: FlagReader, what: str, given_: obj
     who, database = author(world), world.database
     match what, given_:
         case "enrol", str(user):
-            with suppress(BadInput):  # it is off: nobody is let in
+            is_on = (await FlagReader(database).refresh()).flags[name].is_on
+            with nullcontext() if is_on else pytest.raises(BadInput, match="is off and lets nobody in"):
                 await enrol(database, name, [user], who)
         case "withdraw", str(user):
             await withdraw(database, name, [user], who)

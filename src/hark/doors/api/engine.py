@@ -24,6 +24,7 @@ from hark.doors.api.cohorts import check_named, cohort_asked
 from hark.durations import Rate
 from hark.errors import BadInput
 from hark.history.live import lag
+from hark.history.live.gates import own_flag
 from hark.postgres.database import Database
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ class Engine:
             webhook,
             settings.source_rate,
             partial(lag.preflight, database, settings),
-            settings.ingest_flag if settings.ingest_provider is None else None,
+            own_flag(settings),
         )
 
     async def create(self, asked: told.PreferencesAsked, who: str) -> told.Shown:

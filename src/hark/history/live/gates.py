@@ -53,7 +53,13 @@ def gate_of(settings: Settings, database: Database, clock: Clock, name: str) -> 
     """
     if settings.ingest_provider is not None:
         return _foreign(settings.ingest_provider, settings.ingest_flag)
-    return Open() if settings.ingest_flag is None else FlagGate(database, clock, settings.ingest_flag, name)
+    flag = own_flag(settings)
+    return Open() if flag is None else FlagGate(database, clock, flag, name)
+
+
+def own_flag(settings: Settings) -> str | None:
+    """The flag of Hark's that live ingestion goes by; None: by none, or somebody else decides."""
+    return settings.ingest_flag if settings.ingest_provider is None else None
 
 
 def _foreign(provider: str, flag: str | None) -> Gate:

@@ -160,6 +160,7 @@ def _words(whose: CohortWords, asked: _Asked, going: _Going) -> LoadWords:
 async def _order(call: Call, words: LoadWords, who: str, *, detach: bool, ignore_lag: bool) -> ExitCode:
     from hark.backfill.loads import gate_warnings, order_load
     from hark.doors.cli import backfilling
+    from hark.history.live.gates import own_flag
     from hark.history.loading.queue import check_queue
 
     _check_words(call, words)
@@ -177,13 +178,9 @@ async def _order(call: Call, words: LoadWords, who: str, *, detach: bool, ignore
             allowed=call.settings.source_rate,
             reach=at.reach,
         )
-        warnings = gate_warnings(words, _gate(call), f"--flag {_gate(call)}")
+        gate = own_flag(call.settings)
+        warnings = gate_warnings(words, gate, f"--flag {gate}")
         return await read_and_apply(call, at, lambda told: order(progress=told), who, detach=detach, warnings=warnings)
-
-
-def _gate(call: Call) -> str | None:
-    """The flag of Hark's that live ingestion goes by."""
-    return call.settings.ingest_flag if call.settings.ingest_provider is None else None
 
 
 async def _look_at_lag(call: Call, at: Bench, *, ignore: bool) -> None:
