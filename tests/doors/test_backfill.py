@@ -249,6 +249,7 @@ def test_one_whose_planner_was_killed_is_planned_by_who_would_apply_it(campus: D
     process.communicate(timeout=60)
     campus.hark("backfill", "stop-all", "--release")
     assert campus.ask("select state::text from hark.backfill") == "PLANNING"
+    assert "next: hark backfill apply 1 plans it" in campus.hark("backfill", "show", "1").out
 
     told = campus.hark("backfill", "apply", "1")
     assert (told.code, having_push(campus)) == (1, 0)
@@ -366,6 +367,9 @@ def test_all_that_is_wrong_with_a_change_of_pace_is_told_at_once(campus: Desk) -
     told = campus.hark("backfill", "speed", "1", "--rate", "x", "--window", "bad")
     assert told.code == 2
     assert '--rate: "x" is not a number' in told.err and "--window: 'bad' is not a window" in told.err
+    told = campus.hark("backfill", "speed", "1", "--rate", "x", "--no-rate", "--window", "bad", "--any-time")
+    assert told.code == 2
+    assert [line.split()[0] for line in told.err.splitlines()] == ["--rate:", "--window:", "--rate", "--window"]
 
 
 def test_who_held_all_backfills_and_who_let_them_go_is_audited(campus: Desk) -> None:

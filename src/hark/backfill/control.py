@@ -14,7 +14,7 @@ import psycopg
 from hark.backfill import notice
 from hark.backfill.bisect import milliseconds
 from hark.backfill.kind import Connection
-from hark.backfill.request import Pace, PaceChange, check_rate, check_who, is_same_person
+from hark.backfill.request import Pace, PaceChange, check_opposites, check_rate, check_who, is_same_person
 from hark.backfill.states import ENDED, State
 from hark.backfill.windows import Window
 from hark.errors import BadInput, Unreachable
@@ -242,10 +242,12 @@ def _check_change(change: PaceChange) -> None:
         raise BadInput(
             "nothing is to be changed: name --rate or --no-rate, --window or --any-time, or --[not-]adaptive"
         )
-    if change.rate is not None and change.any_rate:
-        raise BadInput("--rate and --no-rate exclude each other")
-    if change.window is not None and change.any_time:
-        raise BadInput("--window and --any-time exclude each other")
+    check_opposites(
+        rate=change.rate is not None,
+        any_rate=change.any_rate,
+        window=change.window is not None,
+        any_time=change.any_time,
+    )
 
 
 async def stop_all(database: Database, *, stopped: bool, who: str, now: datetime) -> bool:

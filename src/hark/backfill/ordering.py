@@ -34,6 +34,7 @@ from hark.backfill.request import (
     Pace,
     PaceChange,
     check_batch_size,
+    check_opposites,
     check_rate,
     check_who,
     names,
@@ -265,7 +266,12 @@ def read_change(
     Raises:
         BadInput: all that is wrong with it.
     """
-    pace = read_pace(rate, adaptive=bool(adaptive), window=window)
+    reading = Reading()
+    pace = reading.take(lambda: read_pace(rate, adaptive=bool(adaptive), window=window))
+    named = {"rate": rate is not None, "window": window is not None}
+    reading.take(lambda: check_opposites(**named, any_rate=any_rate, any_time=any_time))
+    reading.end()
+    assert pace is not None
     return PaceChange(pace.rate, any_rate, adaptive, pace.window, any_time)
 
 

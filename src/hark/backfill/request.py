@@ -112,6 +112,21 @@ def check_rate(rate: float | None) -> float | None:
     return rate
 
 
+def check_opposites(*, rate: bool, any_rate: bool, window: bool, any_time: bool) -> None:
+    """What a change of pace names, and its opposite, are not both said.
+
+    Raises:
+        BadInput: all of which that is not so.
+    """
+    faults = []
+    if rate and any_rate:
+        faults.append("--rate and --no-rate exclude each other")
+    if window and any_time:
+        faults.append("--window and --any-time exclude each other")
+    if faults:
+        raise BadInput("\n".join(faults))
+
+
 def check_who(who: str) -> str:
     """A name for the audit log, without blanks around it.
 

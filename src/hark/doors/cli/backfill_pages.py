@@ -287,7 +287,7 @@ def _did(seen: Shown) -> bool:
 def _next_in(state: State, number: int, seen: Shown) -> str:
     match state:
         case State.PLANNING:
-            return f"next: hark backfill show {number}, when it is planned"
+            return f"next: hark backfill apply {number} plans it; or wait for a worker, and hark backfill show {number}"
         case State.PLANNED if seen.needs_approval:
             return f"next: another person than {seen.head.created_by} runs hark backfill approve {number}"
         case State.PLANNED | State.APPROVED:
