@@ -40,6 +40,54 @@ async def test_only_what_changed_is_sent(projected: Projected) -> None:
     await projected.assert_in_step()
 
 
+async def test_sums_that_are_as_they_were_stay(projected: Projected) -> None:
+    await projected.known("milk", "Milk", "dairy")
+    await projected.known("tea", "Tea", "drinks")
+    dollars = line("r2", product="tea", store="south", amount=250, currency="USD")
+    await projected.bought(line("r1"), line("r3", product="tea", store="south", amount=None, currency=None), dollars)
+    await projected.bought(line("r4", product="tea", store="south", amount=7, quantity="0.125"))
+    await projected.project()
+    before = await _sums(projected)
+    await projected.bought(line("r5", at=NOW + timedelta(microseconds=1)))
+    await projected.project()
+    after = await _sums(projected)
+    await projected.assert_in_step()
+    assert {name: after[name] for name in ("drinks", "south")} == {name: before[name] for name in ("drinks", "south")}
+    assert after.keys() == before.keys() == {"dairy", "drinks", "north", "south"}
+
+
+@pytest.mark.parametrize("word", ["corrected", "deleted and recategorised", "deleted twice", "deleted as another"])
+async def test_a_purchase_leaves_no_sum_behind(projected: Projected, word: str) -> None:
+    for product, category in (("milk", "dairy"), ("tea", "drinks")):
+        await projected.known(product, product, category)
+    await projected.bought(line("r1"), line("r2"), line("r3", product="tea", store="south"))
+    await projected.project()
+    match word:
+        case "corrected":
+            await projected.bought(line("r1", version=2, product="tea", store="south"))
+        case "deleted and recategorised":
+            await projected.bought(line("r1", version=2, deleted=True), line("r2", version=2, deleted=True))
+            await projected.known("milk", "milk", "drinks")
+        case "deleted twice":
+            await projected.bought(line("r1", version=2, deleted=True))
+            await projected.bought(line("r1", version=3, product="tea", store="south", deleted=True))
+        case "deleted as another":
+            await projected.bought(line("r1", version=2, product="tea", store="south", deleted=True))
+    await projected.project()
+    await projected.assert_in_step()
+    await projected.bought(line("r4", product="tea", store="south"))
+    await projected.project()
+    await projected.assert_in_step()
+
+
+async def _sums(projected: Projected) -> dict[str, str]:
+    """Which edge, by what it leads to."""
+    rows = await projected.ask(
+        "MATCH (:User)-[r:SHOPS_IN|SHOPS_AT]->(t) RETURN coalesce(t.category_id, t.store_id), elementId(r)"
+    )
+    return dict(rows)
+
+
 async def test_what_is_taken_back_goes_and_may_come_again(projected: Projected) -> None:
     await projected.bought(line("r1"), line("r2", store="south"), by=7)
     await projected.bought(line("r3", product="tea"))

@@ -25,8 +25,8 @@ with facts as (delete from fact_given) delete from fact_load_given
 with known as materialized (
     select user_id from hark.history_user where user_id = any (%(users)s::text[])
 )
-insert into hark.history_user (user_id, changed_at, ahead_since, oldest_at)
-select user_id, %(now)s, %(now)s, min(oldest_at)
+insert into hark.history_user (user_id, changed_at, ahead_since, oldest_at, recast_at)
+select user_id, %(now)s, %(now)s, min(oldest_at), 0
   from (select user_id, case when not deleted then occurred_at end as oldest_at from fact_given
         union all
         select user_id, null from fact_load_given) given
@@ -111,6 +111,8 @@ known as materialized (
 ),
 given as (
     select w.*, u.next, f.user_id as owner, f.version as was, f.deleted as was_deleted, f.live as was_live, f.runs as was_runs,
+           f.product_id is distinct from coalesce(w.product_id, f.product_id)
+           or f.store_id is distinct from coalesce(w.store_id, case when w.deleted then f.store_id end) as leaves_another,
            case when f.user_id is null or w.version > f.version then true
                 when w.version < f.version then false
                 -- `corrects`: a forced load's word, of whatever its row says, over what no more than loads have said.
@@ -168,18 +170,25 @@ gone as materialized (
      group by user_id, key
 ),
 moved as (
+    -- A deletion of what was deleted moves nobody; but if it speaks of another product, what was of it before is found no more.
     update hark.history_user u
-       set version = u.version + 1, changed_at = %(now)s,
-           ahead_since = coalesce(u.ahead_since, %(now)s), oldest_at = least(u.oldest_at, m.oldest_at)
-      from (select user_id, min(oldest_at) as oldest_at
-              from (select user_id, case when not deleted then occurred_at end as oldest_at
+       set version = u.version + m.moves::int,
+           changed_at = case when m.moves then %(now)s else u.changed_at end,
+           ahead_since = case when m.moves then coalesce(u.ahead_since, %(now)s) else u.ahead_since end,
+           oldest_at = least(u.oldest_at, m.oldest_at),
+           recast_at = case when m.recasts then u.version + m.moves::int else u.recast_at end
+      from (select user_id, min(oldest_at) as oldest_at, bool_or(moves) as moves, bool_or(recasts) as recasts
+              from (select user_id, case when not deleted then occurred_at end as oldest_at,
+                           fate = 'new' and not deleted or fate = 'changed' and not (deleted and was_deleted) as moves,
+                           fate = 'changed' and leaves_another as recasts
                       from fated
-                     where fate = 'new' and not deleted or fate = 'changed' and not (deleted and was_deleted)
+                     where fate in ('new', 'changed')
                     union all
-                    select user_id, null from gone where shown) changed
-             group by user_id) m
+                    select user_id, null, true, false from gone where shown) changed
+             group by user_id
+            having bool_or(moves or recasts)) m
      where u.user_id = m.user_id
-    returning u.user_id, u.version
+    returning u.user_id, u.version, m.moves
 ),
 inserted as (
     -- In the order of their keys, so that two users who claim each other's do not wait for each other.
@@ -266,7 +275,7 @@ superseded as (
 ),
 ordered as (
     select array_agg(user_id) as users, array_agg(version) as versions
-      from (select user_id, version from moved order by user_id) in_order
+      from (select user_id, version from moved where moves order by user_id) in_order
 )
 select count(*) as given,
        count(*) filter (where fate = 'new') as new, count(*) filter (where fate = 'changed') as changed,

@@ -83,18 +83,20 @@ select product_id, spread_from
    for no key update skip locked
 
 -- name: buyers
+-- Of what is deleted, too: it may be in a graph that is behind, or restored, by the category that the product had.
 select distinct user_id
   from hark.fact
- where product_id = %(product)s and user_id > %(after)s and not deleted
+ where product_id = %(product)s and user_id > %(after)s
  order by user_id
  limit %(limit)s
 
 -- name: move_buyers
 with moved as (
     update hark.history_user u
-       set version = u.version + 1, changed_at = %(now)s, ahead_since = coalesce(u.ahead_since, %(now)s)
+       set version = u.version + 1, changed_at = %(now)s, ahead_since = coalesce(u.ahead_since, %(now)s),
+           recast_at = u.version + 1
      where u.user_id = any (%(users)s)
-       and exists (select from hark.fact f where f.product_id = %(product)s and f.user_id = u.user_id and not f.deleted)
+       and exists (select from hark.fact f where f.product_id = %(product)s and f.user_id = u.user_id)
     returning u.user_id, u.version
 ),
 marked as (

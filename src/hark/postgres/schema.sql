@@ -1049,7 +1049,7 @@ create table hark.fact (
     constraint somebody_said_so check (live or runs <> '{}' or deleted)
 ) with (fillfactor = 90);
 create unique index fact_key on hark.fact (key);
-create index fact_product on hark.fact (product_id, user_id) where not deleted;
+create index fact_product on hark.fact (product_id, user_id);
 
 -- The quarantine: facts whose key belongs to another user.
 create table hark.fact_refused (
@@ -1076,6 +1076,7 @@ create table hark.fact_snapshot (
 
 -- How far a user's facts have moved on, and how far of that the graph has (-2: it is to be written anew). `oldest_at`: no fact that counts is older.
 -- `ahead_since`: since when it is behind; whoever is known first is written twice in one transaction, which fits into one page.
+-- `recast_at`: as of which version a purchase left a sum that it does not name any more: a graph that is behind that gets all.
 create table hark.history_user (
     user_id        text collate "C" primary key check (length(user_id) between 1 and 255),
     version        bigint not null default 0 check (version >= 0),
@@ -1085,6 +1086,7 @@ create table hark.history_user (
     oldest_at      timestamptz,
     last_loaded_at timestamptz,
     loaded_epoch   bigint,
+    recast_at      bigint not null default 9223372036854775807 check (recast_at >= 0),
     constraint ahead_since_when check ((projected < version) = (ahead_since is not null))
 ) with (fillfactor = 45);
 create index history_user_ahead on hark.history_user (ahead_since, user_id) where ahead_since is not null;

@@ -39,19 +39,24 @@ class UserChange:
 
     Attributes:
         was: the version that the node must still hold.
-        whole: all that hangs on the node is replaced; else only lines whose keys changed, and the sums.
+        whole: all that hangs on the node is replaced; else only lines whose keys changed, and sums.
+        anew: all sums are replaced; else only those of `touched_categories` and `touched_stores`.
         at: when the facts last changed, in seconds and nanoseconds.
+        categories, stores: the sums that are to be there of those that are replaced.
     """
 
     id: str
     was: int
     version: int
     whole: bool
+    anew: bool
     at: Sequence[int]
     keys: Sequence[str]
     lines: Sequence[Sequence[Any]]
     categories: Sequence[Sequence[Any]]
     stores: Sequence[Sequence[Any]]
+    touched_categories: Sequence[str]
+    touched_stores: Sequence[str]
 
     @property
     def size(self) -> int:

@@ -19,14 +19,22 @@ select product_id as id, version, projected as marked, 1 as changes
  limit %(limit)s
 
 -- name: users
--- One statement, so that lines, sums and version are of one moment. What is older than the window counts as gone.
-with mine as materialized (
-    select a.user_id, a.was, a.whole, f.key, f.kind, f.product_id, f.store_id, f.amount_minor, f.currency, f.quantity,
-           f.occurred_at, f.version, a.whole or f.moved_at > a.was as changed,
-           not f.deleted and f.occurred_at >= w.starts_at as counts
+-- One statement, so that lines, sums and version are of one moment. What is older than the window counts as gone. Only those
+-- sums are sent that what changed is part of; `anew`: all, where a purchase may have left one that it does not name any more.
+with asked as materialized (
+    select a.user_id, a.was, a.whole, u.version, u.changed_at, a.whole or u.recast_at > a.was as anew
       from unnest(%(ids)s::text[], %(was)s::bigint[], %(whole)s::boolean[]) as a(user_id, was, whole)
+      join hark.history_user u on u.user_id = a.user_id
+),
+mine as materialized (
+    select a.user_id, a.was, a.whole, f.key, f.kind, f.product_id, p.category_id, f.store_id, f.amount_minor, f.currency,
+           f.quantity, f.occurred_at, f.version, a.whole or f.moved_at > a.was as changed,
+           a.anew or f.moved_at > a.was as touches,
+           not f.deleted and f.occurred_at >= w.starts_at as counts
+      from asked a
      cross join hark.history_window w
       join hark.fact f on f.user_id = a.user_id
+      left join hark.product p on p.product_id = f.product_id
 ),
 sent as (
     select user_id, json_agg(key) filter (where changed and not whole) as keys,
@@ -38,47 +46,46 @@ sent as (
                case kind when 'receipt' then substr(key, 9, length(key) - 8 - strpos(reverse(key), ':')) end,
                case kind when 'order' then substr(key, 7) end)) filter (where changed and counts) as lines
       from mine
+     where changed
      group by user_id
 ),
-by_category as (
-    select m.user_id, p.category_id as id, m.currency, count(*) as count, sum(m.quantity) as quantity,
-           sum(m.amount_minor) as total,
-           min(m.occurred_at) as first_at, max(m.occurred_at) as last_at
-      from mine m
-      join hark.product p on p.product_id = m.product_id
-     where m.counts and p.category_id is not null
-     group by m.user_id, p.category_id, m.currency
-),
-by_store as (
-    select user_id, store_id as id, currency, count(*) as count, sum(quantity) as quantity, sum(amount_minor) as total,
-           min(occurred_at) as first_at, max(occurred_at) as last_at
+by_currency as (
+    select of, user_id, id, currency, bool_or(touches) as touched, count(*) filter (where counts) as count,
+           sum(quantity) filter (where counts) as quantity, sum(amount_minor) filter (where counts) as total,
+           min(occurred_at) filter (where counts) as first_at, max(occurred_at) filter (where counts) as last_at
       from mine
-     where counts and store_id is not null
-     group by user_id, store_id, currency
+     cross join lateral (values ('category', category_id), ('store', store_id)) as led(of, id)
+     where id is not null
+     group by of, user_id, id, currency
 ),
 summed as (
-    select user_id, json_agg(row) filter (where of = 'category') as categories, json_agg(row) filter (where of = 'store') as stores
-      from (select of, user_id, json_build_array(
+    select user_id, json_agg(row) filter (where of = 'category' and counted) as categories,
+           json_agg(row) filter (where of = 'store' and counted) as stores,
+           json_agg(id) filter (where of = 'category') as touched_categories,
+           json_agg(id) filter (where of = 'store') as touched_stores
+      from (select of, user_id, id, sum(count) > 0 as counted, json_build_array(
                        id, sum(count)::bigint, sum(quantity)::float8,
                        floor(extract(epoch from min(first_at)))::bigint,
                        extract(microseconds from min(first_at))::bigint %% 1000000 * 1000,
                        floor(extract(epoch from max(last_at)))::bigint,
                        extract(microseconds from max(last_at))::bigint %% 1000000 * 1000,
-                       coalesce(json_agg(currency order by currency) filter (where currency is not null), '[]'),
+                       coalesce(json_agg(currency order by currency) filter (where total is not null), '[]'),
                        -- A sum past what the graph can hold stops there: 92 quadrillion of a currency's units.
                        coalesce(json_agg(least(greatest(total, -9223372036854775808), 9223372036854775807)::bigint
-                                         order by currency) filter (where currency is not null), '[]')) as row
-              from (select 'category' as of, * from by_category union all select 'store', * from by_store) each
-             group by of, user_id, id) rows
+                                         order by currency) filter (where total is not null), '[]')) as row
+              from by_currency
+             group by of, user_id, id
+            having bool_or(touched)) rows
      group by user_id
 )
-select a.user_id as id, a.was, u.version, a.whole,
-       json_build_array(floor(extract(epoch from u.changed_at))::bigint,
-                        extract(microseconds from u.changed_at)::bigint %% 1000000 * 1000) as at,
+select a.user_id as id, a.was, a.version, a.whole, a.anew,
+       json_build_array(floor(extract(epoch from a.changed_at))::bigint,
+                        extract(microseconds from a.changed_at)::bigint %% 1000000 * 1000) as at,
        coalesce(s.keys, '[]') as keys, coalesce(s.lines, '[]') as lines,
-       coalesce(g.categories, '[]') as categories, coalesce(g.stores, '[]') as stores
-  from unnest(%(ids)s::text[], %(was)s::bigint[], %(whole)s::boolean[]) as a(user_id, was, whole)
-  join hark.history_user u on u.user_id = a.user_id
+       coalesce(g.categories, '[]') as categories, coalesce(g.stores, '[]') as stores,
+       case when a.anew then '[]' else coalesce(g.touched_categories, '[]') end as touched_categories,
+       case when a.anew then '[]' else coalesce(g.touched_stores, '[]') end as touched_stores
+  from asked a
   left join sent s on s.user_id = a.user_id
   left join summed g on g.user_id = a.user_id
  order by a.user_id
@@ -93,8 +100,10 @@ select p.product_id as id, a.was, p.version, p.name, p.category_id, c.hierarchy,
 
 -- name: mark_users
 -- Only if the mark is still what it was: whoever moved it meanwhile (a sweep, a rebuild, another projector) knows better.
+-- Of who was there before it was kept (migration 0032), any version until now may be the one that was recast.
 update hark.history_user u
-   set projected = g.version, ahead_since = case when g.version < u.version then u.changed_at end
+   set projected = g.version, ahead_since = case when g.version < u.version then u.changed_at end,
+       recast_at = least(u.recast_at, u.version)
   from unnest(%(ids)s::text[], %(marked)s::bigint[], %(versions)s::bigint[]) as g(user_id, marked, version)
  where u.user_id = g.user_id and u.projected = g.marked
 

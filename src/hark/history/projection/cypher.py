@@ -61,8 +61,9 @@ CALL () {{
 }}"""
 
 
-def _sums(nodes: str, edge: str) -> str:
+def _sums(nodes: str, edge: str, to: str) -> str:
     return f"""\
+CALL (n, row) {{ MATCH (n)-[old:{edge}]->(t) WHERE row.anew OR t.{to} IN row.touched_{nodes} DELETE old }}
 CALL (n, row, {nodes}) {{
   UNWIND row.{nodes} AS a
   WITH n, a, {nodes}[a[0]] AS t
@@ -82,15 +83,14 @@ WITH collect([n, row]) AS won WHERE size(won) > 0
 UNWIND won AS each
 WITH each[0] AS n, each[1] AS row, products, categories, stores
 CALL (n, row) {{ MATCH (n)-[old:PURCHASED]->() WHERE row.whole OR old.key IN row.keys DELETE old }}
-CALL (n, row) {{ MATCH (n)-[old:SHOPS_IN|SHOPS_AT]->() DELETE old }}
 CALL (n, row, products) {{
   UNWIND row.products AS l
   WITH n, l, products[l[0]] AS p
   CREATE (n)-[:PURCHASED {{key: l[1], store_id: l[2], amount_minor: l[3], currency: l[4], quantity: l[5], \
 occurred_at: {_moment("l", 6)}, version: l[8], receipt_id: l[9], order_id: l[10]}}]->(p)
 }}
-{_sums("categories", "SHOPS_IN")}
-{_sums("stores", "SHOPS_AT")}
+{_sums("categories", "SHOPS_IN", "category_id")}
+{_sums("stores", "SHOPS_AT", "store_id")}
 SET n = {{user_id: row.id, facts_version: row.version, last_updated_at: {_moment("row.at")}}}
 RETURN row.id AS id"""
 
