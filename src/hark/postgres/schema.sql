@@ -1074,19 +1074,20 @@ create table hark.fact_snapshot (
     primary key (user_id, kind, version)
 );
 
--- How far a user's facts have moved on, and how far of that the graph has (-2: it is to be written anew). `oldest_at`: no fact that counts is older.
+-- How far a user's facts have moved on, and how far of that the graph has (-2 and less: it is to be written anew). `oldest_at`: no fact that counts is older.
 -- `ahead_since`: since when it is behind; whoever is known first is written twice in one transaction, which fits into one page.
 -- `recast_at`: as of which version a purchase left a sum that it does not name any more: a graph that is behind that gets all.
 create table hark.history_user (
     user_id        text collate "C" primary key check (length(user_id) between 1 and 255),
     version        bigint not null default 0 check (version >= 0),
-    projected      bigint not null default -1 check (projected between -2 and version),
+    projected      bigint not null default -1,
     changed_at     timestamptz not null,
     ahead_since    timestamptz default now(),
     oldest_at      timestamptz,
     last_loaded_at timestamptz,
     loaded_epoch   bigint,
     recast_at      bigint not null default 9223372036854775807 check (recast_at >= 0),
+    constraint projected_at_most check (projected <= version),
     constraint ahead_since_when check ((projected < version) = (ahead_since is not null))
 ) with (fillfactor = 45);
 create index history_user_ahead on hark.history_user (ahead_since, user_id) where ahead_since is not null;
@@ -1107,8 +1108,9 @@ create table hark.product (
     asked_at    timestamptz,
     asked_times integer not null default 0,
     version     bigint not null default 0,
-    projected   bigint not null default -1 check (projected between -2 and version),
-    spread_from text collate "C"
+    projected   bigint not null default -1,
+    spread_from text collate "C",
+    constraint projected_at_most check (projected <= version)
 );
 create index product_unasked on hark.product (product_id) where asked_at is null;
 create index product_ahead on hark.product (product_id) where projected < version;

@@ -15,7 +15,7 @@ from hark.postgres.queries import Queries, Query
 _SQL = Queries.beside(__file__)
 
 ANEW = -2
-"""The mark of what is to be written anew, whatever the graph holds."""
+"""The mark of what is to be written anew, whatever the graph holds; each time that it is said again, one less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Ahead:
     """A user or product that is ahead of the graph.
 
     Attributes:
-        marked: the version that the graph was last known to hold; `ANEW`: whatever it holds is not trusted.
+        marked: the version that the graph was last known to hold; `ANEW` and less: whatever it holds is not trusted.
         changes: how many of its facts changed since, as far as they were counted.
     """
 
@@ -136,7 +136,7 @@ def asked(ahead: Sequence[Ahead], held: Mapping[str, int]) -> dict[str, Any]:
     """
     was = [held.get(each.id, NOTHING) for each in ahead]
     whole = [
-        each.marked == ANEW or version == NOTHING or version > each.version
+        each.marked <= ANEW or version == NOTHING or version > each.version
         for each, version in zip(ahead, was, strict=True)
     ]
     return {"ids": [each.id for each in ahead], "was": was, "whole": whole}

@@ -116,17 +116,17 @@ update hark.product p
 -- name: overtake_users
 -- The graph is ahead of the facts: these were restored from a backup. What it holds is of a history that is no more.
 update hark.history_user u
-   set version = g.version + 1, projected = -2, ahead_since = coalesce(u.ahead_since, %(now)s), changed_at = %(now)s
+   set version = g.version + 1, projected = least(u.projected, -1) - 1, ahead_since = coalesce(u.ahead_since, %(now)s), changed_at = %(now)s
   from unnest(%(ids)s::text[], %(versions)s::bigint[]) as g(user_id, version)
  where u.user_id = g.user_id and u.version < g.version
-returning u.user_id as id
+returning u.user_id as id, u.projected as marked
 
 -- name: overtake_products
 update hark.product p
-   set version = g.version + 1, projected = -2
+   set version = g.version + 1, projected = least(p.projected, -1) - 1
   from unnest(%(ids)s::text[], %(versions)s::bigint[]) as g(product_id, version)
  where p.product_id = g.product_id and p.version < g.version
-returning p.product_id as id
+returning p.product_id as id, p.projected as marked
 
 -- name: put_back
 -- To the end of the queue: others shall not wait for one whom the graph refuses.

@@ -14,7 +14,7 @@ import structlog
 
 from hark.clock import Clock
 from hark.errors import GraphDeadlock, GraphRefused
-from hark.history.projection.changes import ANEW, PRODUCTS, PUT_BACK, USERS, Ahead, Change, Subject, asked, slices
+from hark.history.projection.changes import PRODUCTS, PUT_BACK, USERS, Ahead, Change, Subject, asked, slices
 from hark.history.projection.graph import NOTHING, Graph
 from hark.history.projection.lease import Lease
 from hark.postgres.database import Database
@@ -29,6 +29,7 @@ _TRIES = 5
 @dataclass(frozen=True, slots=True)
 class _Overtaken:
     id: str
+    marked: int
 
 
 @dataclass(slots=True)
@@ -143,12 +144,13 @@ class Projector:
 
     async def _prepare(self, subject: Subject, ahead: Sequence[Ahead]) -> _Prepared:
         held = await self.graph.versions(subject.node, [each.id for each in ahead])
+        marked = {each.id: each.marked for each in ahead}
         if passed := {each.id: held[each.id] for each in ahead if held.get(each.id, NOTHING) > each.version}:
-            await overtake(self.database, subject, passed, self.clock.now())
+            marked |= await overtake(self.database, subject, passed, self.clock.now())
         changes: list[Change] = list(
             await self.database.fetch(subject.changes, subject.row, asked(ahead, held), prepare=False)
         )
-        return _Prepared(subject, changes, {each.id: ANEW if each.id in passed else each.marked for each in ahead})
+        return _Prepared(subject, changes, marked)
 
     async def _write(self, prepared: _Prepared, done: Stepped) -> None:
         """Write, and mark what was written; what the graph refuses is found by halves, and keeps nobody else."""
@@ -192,14 +194,14 @@ class Projector:
         done.refused += 1
 
 
-async def overtake(database: Database, subject: Subject, held: dict[str, int], now: datetime) -> list[str]:
+async def overtake(database: Database, subject: Subject, held: dict[str, int], now: datetime) -> dict[str, int]:
     """Move on past the graph what is behind it: a database restored from a backup must not wait to catch up.
 
     Returns:
-        Who was behind it, by their ids.
+        Who was behind it, and how each is marked now.
     """
     given = {"ids": list(held), "versions": list(held.values()), "now": now}
-    return [each.id for each in await database.fetch(subject.overtake, _Overtaken, given)]
+    return {each.id: each.marked for each in await database.fetch(subject.overtake, _Overtaken, given)}
 
 
 def _started(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -1,5 +1,5 @@
 -- name: users_anew
--- A chunk by the primary key; who is being written anew already stays so.
+-- A chunk by the primary key. Another mark than before, so that a write under way is not taken for this one's.
 with chunk as (
     select user_id
       from hark.history_user
@@ -9,7 +9,7 @@ with chunk as (
 ),
 marked as (
     update hark.history_user u
-       set projected = -2, ahead_since = coalesce(u.ahead_since, %(now)s)
+       set projected = least(u.projected, -1) - 1, ahead_since = coalesce(u.ahead_since, %(now)s)
       from chunk
      where u.user_id = chunk.user_id
     returning 1
@@ -17,18 +17,18 @@ marked as (
 select max(user_id) as last, (select count(*) from marked) as marked from chunk
 
 -- name: products_anew
-update hark.product set projected = -2
+update hark.product set projected = least(projected, -1) - 1
 
 -- name: user_anew
 with marked as (
     update hark.history_user
-       set projected = -2, ahead_since = coalesce(ahead_since, %(now)s)
+       set projected = least(projected, -1) - 1, ahead_since = coalesce(ahead_since, %(now)s)
      where user_id = %(user)s
     returning user_id
 ),
 theirs as (
     update hark.product
-       set projected = -2
+       set projected = least(projected, -1) - 1
      where product_id in (select product_id from hark.fact where user_id = %(user)s and product_id is not null)
 )
 select count(*) as marked from marked

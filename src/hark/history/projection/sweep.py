@@ -83,7 +83,7 @@ class Sweep:
         """The marks are read before the graph is asked, and set only if they still are what was read."""
         held = await self.graph.versions(subject.node, [each.id for each in marked])
         # What is to be written anew is already known to be wrong.
-        astray = [each for each in marked if each.marked != ANEW and each.marked != held.get(each.id, NOTHING)]
+        astray = [each for each in marked if each.marked > ANEW and each.marked != held.get(each.id, NOTHING)]
         if not astray:
             return 0
         passed = {each.id: held[each.id] for each in astray if held.get(each.id, NOTHING) > each.version}
@@ -96,7 +96,7 @@ class Sweep:
         await self.database.execute(_SQL[f"agree_{name}"], given)
         wrong = [each.id for each in astray if held.get(each.id, NOTHING) < each.marked]
         if passed:
-            wrong += await overtake(self.database, subject, passed, self.clock.now())
+            wrong += [*await overtake(self.database, subject, passed, self.clock.now())]
         if wrong:  # Where the graph is ahead of the mark alone, a projector is about to mark what it wrote.
             _log.warning("graph_astray", of=name, compared=len(marked), astray=len(wrong), first=wrong[0])
         return len(astray)
