@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from hark.backfill.cohort import Staged
 from hark.backfill.listing import Count, Estimate, Sample, Shown
 from hark.backfill.states import ENDED, State
-from hark.backfill.verify import Verified
 from hark.catalogue.wording import no_such
 from hark.doors.cli.output import local, printable
 from hark.doors.cli.queues import Asked
@@ -19,6 +18,7 @@ from hark.errors import BadInput, Fault
 from hark.history.loading.course import SAID, Stage
 
 if TYPE_CHECKING:
+    from hark.backfill.verify import Verified
     from hark.history.audit.loads import AtSources
 
 _FAULTS = 10

@@ -21,7 +21,6 @@ from hark.backfill.rehearse import rehearse
 from hark.backfill.run import Runner
 from hark.backfill.states import State
 from hark.backfill.steering import Stepped
-from hark.backfill.webhook import Hook
 from hark.catalogue import load_catalogue
 from hark.clock import DatabaseClock
 from hark.doors.cli.exits import ExitCode
@@ -37,6 +36,7 @@ from hark.postgres.database import Database, is_passing
 from hark.postgres.holder import worker_name
 
 if TYPE_CHECKING:
+    from hark.backfill.webhook import Hook
     from hark.guarded.client import Guarded
 
 _HANDS = 2
@@ -100,6 +100,7 @@ async def _open_hook(call: Call, clock: DatabaseClock) -> AsyncIterator[tuple[Gu
     if url is None and not has_sources(call.settings):
         yield None, None
         return
+    from hark.backfill.webhook import Hook
     from hark.guarded.client import Guarded
 
     client = Guarded(call.settings.http_allow_private)
