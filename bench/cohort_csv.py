@@ -51,8 +51,8 @@ MEMORY = Question(
     peer_name="a process that holds the column as a list, as [row['id'] for row in csv.DictReader(file)]",
     limit_name="a process that has only imported Hark and opened the database",
     notes=(
-        "The peak of the resident set (VmHWM) of a process of its own, Python and libraries included; of Hark it is the "
-        "command line's, from the file to the plan."
+        "The peak of the resident set (VmHWM) of a process of its own, Python and libraries included; of Hark it is "
+        "the command line's, from the file to the plan."
     ),
 )
 
