@@ -23,7 +23,8 @@ from hark.backfill.run import Runner
 from hark.catalogue import Channel
 from hark.clock import DatabaseClock
 from hark.postgres.database import open_database
-from hark.worker import Worker, worker_name
+from hark.postgres.holder import worker_name
+from hark.worker import Worker
 
 REASONS = catalogue(
     reason("app_shared", Channel.IN_APP),

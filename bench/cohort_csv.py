@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
+from bench.command import PREFERENCES, peak_of
 from bench.contest import Question, Target, Turn, answer, stopwatch, take_turns
 from bench.ground import REPOSITORY, Connection, bare, catalogue, fresh_hark, reason, server, settle_down
 from bench.result import Result
@@ -44,12 +45,15 @@ SPEED = Question(
 )
 MEMORY = Question(
     name="cohort_csv_memory",
-    question="And how much memory does the process take at most?",
+    question="And how much memory does `hark backfill preferences` take at most that reads it and plans?",
     unit="MB",
     higher_is_better=False,
     peer_name="a process that holds the column as a list, as [row['id'] for row in csv.DictReader(file)]",
     limit_name="a process that has only imported Hark and opened the database",
-    notes="The peak of the resident set (VmHWM) of a process of its own, Python and libraries included.",
+    notes=(
+        "The peak of the resident set (VmHWM) of a process of its own, Python and libraries included; of Hark it is "
+        "the command line's, from the file to the plan."
+    ),
 )
 
 SEED = """
@@ -146,6 +150,8 @@ class _Field:
 
     def memory_of(self, contestant: str) -> Turn:
         async def turn() -> float:
+            if contestant == "hark":
+                return await peak_of(DATABASE, *PREFERENCES, "--file", str(self.path))
             return await asyncio.to_thread(_peak_of, contestant, self.path, self.lines)
 
         return turn
@@ -186,13 +192,12 @@ def child(contestant: str, path: str, lines: int, dsn: str) -> None:
         held = list(_column(Path(path), None))
         assert len(held) == lines
     else:
-        asyncio.run(_open_and_stage(dsn, Path(path), lines if contestant == "hark" else 0))
+        asyncio.run(_open(dsn))
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert peak
     print(int(peak[1]) / 1024)
 
 
-async def _open_and_stage(dsn: str, path: Path, lines: int) -> None:
-    async with open_database(dsn, size=1) as database:
-        if lines:
-            await forget(database, await _stage(database, path, lines))
+async def _open(dsn: str) -> None:
+    async with open_database(dsn, size=1):
+        pass

@@ -20,8 +20,9 @@ from hark.channels.smtp import SmtpChannel
 from hark.clock import DatabaseClock
 from hark.delivery.attempt import Sender
 from hark.postgres.database import open_database
+from hark.postgres.holder import worker_name
 from hark.rendering import Renderer
-from hark.worker import Worker, worker_name
+from hark.worker import Worker
 
 REASONS = catalogue(
     reason("app_shared", Channel.EMAIL, frequency=Frequency.IMMEDIATE),

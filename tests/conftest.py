@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from hark import logs
 from tests.servers import Postgres, scratch_postgres
 
 pytest_plugins = ("tests.world",)
@@ -41,4 +42,5 @@ def database(postgres: Postgres, template: str) -> Iterator[str]:
 def _logs_of_its_own() -> Iterator[None]:
     """A command run in process sets up logging to a stderr that is closed after its test: not for the next one."""
     yield
+    logs.before_the_first_line(None)
     structlog.reset_defaults()

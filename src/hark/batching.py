@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, time, timedelta
 
 import psycopg
-import structlog
 
 from hark.audience import MATCHED, MATCHED_IN_RANGE
 from hark.catalogue import Windows
@@ -28,6 +27,7 @@ from hark.events import (
     SET_ASIDE,
     WAITING_FRESH,
 )
+from hark.logs import Log
 from hark.postgres.database import Database, is_of_the_data
 from hark.postgres.queries import Queries, chain
 from hark.preferences import (
@@ -41,7 +41,7 @@ from hark.preferences import (
 )
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 
 _WRITTEN = tuple(_SQL[part] for part in ("placed", "wanted", "gathered", "told", "counted"))

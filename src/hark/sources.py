@@ -13,7 +13,6 @@ from datetime import timedelta
 from functools import lru_cache, partial, reduce
 from typing import Annotated, Any, Protocol, TypeVar
 
-import structlog
 from httpx2 import URL
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
 
@@ -21,11 +20,12 @@ from hark import questions
 from hark.catalogue import CypherSource, PythonSource, Source, SqlSource, UrlSource
 from hark.errors import GraphRefused, GraphTooSlow, HarkError, SourceFailed
 from hark.guarded.client import Guarded, place
+from hark.logs import Log
 from hark.questions import Question, at_work, in_a_thread, raised_in
 
 M = TypeVar("M", bound=BaseModel)
 
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 _OF_WHAT_WAS_ASKED = (400, 422, 500)
 """Statuses of an endpoint that broke on what it was asked; those of a product that is away are others."""
 _TOOK_TOO_LONG = 504

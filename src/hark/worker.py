@@ -6,13 +6,9 @@ Any number of workers share the work: the database gives each row to one of them
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-
-import structlog
 
 from hark.backfill.loads import Starter
 from hark.backfill.run import Runner
@@ -24,9 +20,10 @@ from hark.digests import Planned, Planner
 from hark.errors import without_words
 from hark.flags import Watcher
 from hark.history.tending import Tended, Tender
+from hark.logs import Log
 from hark.postgres.database import Database, is_passing
 
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 REAPED_AT_ONCE = 1000
 """How many deliveries of dead workers one statement takes back."""
@@ -300,11 +297,6 @@ def _tend(chunk: Callable[[], Awaitable[Tended]]) -> Callable[[], Awaitable[Prog
         return Progress(done.more, done.next_at)
 
     return tend
-
-
-def worker_name() -> str:
-    """This process for people: `host/pid`."""
-    return f"{socket.gethostname()}/{os.getpid()}"
 
 
 def _wake(loops: Sequence[Loop]) -> None:

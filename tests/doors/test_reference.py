@@ -6,12 +6,15 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from typer.main import get_command
 
 from hark.config import Settings
 from hark.config.settings import NAMES
+from hark.doors.cli.app import FILES, build
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import SERVING, TUNING
 from tests.doors.commands import Desk
@@ -162,6 +165,22 @@ def test_the_help_loads_nothing_heavy() -> None:
     )
     assert loaded.stderr == "\n"
     assert "Start:" in loaded.stdout
+
+
+def test_a_verb_is_called_without_those_of_other_files_and_is_the_same() -> None:
+    whole: Any = get_command(build())
+    assert sorted(sum(FILES.values(), ())) == sorted(whole.commands)
+    for file, own in FILES.items():
+        for verb in own:
+            part: Any = get_command(build(verb))
+            assert set(part.commands) == set(own), file
+            assert _shape(part.commands[verb]) == _shape(whole.commands[verb])
+
+
+def _shape(command: Any) -> object:
+    """What a command takes, and what is below it."""
+    below = getattr(command, "commands", {})
+    return command.help, [each.opts for each in command.params], {name: _shape(each) for name, each in below.items()}
 
 
 def test_only_what_is_built_is_listed(desk: Desk) -> None:

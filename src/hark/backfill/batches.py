@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 import psycopg
-import structlog
 from psycopg.types.json import Jsonb
 
 from hark.backfill.bisect import LOCK_PATIENCE, Tally, apply_whole_or_in_halves, milliseconds
@@ -26,11 +25,12 @@ from hark.backfill.steering import Obstacle, Standing, Steering
 from hark.backfill.throttle import Why
 from hark.clock import Clock
 from hark.errors import NotAsPlanned
+from hark.logs import Log
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 MAX_ATTEMPTS = 5
 """Claims of a batch that may come to nothing; then it has failed, and waits for a person."""

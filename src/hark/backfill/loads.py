@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import structlog
-
 from hark.backfill import control
 from hark.backfill.cohort import Buyers, Cohort, CohortWords, FileReach, Ids, check_names, cohort_of, stage, within
 from hark.backfill.enlist import ToStage
@@ -35,11 +33,12 @@ from hark.clock import Clock
 from hark.durations import Rate
 from hark.errors import BadInput
 from hark.flags import LoadAsked, is_off, take, waiting
+from hark.logs import Log
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 GRAPH_SOURCE = "neo4j"
 """What `--source` may say: everyone in the graph."""

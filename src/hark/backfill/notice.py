@@ -11,16 +11,16 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import psycopg
-import structlog
 
 from hark.backfill.kind import Connection
 from hark.backfill.steering import Obstacle
 from hark.backfill.throttle import Why
+from hark.logs import Log
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 STALLED_AFTER = timedelta(minutes=10)
 """A run that is not held up on purpose and has done nothing for so long has stalled: somebody is told."""

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import structlog
-
 from hark.backfill import notice
 from hark.backfill.cohort import FileReach
 from hark.backfill.control import stand
@@ -22,11 +20,12 @@ from hark.backfill.states import State
 from hark.backfill.steering import Obstacle, Standing
 from hark.backfill.throttle import Why
 from hark.errors import BadInput, without_words
+from hark.logs import Log
 from hark.postgres.database import Database, is_passing
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 
 MAX_ATTEMPTS = 20

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import psycopg
-import structlog
 from psycopg.types.json import Jsonb
 
 from hark.backfill import notice
@@ -30,11 +29,12 @@ from hark.backfill.steering import Obstacle, Standing, Steering, Stepped
 from hark.backfill.throttle import Limits, Why
 from hark.clock import Clock
 from hark.errors import BadInput, NotAsPlanned
+from hark.logs import Log
 from hark.postgres.database import Database, fetch, is_passing
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 
 @dataclass(frozen=True, slots=True)

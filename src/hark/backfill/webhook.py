@@ -14,16 +14,18 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-
-import structlog
+from typing import TYPE_CHECKING
 
 from hark.backfill.notice import Told
 from hark.clock import Clock
 from hark.config import Settings
 from hark.errors import HarkError
-from hark.guarded.client import Guarded
+from hark.logs import Log
 
-_log = structlog.get_logger(__name__)
+if TYPE_CHECKING:
+    from hark.guarded.client import Guarded
+
+_log = Log(__name__)
 
 WAITS = tuple(timedelta(seconds=seconds) for seconds in (1, 5, 30, 120))
 """Between the attempts: one more than there are waits."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import psycopg
-import structlog
 
 from hark.catalogue import Source, SqlSource, UrlSource
 from hark.delivery.digested import Digested, digested
@@ -19,6 +18,7 @@ from hark.delivery.payloads import can_be_posted, read
 from hark.delivery.recheck import Rechecked
 from hark.delivery.whole import GONE, Found, Whole, left, name_of
 from hark.errors import RenderingFailed, SourceFailed
+from hark.logs import Log
 from hark.postgres.database import Database, fetch, is_of_the_data
 from hark.postgres.queries import Queries, Query, chain
 from hark.rechecks import Answered, Asked, Rechecks, ask_recheck, checked, why_fault
@@ -26,7 +26,7 @@ from hark.rendering import Item
 from hark.sources import as_part, kind_of
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 QUESTIONS = chain(_SQL["asked"], end=_SQL["questions"])
 

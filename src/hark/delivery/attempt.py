@@ -18,7 +18,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 import psycopg
-import structlog
 
 from hark.catalogue import Channel
 from hark.clock import Clock
@@ -33,11 +32,12 @@ from hark.delivery.recheck import Rechecked, recheck, unloaded
 from hark.delivery.settle import Settlement, Withdrawal, after_failure, after_outcome, mark, settle, withdraw
 from hark.delivery.states import Result, State
 from hark.errors import RenderingFailed, Undeliverable
+from hark.logs import Log
 from hark.postgres.database import Database, is_passing
 from hark.rechecks import Rechecks
 from hark.rendering import Renderer
 
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 _WRITES = 150
 """How often an outcome is tried to be written down while the database is away: for about twelve minutes at least."""

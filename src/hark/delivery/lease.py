@@ -7,15 +7,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
-import structlog
-
 from hark.clock import Clock
 from hark.delivery.recheck import Rechecked
+from hark.logs import Log
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 
 @asynccontextmanager

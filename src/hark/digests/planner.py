@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import psycopg
-import structlog
 
 from hark.catalogue import Catalogue, Reason
 from hark.clock import Clock
@@ -22,11 +21,12 @@ from hark.digests.planning import CHUNK, LEAD, Answers, Blame, Busy, Planning
 from hark.digests.walks import Walk
 from hark.errors import SourceFailed
 from hark.feeds import Asking, ask_feed
+from hark.logs import Log
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 BUSY_WAIT = timedelta(seconds=1)
 """When a planner comes again that found nothing but what others are planning."""

@@ -16,7 +16,6 @@ from time import monotonic
 from typing import Any
 
 import psycopg
-import structlog
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
@@ -40,12 +39,13 @@ from hark.digests.walks import (
 )
 from hark.errors import SourceFailed
 from hark.feeds import Asking, Due, FeedItem
+from hark.logs import Log
 from hark.postgres.database import Database, fetch
 from hark.postgres.queries import Queries, Query, chain
 from hark.sources import as_part
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 LEAD = timedelta(minutes=10)
 CHUNK = 5000

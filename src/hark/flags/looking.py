@@ -6,8 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import structlog
-
 from hark.access import audit
 from hark.access.audit import Act
 from hark.clock import Clock
@@ -17,11 +15,12 @@ from hark.flags.rules import Internal, Kept, Rule, SegmentKind
 from hark.flags.segments import Change, Held
 from hark.lists import File, FileReach, Format, etag_now
 from hark.lists.reading import watched
+from hark.logs import Log
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries, Query
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 
 @dataclass(frozen=True, slots=True)

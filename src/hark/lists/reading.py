@@ -107,7 +107,7 @@ class _Hand(Generic[T]):
     loop: asyncio.AbstractEventLoop
     _arrived: deque[T | BaseException] = field(default_factory=deque)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
-    _room: threading.Semaphore = field(default_factory=threading.Semaphore)
+    _taken: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     _wanted: bool = True
     _beaten: float = field(default_factory=time.monotonic)
 
@@ -120,12 +120,12 @@ class _Hand(Generic[T]):
         self._beaten = time.monotonic()
 
     def give(self, what: T | BaseException) -> bool:
-        """Wait for room, and hand it over; whether anybody still wants more."""
-        if self._wanted:
-            self._room.acquire()
+        """Hand it over, and wait until it is taken, so that no more than two are held; whether more is wanted."""
         if self._wanted:
             self.beat()
             self._hand_over(what)
+        if self._wanted:
+            self._taken.acquire()
         return self._wanted
 
     async def take(self) -> T:
@@ -137,7 +137,7 @@ class _Hand(Generic[T]):
                 raise Unreachable(f"{self.url} gave nothing for {PATIENCE.total_seconds():g} s; try again later")
             await self._wait(patience)
         what = self._arrived.popleft()
-        self._room.release()
+        self._taken.release()
         if isinstance(what, BaseException):
             raise what
         return what
@@ -145,7 +145,7 @@ class _Hand(Generic[T]):
     def let_go(self) -> None:
         """Nothing more is wanted."""
         self._wanted = False
-        self._room.release()
+        self._taken.release()
 
     async def _wait(self, seconds: float) -> None:
         self._news.clear()

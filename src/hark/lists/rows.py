@@ -212,8 +212,10 @@ def _unquoted(batch: Batch, table: _Table) -> Sequence[str]:
     """As many as lines, if each line has all its cells; else none.
 
     All cells are split at once, with each line's end kept in front of the next one's first cell: they are whole rows if
-    these stand where first cells are due.
+    these stand where first cells are due. Of one column, they are the lines.
     """
+    if table.columns == 1:
+        return batch.lines if table.separator not in batch.text else ()
     cells = batch.text.replace("\n", f"{table.separator}\n").split(table.separator)
     firsts = "".join(cells[:: table.columns]).split("\n")
     if len(firsts) != batch.count or len(cells) != batch.count * table.columns:

@@ -17,8 +17,8 @@ from hark.errors import BadInput, Unreachable
 from hark.lists.reach import FileReach, InStore, OnDisk, locate
 from hark.lists.stores import head, open_object
 
-BLOCK = 256 * 1024
-"""Bytes read at once."""
+BLOCK = 128 * 1024
+"""Bytes read at once. A list takes some thirty times that in memory while it is read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,16 @@ from itertools import count
 from typing import Any
 
 import psycopg
-import structlog
 from psycopg import AsyncConnection
 
 from hark.errors import BadInput
+from hark.logs import Log
 from hark.postgres.database import Database, fetch, open_database
 from hark.postgres.migrate import migrate
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 # Nothing here has to outlive a crash. The plans are made once: every statement has the same shape from first to last.
 _SETTINGS = {"synchronous_commit": "off", "plan_cache_mode": "force_generic_plan"}

@@ -10,8 +10,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-import structlog
-
 from hark.backfill.kind import Connection
 from hark.backfill.kinds.history import HISTORY, HistoryRequest, members_of, page_of
 from hark.backfill.outside import Hold, LetGo
@@ -28,11 +26,12 @@ from hark.history.loading.loader import Loader
 from hark.history.loading.queue import QueueAway, QueueRefused, StepQueue, open_queue
 from hark.history.loading.seams import Audit, NoStream, Stream
 from hark.history.sources.reach import Sources
+from hark.logs import Log
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 _WHYS = {
     Stage.SEGMENT: Why.FLAG,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hark.doors.api.problems import Kind, Problem, Refusal, answer, refusal
+from hark.logs import Log
 
 LONGEST_BODY = 4 * 1024 * 1024
 """In bytes."""
 
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 
 class ShortBodies:

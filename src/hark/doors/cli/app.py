@@ -1,8 +1,9 @@
-"""All verbs as one command."""
+"""All verbs as one command; or, when one is called, only those of its file: the others would take 4 MB and a while."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import typer
@@ -23,23 +24,25 @@ from hark.doors.cli.frame import (
     run_call,
 )
 from hark.doors.cli.output import Output
-from hark.doors.cli.verbs import (
-    backfill,
-    catalogue,
-    digests,
-    flags,
-    happened,
-    history,
-    ingest,
-    keys,
-    overview,
-    preferences,
-    recipients,
-    sandbox,
-    start,
-    subscriptions,
-    trials,
-)
+from hark.doors.cli.verbs import overview
+
+FILES = {
+    "start": ("serve", "worker", "migrate", "doctor", "demo"),
+    "happened": ("publish", "explain", "deliveries", "inbox"),
+    "trials": ("replay",),
+    "recipients": ("recipients",),
+    "subscriptions": ("subscribe",),
+    "preferences": ("preferences",),
+    "digests": ("digests",),
+    "catalogue": ("catalogue",),
+    "flags": ("flags",),
+    "backfill": ("backfill",),
+    "keys": ("keys",),
+    "ingest": ("lag", "ingest"),
+    "history": ("history",),
+    "sandbox": ("sandbox",),
+}
+"""The files of verbs in the order of the help, and what each has."""
 
 _PANELS = (START, HAPPENED, WHO, BACKFILLS, HISTORY)
 
@@ -59,8 +62,8 @@ class _InOrder(TyperGroup):
     """A group of its own inside a group, without panels."""
 
 
-def build() -> typer.Typer:
-    """The whole command line."""
+def build(verb: str | None = None) -> typer.Typer:
+    """The command line: all of it, or the part that has a verb; all of it, if there is no such verb."""
     app = typer.Typer(
         name="hark",
         cls=_Grouped,
@@ -70,16 +73,15 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
     )
     app.callback()(_alone)
-    who = (recipients, subscriptions, preferences, digests, catalogue, flags)
-    for verbs in (start, happened, trials, *who, backfill, keys, ingest, history, sandbox):
-        verbs.add_to(app)
+    for file in [file for file, verbs in FILES.items() if verb in verbs] or FILES:
+        import_module(f"hark.doors.cli.verbs.{file}").add_to(app)
     return app
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; its exit code."""
     try:
-        code = build()(args=list(arguments), prog_name="hark", standalone_mode=False)
+        code = build(*arguments[:1])(args=list(arguments), prog_name="hark", standalone_mode=False)
     except typer.TyperException as error:
         return _refused(error)
     except typer.Abort:

@@ -6,18 +6,20 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hark.backfill.cohort import Staged
 from hark.backfill.listing import Count, Estimate, Sample, Shown
 from hark.backfill.states import ENDED, State
-from hark.backfill.verify import Verified
 from hark.catalogue.wording import no_such
 from hark.doors.cli.output import local, printable
 from hark.doors.cli.queues import Asked
 from hark.errors import BadInput, Fault
-from hark.history.audit.loads import AtSources
 from hark.history.loading.course import SAID, Stage
+
+if TYPE_CHECKING:
+    from hark.backfill.verify import Verified
+    from hark.history.audit.loads import AtSources
 
 _FAULTS = 10
 _UNKNOWN = re.compile(r"(.+): no such user")

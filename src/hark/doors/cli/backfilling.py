@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from hark.backfill import control, ordering
 from hark.backfill.cohort import FileReach, place_of
@@ -20,20 +21,23 @@ from hark.backfill.rehearse import rehearse
 from hark.backfill.run import Runner
 from hark.backfill.states import State
 from hark.backfill.steering import Stepped
-from hark.backfill.webhook import Hook
 from hark.catalogue import load_catalogue
 from hark.clock import DatabaseClock
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
+from hark.doors.cli.loads import has_sources, loading
 from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.output import printable
 from hark.doors.cli.session import Session
-from hark.doors.cli.working import Stop, loading
+from hark.doors.cli.stopping import Stop
 from hark.errors import BadInput, CatalogueFaults, Unreachable
-from hark.guarded.client import Guarded
 from hark.history.loading.course import SAID, Stage, Stand, standing
 from hark.postgres.database import Database, is_passing
-from hark.worker import worker_name
+from hark.postgres.holder import worker_name
+
+if TYPE_CHECKING:
+    from hark.backfill.webhook import Hook
+    from hark.guarded.client import Guarded
 
 _HANDS = 2
 """Batches that this process works at, at once."""
@@ -60,7 +64,7 @@ class Bench:
     clock: DatabaseClock
     stop: Stop
     hook: Hook | None
-    client: Guarded
+    client: Guarded | None
 
     @property
     def database(self) -> Database:
@@ -90,10 +94,17 @@ async def bench(call: Call, *, install: bool = False) -> AsyncIterator[Bench]:
 
 
 @asynccontextmanager
-async def _open_hook(call: Call, clock: DatabaseClock) -> AsyncIterator[tuple[Guarded, Hook | None]]:
-    """The way out over HTTP, and the catalogue's webhook, if there is one and the catalogue can be read."""
+async def _open_hook(call: Call, clock: DatabaseClock) -> AsyncIterator[tuple[Guarded | None, Hook | None]]:
+    """The way out over HTTP, if anything goes out; and the catalogue's webhook, if there is one that can be read."""
+    url = _url(call)
+    if url is None and not has_sources(call.settings):
+        yield None, None
+        return
+    from hark.backfill.webhook import Hook
+    from hark.guarded.client import Guarded
+
     client = Guarded(call.settings.http_allow_private)
-    hook = Hook.of(_url(call), call.settings, client, clock)
+    hook = Hook.of(url, call.settings, client, clock)
     try:
         yield client, hook
     finally:

@@ -17,7 +17,7 @@ from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
 from hark.doors.cli.logs import log_to_stderr
 from hark.doors.cli.output import Told
-from hark.doors.cli.working import Stop
+from hark.doors.cli.stopping import Stop
 from hark.errors import BadInput
 from hark.guarded.client import Guarded
 from hark.history.live.contracts import Contract, Topics
@@ -28,7 +28,8 @@ from hark.history.live.positions import streams
 from hark.history.live.switch import Watched
 from hark.history.tending import Tended
 from hark.postgres.database import Database
-from hark.worker import Loop, Pace, Progress, worker_name
+from hark.postgres.holder import worker_name
+from hark.worker import Loop, Pace, Progress
 
 if TYPE_CHECKING:
     from hark.history.live.kafka import Stream

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
-import structlog
-
+from hark import logs
 from hark.errors import without_words
 
 
@@ -16,6 +16,12 @@ def log_to_stderr(level: str) -> None:
     """Send structlog's lines to stderr: as JSON for programs, aligned on a terminal."""
     # Whoever works says that Postgres is away, once; the pool would say so for each attempt to connect.
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+    logs.before_the_first_line(partial(_set_up, level))
+
+
+def _set_up(level: str) -> None:
+    import structlog
+
     on_terminal = sys.stderr.isatty()
     shape: Any = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
     structlog.configure(

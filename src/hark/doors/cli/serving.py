@@ -12,7 +12,8 @@ from hark.doors.api.serving import listen, serve, url_of
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
 from hark.doors.cli.logs import log_to_stderr
-from hark.doors.cli.working import SPARE_CONNECTIONS, Stop, Tally, Work, open_outbound, open_worker
+from hark.doors.cli.stopping import Stop
+from hark.doors.cli.working import SPARE_CONNECTIONS, Tally, Work, open_outbound, open_worker
 
 _DOOR_CONNECTIONS = 8
 

@@ -8,14 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from hark import preferences
 from hark.catalogue import Catalogue, load_catalogue
 from hark.config import Settings
 from hark.doors import reports
 from hark.doors.cli.output import Output
 from hark.errors import BadInput
 from hark.postgres.database import Database, open_database
-from hark.postgres.embedded import default_data_dir, start
 from hark.postgres.migrate import migrate, migrations
 
 
@@ -44,6 +42,8 @@ def server(settings: Settings, output: Output) -> Iterator[str]:
     if settings.database_url is not None:
         yield settings.database_url
         return
+    from hark.postgres.embedded import default_data_dir, start
+
     directory = settings.data_dir or default_data_dir()
     if sys.stderr.isatty():
         output.note(f"using Hark's own Postgres in {directory}; HARK_DATABASE_URL names another")
@@ -72,6 +72,8 @@ async def open_session(
         async with open_database(dsn, size=size, patience=patience, say=output.note) as database:
             await _bring_up_to_date(database, dsn, settings)
             if catalogue is not None:
+                from hark import preferences
+
                 await preferences.install(database, catalogue)
             yield Session(database, dsn, catalogue)
 

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
-
-import structlog
 
 from hark.backfill.cohort import FileReach
-from hark.backfill.kinds.loading import KIND, Loading
 from hark.backfill.loads import Starter
 from hark.backfill.outside import Outside
 from hark.backfill.run import Runner
@@ -34,23 +28,23 @@ from hark.digests import Planned, Planner
 from hark.doors import product_sources, reports
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
+from hark.doors.cli.loads import loading
 from hark.doors.cli.logs import log_to_stderr
-from hark.doors.cli.output import Output
 from hark.doors.cli.session import Session
+from hark.doors.cli.stopping import Stop
 from hark.errors import BadInput, CatalogueFaults
 from hark.flags import Watcher
 from hark.guarded.client import Guarded
-from hark.history.loading.wired import LiveStream, audit_by
 from hark.history.tending import Tender, open_tender
+from hark.logs import Log
 from hark.postgres.database import Database, is_passing
+from hark.postgres.holder import worker_name
 from hark.rechecks import Rechecks
 from hark.rendering import Renderer
 from hark.sources import Asking
-from hark.worker import Pace, Watch, Worker, worker_name
+from hark.worker import Pace, Watch, Worker
 
-T = TypeVar("T")
-
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 SPARE_CONNECTIONS = 13
 """For whatever a worker does beside its attempts; reading the lists of backfills is four of it, loading four more."""
@@ -103,54 +97,6 @@ class Tally:
             f" {self.accepted:,} accepted, {self.canceled:,} canceled, {self.deferred:,} deferred,"
             f" {self.refused:,} refused, {self.unknown:,} unknown, {self.given_back:,} given back"
         )
-
-
-class Stop:
-    """Told by a signal to end: what is under way is finished first; told twice, at once; once more, as if killed."""
-
-    def __init__(self, output: Output) -> None:
-        self.event = asyncio.Event()
-        self.interrupted = False
-        self._hurried = False
-        self._output = output
-        self._task = asyncio.current_task()
-
-    def __enter__(self) -> Stop:
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(sign, self._told, sign)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().remove_signal_handler(sign)
-
-    def _told(self, sign: signal.Signals) -> None:
-        self.interrupted = sign is signal.SIGINT
-        if self._hurried:
-            os._exit(ExitCode.INTERRUPTED)
-        if self.event.is_set() and self._task is not None:
-            self._hurried = True
-            self._task.cancel()
-            return
-        self._output.note("stopping: what is under way is finished first; again: at once")
-        self.event.set()
-
-    async def unless_told(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """What a work comes to that can be left half done; None: told to end before, and it was left."""
-        task, told = asyncio.ensure_future(work), asyncio.ensure_future(self.event.wait())
-        try:
-            await asyncio.wait((task, told), return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
-        finally:
-            for each in (task, told):
-                each.cancel()
-            await asyncio.wait((task, told))
-
-    def end(self, call: Call) -> ExitCode:
-        """How the command ends, once all is finished."""
-        if self.interrupted:
-            call.output.note(f"interrupted; {call.go_on}")
-        return ExitCode.INTERRUPTED if self.interrupted else ExitCode.DONE
 
 
 async def run_worker(call: Call, work: Work) -> ExitCode:
@@ -224,14 +170,6 @@ def _worker(
         segments=Watcher(session.database, clock, FileReach.of(settings, local=False), f"worker:{worker_name()}"),
         history=history,
     )
-
-
-def loading(database: Database, settings: Settings, client: Guarded, clock: Clock) -> Mapping[str, Outside]:
-    """What this process can do of loads, by kind: with the two sources set, all of it; else nothing."""
-    if settings.purchase_url is None or settings.shop_url is None:
-        return {}
-    stream, audit = LiveStream(database, settings), audit_by(database, settings)
-    return {KIND: Loading(database, clock, settings, client, f"{worker_name()}/backfill", stream, audit)}
 
 
 def _runner(

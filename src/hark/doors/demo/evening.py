@@ -18,9 +18,10 @@ from hark.delivery.attempt import Attempted, Sender
 from hark.delivery.claim import next_due
 from hark.doors.demo.campus import LENGTH, Campus, Happening, Look
 from hark.postgres.database import Database
+from hark.postgres.holder import worker_name
 from hark.postgres.queries import Queries
 from hark.rendering import Renderer
-from hark.worker import Watch, Worker, worker_name
+from hark.worker import Watch, Worker
 
 _SQL = Queries.beside(__file__)
 

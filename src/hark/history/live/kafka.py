@@ -19,7 +19,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-import structlog
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as ConsumedMessage
 from psycopg import AsyncConnection
@@ -31,10 +30,11 @@ from hark.history.live.ingest import Heard, Ingestor, Letter, Message, bury
 from hark.history.live.positions import Displaced, Move, Position, Streamed
 from hark.history.live.switch import Watched
 from hark.history.tending import Tended
+from hark.logs import Log
 
 T = TypeVar("T")
 
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 POLL_S = 0.2
 """How long to wait for a chunk to become full."""

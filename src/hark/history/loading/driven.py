@@ -12,17 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import structlog
-
 from hark.clock import Clock
 from hark.history.fact import Kind
 from hark.history.loading import steps
 from hark.history.loading.loader import Loader
 from hark.history.loading.queue import LISTENERS, Hint, Received, StepQueue
 from hark.history.loading.steps import Step
+from hark.logs import Log
 from hark.postgres.database import Database
 
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 AGAIN = timedelta(seconds=60)
 """After so long without anything having come of it, a step is hinted at again: its message may be lost."""

@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
-import structlog
 from psycopg import AsyncConnection
 
 from hark.clock import Clock
@@ -28,9 +27,10 @@ from hark.history.loading.steps import Done, PutOff, Refused, Step
 from hark.history.sources.contracts import ReadElsewhere
 from hark.history.sources.loaded import Loaded
 from hark.history.sources.reach import Sources
+from hark.logs import Log
 from hark.postgres.database import is_passing
 
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 AT_ONCE = 16
 """Questions to one source that a batch has under way at most; one at a time is written."""

@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
-
 from hark.clock import Clock
 from hark.errors import GraphDeadlock, GraphRefused
 from hark.history.projection.changes import PRODUCTS, PUT_BACK, USERS, Ahead, Change, Subject, asked, slices
 from hark.history.projection.graph import NOTHING, Graph
 from hark.history.projection.lease import Lease
+from hark.logs import Log
 from hark.postgres.database import Database
 
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 COUNTED = 10_000
 """How far a user's changes are counted: a user with more has a transaction alone, however many."""

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import structlog
-
 from hark.clock import Clock
 from hark.history.projection.changes import ANEW, PRODUCTS, USERS, Subject
 from hark.history.projection.graph import NOTHING, Graph
 from hark.history.projection.projector import overtake
+from hark.logs import Log
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
 _SQL = Queries.beside(__file__)
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from random import SystemRandom
 from typing import TypeVar
 from urllib.parse import urlencode
 
-import structlog
 from pydantic import BaseModel
 
 from hark.clock import Clock
@@ -30,10 +29,11 @@ from hark.guarded.client import Answer, Guarded
 from hark.history.sources.contracts import Broken, read
 from hark.history.sources.pace import Missed, Pace, Permit
 from hark.history.sources.retry_after import retry_after
+from hark.logs import Log
 
 M = TypeVar("M", bound=BaseModel)
 
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 _AGAIN = frozenset((408, 425, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529))
 _TOO_MANY = 429
 _CHANCE = SystemRandom()

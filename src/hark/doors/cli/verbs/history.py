@@ -127,7 +127,7 @@ async def _rebuild(call: Call, database: Database, graph: Neo4jGraph, user: str 
 def _projector(call: Call, database: Database, graph: Neo4jGraph, clock: Clock) -> Projector:
     from hark.history.projection import Projector
     from hark.history.projection.projector import Sizes
-    from hark.worker import worker_name
+    from hark.postgres.holder import worker_name
 
     settings = call.settings
     return Projector(

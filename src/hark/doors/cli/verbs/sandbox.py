@@ -87,7 +87,7 @@ async def sandbox(
 
 async def _serve(call: Call, port: int, services: Sandbox, goods: Goods) -> ExitCode:
     from hark.doors.api.serving import serve, take_port, url_of
-    from hark.doors.cli.working import Stop
+    from hark.doors.cli.stopping import Stop
     from hark.history.sandbox.app import build_sandbox
 
     call.go_on = "start it again: the same goods are served"

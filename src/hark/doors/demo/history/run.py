@@ -16,7 +16,7 @@ from rich.console import Console
 from hark.clock import DatabaseClock
 from hark.config import Settings
 from hark.doors.api.serving import serve, take_port, url_of
-from hark.doors.cli.working import loading
+from hark.doors.cli.loads import loading
 from hark.doors.demo.history.acts import FLAG, Acts, Place, make_flag
 from hark.doors.demo.history.loads import WHO, Loads
 from hark.doors.demo.history.show import Show
