@@ -224,10 +224,8 @@ class _Journaled:
 
     @property
     def left_alone(self) -> frozenset[str]:
-        """Those that stand as they were left."""
-        if self.after is None:  # it took the row away; a new one is theirs
-            return frozenset() if self.has_row else frozenset(self.reasons)
-        return frozenset(self.standing or ()) if self.has_row else frozenset()
+        """Those that stand as they were left. Where it took the row away, a new one is theirs."""
+        return frozenset(self.standing or ()) if self.has_row != (self.after is None) else frozenset()
 
 
 def _taken_back(did: _Journaled) -> Part:
