@@ -49,9 +49,9 @@ class Outcome(StrEnum):
     RESTORE = "restore"
     """Undo: they hold what the backfill left them, and get back what they had."""
     CHANGED_SINCE = "changed_since"
-    """Undo: they have chosen since; that stays."""
+    """Undo: they have chosen since, or something wrote it behind Hark; that stays."""
     BACKFILLED_SINCE = "backfilled_since"
-    """Undo: another backfill changed it since, be it an undo of the same; that stays."""
+    """Undo: another backfill changed it since, be it an undo of the same, or gave the same anew; that stays."""
 
 
 PROMISED = frozenset((Outcome.APPEND, Outcome.CREATE, Outcome.UNCHANGED))

@@ -228,7 +228,7 @@ said as (
            coalesce(outcome = 'drifted' or (outcome = 'applied' or not to_change) and changed, false) as explained
       from judged
       left join lateral (
-        select 'backfill ' || string_agg(f.id::text, ', ' order by f.id) as maybe
+        select case when count(*) = 1 then 'backfill ' else 'backfills ' end || string_agg(f.id::text, ' and ' order by f.id) as maybe
           from forgotten f
          where f.ended_at >= judged.at and (f.undoes is not null or judged.at_least is null)
            and (judged.at_least is null and judged.exactly is null

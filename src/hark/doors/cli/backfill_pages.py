@@ -33,7 +33,7 @@ _SAID = {
     "other_type": "not of these types any more: not touched",
     "unknown": "unknown by now: not touched",
     "restore": "get back what they had",
-    "changed_since": "have chosen since: not touched",
+    "changed_since": "have chosen since, or were written behind Hark: not touched",
     "backfilled_since": "another backfill changed it since: not touched",
     "load": "are asked for, and what they bought is recorded",
     "recent": "were loaded within 7 days: left alone (--force loads them, too)",
