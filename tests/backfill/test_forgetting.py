@@ -85,7 +85,9 @@ async def test_what_took_something_back_is_forgotten_after_what_it_took_back(cam
     idle = await undo(campus.database, first, who="olga", now=now)
     await control.cancel(campus.database, idle, who="olga", now=now)
     await forget(campus.database, idle, who="paul", now=now)
-    with pytest.raises(BadInput, match=f"backfill {again} took back what backfill {back} .*forget {first} and {back} first"):
+    with pytest.raises(
+        BadInput, match=f"backfill {again} took back what backfill {back} .*forget {first} and {back} first"
+    ):
         await forget(campus.database, again, who="paul", now=now)
     with pytest.raises(BadInput, match=f"forget {first} first"):
         await forgettable(campus.database, back)
@@ -104,7 +106,7 @@ async def test_what_is_forgotten_explains_nothing_and_is_named(campus: Campus) -
     other = await campus.plan(["like"], members=["bob"])
     await campus.apply(other)
     await forget(campus.database, other, who="paul", now=now)
-    await campus.run("update hark.preference set channels = '{\"reply\": [\"email\"]}'")
+    await campus.run('update hark.preference set channels = \'{"reply": ["email"]}\'')
     await forgotten_before(campus, again)
     seen = await campus.verified(first)
     assert (seen.good, seen.whys) == (False, {f"does not hold, and what backfill {again} changed is forgotten": 1})

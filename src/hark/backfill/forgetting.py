@@ -1,7 +1,7 @@
 """Forgetting: who the users of a backfill were, and what they had; how many got what, and who did what when, stays.
 
-What is forgotten cannot be verified, undone or applied again. An undo is forgotten after what it took back: else nobody could
-say what became of those users. Its journal has nobody whom the other's does not have.
+What is forgotten cannot be verified, undone or applied again. An undo is forgotten after what it took back: else nobody
+could say what became of those users. Its journal has nobody whom the other's does not have.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ async def forgettable(database: Database, backfill: int) -> Forgettable:
     """What `forget` would forget.
 
     Raises:
-        BadInput: there is no such backfill, it has not ended, it is being taken back, or took back what is not forgotten.
+        BadInput: there is no such backfill, it has not ended, is being taken back, or took back what is not forgotten.
     """
     return _forgettable(backfill, await _look(database, backfill))
 

@@ -1,4 +1,4 @@
-"""Chains of backfills, their undos, choices and what is written behind Hark: who took what, and whose what stands is."""
+"""Chains of backfills, undos, choices and what is written behind Hark: who took what, and whose what stands is."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SAID = {"another backfill changed it since": "taken", "chose otherwise since": "
 class Chain:
     """What happens, in turn, to one user who chose `email`; each backfill and undo has a number, from 1.
 
-    `+push`: a backfill adds it; `-1`: an undo of the first; `=email,push`: so it is written behind Hark; `!email`: so they
-    choose.
+    `+push`: a backfill adds it; `-1`: an undo of the first; `=email,push`: so it is written behind Hark; `!email`: so
+    they choose.
     """
 
     campus: Campus
@@ -78,9 +78,7 @@ class Chain:
     async def whose(self, which: int) -> str:
         """What an undo would do."""
         try:
-            back = await undo(
-                self.campus.database, self.backfills[which - 1], who="olga", now=self.campus.clock.now()
-            )
+            back = await undo(self.campus.database, self.backfills[which - 1], who="olga", now=self.campus.clock.now())
         except BadInput:
             return "nothing"
         await self.campus.planned(back)
@@ -138,7 +136,7 @@ async def test_who_took_what_and_whose_what_stands_is(campus: Campus, steps: str
 async def test_a_second_undo_leaves_alone_what_another_backfill_gave_since(campus: Campus) -> None:
     await campus.people({"ann": {"like": ["email"]}})
     chain = Chain(campus, "ann")
-    await chain.run("+push -1 +push -1".split())
+    await chain.run(["+push", "-1", "+push", "-1"])
     assert await chain.held() == ["email", "push"]
     assert (await chain.verdict(3), await chain.whose(3)) == ("holds", MINE)
 
@@ -149,7 +147,7 @@ async def test_an_undo_that_was_planned_before_leaves_alone_what_came_since(camp
     await chain.run(["+push"])
     late = await undo(campus.database, chain.backfills[0], who="olga", now=campus.clock.now())
     await campus.planned(late)
-    await chain.run("-1 +push".split())
+    await chain.run(["-1", "+push"])
     await campus.apply(late)
     assert await chain.held() == ["email", "push"]
     assert await campus.column("select why from hark.backfill_item where backfill_id = %s", late) == [
@@ -160,7 +158,12 @@ async def test_an_undo_that_was_planned_before_leaves_alone_what_came_since(camp
 STEP = st.sampled_from(["+push", "+in_app", "-1", "-2", "-3", "=email", "=email,push", "="])
 
 
-@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(steps=st.lists(STEP, max_size=5), more=st.lists(STEP.filter(lambda step: step[0] != "="), max_size=3))
 async def test_what_is_undone_is_as_though_it_had_not_been_and_what_is_lost_stays_lost(
     campus: Campus, steps: list[str], more: list[str]
