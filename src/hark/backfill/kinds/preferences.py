@@ -213,6 +213,7 @@ class _Journaled:
     before: dict[str, Any] | None
     after: dict[str, Any] | None
     nothing_else: bool
+    had_no_row: bool
     standing: list[str] | None
     others: list[str] | None
     members: list[str]
@@ -237,9 +238,7 @@ def _taken_back(did: _Journaled) -> Part:
         return Part(did.place, did.user_type, outcomes, None, None, did.members)
     left = _only(did.after, mine)
     back = (
-        None
-        if did.before is None and did.nothing_else and len(mine) == len(did.reasons)
-        else _only(did.before or {}, mine)
+        None if did.had_no_row and did.nothing_else and len(mine) == len(did.reasons) else _only(did.before or {}, mine)
     )
     return Part(
         did.place,

@@ -22,9 +22,18 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, mine.held, a
 -- The users of a span that a backfill changed, those who are alike together: what it changed, and the reasons for which
 -- that stands as it was left, and was neither chosen nor changed by another backfill since: what somebody confirmed is theirs,
 -- and what another one gave anew is that one's. Of the others, those that another backfill changed since, where they stand as
--- backfills left them, and were not chosen.
+-- backfills left them, and were not chosen. They had no row before it; or one that another backfill made, which was undone by
+-- now, and nothing else is in it, nor was anything chosen: so it goes with the last of what backfills put there.
 select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.after,
-       coalesce(p.channels = i.after and p.frequencies = '{}', false) as nothing_else, left_alone.reasons as standing,
+       coalesce(p.channels = i.after and p.frequencies = '{}', false) as nothing_else,
+       case when i.before = '{}' and p.channels = i.after and p.frequencies = '{}' and p.chose = '{}'
+            then exists (select from hark.backfill_item made
+                           join hark.backfill_item unmade on unmade.recipient_id = made.recipient_id and unmade.outcome = 'applied'
+                           join hark.backfill f on f.id = unmade.backfill_id and f.undoes = made.backfill_id
+                          where made.recipient_id = s.recipient_id and made.outcome = 'applied' and made.at <= i.at
+                            and made.before is null and made.after is not null)
+            else i.before is null end as had_no_row,
+       left_alone.reasons as standing,
        others.reasons as others,
        array_agg(s.recipient_id order by s.recipient_id) as members
   from spanned s
@@ -43,7 +52,7 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
        and hark.chosen_since(p.chose, i.chose, jsonb_build_object(reason, null)) is not true
        and hark.taken_by(s.recipient_id, reason, i.after -> reason, false, p.channels -> reason, i.at, i.backfill_id) is not null
  ) others
- group by s.place, r.user_type, has_row, i.before, i.after, nothing_else, left_alone.reasons, others.reasons
+ group by s.place, r.user_type, has_row, i.before, i.after, nothing_else, had_no_row, left_alone.reasons, others.reasons
  order by s.place, min(s.recipient_id)
 
 -- name: apply
