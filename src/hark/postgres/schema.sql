@@ -795,6 +795,7 @@ create table hark.backfill_batch (
     changed_at  timestamptz not null,
     why         text not null default '',
     lock_waits  integer not null default 0 check (lock_waits between 0 and attempt),
+    planned_at  timestamptz,
     primary key (backfill_id, number),
     constraint lease_while_claimed check ((state = 'CLAIMED') = (lease_until is not null)),
     constraint done_adds_up check (state <> 'DONE' or applied + drifted + quarantined = to_change)
@@ -929,68 +930,96 @@ $$;
 -- What backfills did to the channels for a reason behind a point of the journal (`at`, and which backfill) and what is in force of
 -- it, in its order: what they had, and what they got. What was undone is not in force, and neither is its undoing: both
 -- together changed nothing. Of what was undone and is forgotten, when it was begun says whether it came behind that point.
+-- It is asked of one user after the other: to plan that anew each time would take longer than to do it.
 create function hark.done_since(whose text, reason text, at timestamptz, behind bigint)
-returns table (which bigint, had jsonb, got jsonb) language plpgsql stable parallel safe as $$
+returns table (which bigint, had jsonb, got jsonb) language plpgsql stable parallel safe set plan_cache_mode = force_generic_plan as $$
 declare
     done record;
-    lasting bigint[] := '{}';
+    ids bigint[] := '{}';
+    undoing bigint[] := '{}';
+    hads jsonb[] := '{}';
+    gots jsonb[] := '{}';
     taking bigint[] := '{}';
     taken bigint[] := '{}';
 begin
     for done in
-        select i.backfill_id as id, f.undoes
+        select i.backfill_id as id, i.before -> reason as had, i.after -> reason as got, f.undoes,
+               undone.forgotten_at is not null and undone.started_at >= done_since.at as of_forgotten
           from hark.backfill_item i
           join hark.backfill f on f.id = i.backfill_id
+          left join hark.backfill undone on undone.id = f.undoes
          where i.recipient_id = whose and i.outcome = 'applied' and (i.at, i.backfill_id) > (done_since.at, behind)
            and (coalesce(i.before, '{}') ? reason or coalesce(i.after, '{}') ? reason)
          order by i.at desc, i.backfill_id desc
     loop
         if done.id = any (taking) then
             taken := taken || done.id;
-        else
-            lasting := lasting || done.id;
-            taking := taking || done.undoes;
+            continue;
+        end if;
+        taking := taking || done.undoes;
+        if done.of_forgotten is not true then
+            ids := array_prepend(done.id, ids);
+            undoing := array_prepend(done.undoes, undoing);
+            hads := array_prepend(done.had, hads);
+            gots := array_prepend(done.got, gots);
         end if;
     end loop;
-    return query
-    select i.backfill_id, i.before -> reason, i.after -> reason
-      from hark.backfill_item i
-      join hark.backfill f on f.id = i.backfill_id
-      left join hark.backfill undone on undone.id = f.undoes
-     where i.recipient_id = whose and i.backfill_id = any (lasting)
-       and (f.undoes = any (taken) or undone.forgotten_at is not null and undone.started_at >= done_since.at) is not true
-     order by i.at, i.backfill_id;
+    for each in 1 .. cardinality(ids) loop
+        if (undoing[each] = any (taken)) is not true then
+            which := ids[each];
+            had := hads[each];
+            got := gots[each];
+            return next;
+        end if;
+    end loop;
 end
 $$;
 
 -- Whether backfills left the channels for some reasons (its keys) alone since then.
 create function hark.undisturbed(whose text, reasons jsonb, at timestamptz, behind bigint)
-returns boolean language sql stable parallel safe as $$
-    select not exists (select from hark.backfill_item later
-                        where later.recipient_id = whose and later.outcome = 'applied'
-                          and (later.at, later.backfill_id) > (undisturbed.at, behind))
-        or not exists (select from jsonb_object_keys(reasons) reason
-                        cross join lateral hark.done_since(whose, reason, undisturbed.at, behind))
+returns boolean language plpgsql stable parallel safe set plan_cache_mode = force_generic_plan as $$
+begin
+    if not exists (select from hark.backfill_item later
+                    where later.recipient_id = whose and later.outcome = 'applied'
+                      and (later.at, later.backfill_id) > (undisturbed.at, behind)) then
+        return true;
+    end if;
+    return not exists (select from jsonb_object_keys(reasons) reason
+                        cross join lateral hark.done_since(whose, reason, undisturbed.at, behind));
+end
 $$;
 
 -- Which backfill made it that the channels for a reason are not as `wanted` any more, though they were when it came: by its
 -- journal it had it so, and left it otherwise. None, where they were otherwise before it: then something else had done it. Of
 -- what is to be exact, none, either, where it does not stand as the last one left it; nor one whose own undo is forgotten.
 create function hark.taken_by(whose text, reason text, wanted jsonb, at_least boolean, held jsonb, at timestamptz, behind bigint)
-returns bigint language sql stable parallel safe as $$
-    with done as materialized (
-        select d.place, d.which, d.got,
-               case when at_least then coalesce(d.had @> wanted, false) else d.had is not distinct from wanted end as was_so,
-               case when at_least then coalesce(d.got @> wanted, false) else d.got is not distinct from wanted end as is_so
-          from hark.done_since(whose, reason, taken_by.at, behind) with ordinality d (which, had, got, place)
-    )
-    select first.which
-      from (select * from done where not (was_so and is_so) order by place limit 1) first
-     where first.was_so
-       and (at_least or held is not distinct from (select got from done order by place desc limit 1))
-       and not exists (select from hark.backfill undo
-                        where undo.undoes = first.which and undo.forgotten_at is not null
-                          and exists (select from hark.backfill_batch b where b.backfill_id = undo.id and b.applied > 0))
+returns bigint language plpgsql stable parallel safe set plan_cache_mode = force_generic_plan as $$
+declare
+    done record;
+    taker bigint;
+    standing jsonb;
+    was_so boolean;
+    is_so boolean;
+begin
+    for done in select d.which, d.had, d.got from hark.done_since(whose, reason, taken_by.at, behind) d loop
+        standing := done.got;
+        if taker is null then
+            was_so := case when at_least then coalesce(done.had @> wanted, false) else done.had is not distinct from wanted end;
+            is_so := case when at_least then coalesce(done.got @> wanted, false) else done.got is not distinct from wanted end;
+            if not was_so then
+                return null;
+            end if;
+            taker := case when not is_so then done.which end;
+        end if;
+    end loop;
+    if taker is null or not at_least and held is distinct from standing
+       or exists (select from hark.backfill undo
+                   where undo.undoes = taker and undo.forgotten_at is not null
+                     and exists (select from hark.backfill_batch b where b.backfill_id = undo.id and b.applied > 0)) then
+        return null;
+    end if;
+    return taker;
+end
 $$;
 
 -- As `left_by`, and none changed it since, unless that was undone: what stands is that one's own.

@@ -155,6 +155,20 @@ async def test_an_undo_that_was_planned_before_leaves_alone_what_came_since(camp
     ]
 
 
+async def test_what_others_had_given_by_the_time_of_the_plan_is_taken_by_their_undo(campus: Campus) -> None:
+    """The second was asked for before the first was applied, and looked at them afterwards."""
+    await campus.people({"ann": {"like": ["email"]}})
+    chain = Chain(campus, "ann")
+    second = await campus.ask(["like"], ["push"])
+    await chain.run(["+push"])
+    campus.clock.advance(timedelta(minutes=1))
+    await campus.planned(second)
+    await campus.apply(second)
+    await chain.run(["-1"])
+    seen = await campus.verified(second)
+    assert seen.whys == {"another backfill changed it since": 1}
+
+
 STEP = st.sampled_from(["+push", "+in_app", "-1", "-2", "-3", "=email", "=email,push", "="])
 
 

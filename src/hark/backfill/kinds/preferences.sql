@@ -181,13 +181,16 @@ with member as materialized (
      where part.backfill_id = %(backfill)s and part.batch = %(batch)s and part.promise is not null
 ),
 looked as (
-    select m.*, i.outcome, i.why, coalesce(i.at, b.created_at) as at, i.chose as seen, p.updated_at, p.recipient_id is not null as has_row,
+    select m.*, i.outcome, i.why, coalesce(i.at, b.planned_at) as at, i.chose as seen, p.updated_at, p.recipient_id is not null as has_row,
            p.channels, p.chose,
            case when m.promise ? 'at_least' then coalesce(p.channels @> m.at_least, false)
                 when m.exactly is null then p.recipient_id is null or p.channels = '{}'
                 else coalesce(p.channels || m.exactly = p.channels and not p.channels ?| m.without, false) end as holds
       from member m
-     cross join (select created_at from hark.backfill where id = %(backfill)s) b
+     cross join (select coalesce(d.planned_at, f.created_at) as planned_at
+                   from hark.backfill f
+                   join hark.backfill_batch d on d.backfill_id = f.id
+                  where f.id = %(backfill)s and d.number = %(batch)s) b
       left join hark.preference p on p.recipient_id = m.id
       left join hark.backfill_item i on i.recipient_id = m.id and i.backfill_id = %(backfill)s
 ),
