@@ -21,8 +21,8 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, mine.held, a
 -- name: journaled
 -- The users of a span that a backfill changed, those who are alike together: what it changed, and the reasons for which
 -- that stands as it was left, and was neither chosen nor changed by another backfill since: what somebody confirmed is theirs,
--- and what another one gave anew is that one's. Of the others, those that another backfill changed since, where they stand as
--- backfills left them, and were not chosen. They had no row before it; or one that another backfill made, which was undone by
+-- and what another one gave anew is that one's. Of the others, those that another backfill changed since, where they stood
+-- until then as it had left them, and were not chosen. They had no row before it; or one that another backfill made, which was undone by
 -- now, and nothing else is in it, nor was anything chosen: so it goes with the last of what backfills put there.
 select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.after,
        coalesce(p.channels = i.after and p.frequencies = '{}', false) as nothing_else,
@@ -50,7 +50,7 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
       from (select jsonb_object_keys(i.before) union select jsonb_object_keys(i.after)) touched(reason)
      where reason <> all (coalesce(left_alone.reasons, '{}'))
        and hark.chosen_since(p.chose, i.chose, jsonb_build_object(reason, null)) is not true
-       and hark.taken_by(s.recipient_id, reason, i.after -> reason, false, p.channels -> reason, i.at, i.backfill_id) is not null
+       and hark.taken_by(s.recipient_id, reason, i.after -> reason, false, i.at, i.backfill_id) is not null
  ) others
  group by s.place, r.user_type, has_row, i.before, i.after, nothing_else, had_no_row, left_alone.reasons, others.reasons
  order by s.place, min(s.recipient_id)
@@ -148,8 +148,12 @@ journal as (
                 when not same_type then 'is of type ' || coalesce(type_now, 'none (unknown)') || ' now, was of ' || user_type
                 when coalesce(
                     (select bool_and((p.chose ->> reason)::timestamptz > b.created_at is not true
-                                     and hark.taken_by(judged.id, reason, judged.before -> reason, false, p.channels -> reason,
-                                                       b.created_at, b.id) is not null)
+                                     and hark.taken_by(judged.id, reason, judged.before -> reason, false, b.created_at, b.id) is not null
+                                     and p.channels -> reason is not distinct from
+                                         (select d.got
+                                            from hark.done_since(judged.id, reason, b.created_at, b.id) with ordinality d (which, had, got, place)
+                                           order by d.place desc
+                                           limit 1))
                        from hark.backfill b
                        left join hark.preference p on p.recipient_id = judged.id
                       cross join lateral jsonb_object_keys(coalesce(judged.before, p.channels, '{}') || coalesce(judged.after, '{}')) as reason
@@ -202,8 +206,7 @@ judged as (
           from (select case when looked.outcome = 'applied'
                             then coalesce(hark.chosen_since(looked.chose, looked.seen, jsonb_build_object(broken.reason, null)), false)
                             else coalesce((looked.chose ->> broken.reason)::timestamptz > looked.at, false) end as chosen,
-                       hark.taken_by(looked.id, broken.reason, broken.wanted, broken.at_least, looked.channels -> broken.reason,
-                                     looked.at, %(backfill)s) is not null as changed
+                       hark.taken_by(looked.id, broken.reason, broken.wanted, broken.at_least, looked.at, %(backfill)s) is not null as changed
                   from (select promised.key as reason, jsonb_build_array(channel) as wanted, true as at_least
                           from jsonb_each(looked.at_least) promised
                          cross join lateral jsonb_array_elements(promised.value) channel

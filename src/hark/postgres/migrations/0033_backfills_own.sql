@@ -66,32 +66,27 @@ end
 $$;
 
 -- Which backfill made it that the channels for a reason are not as `wanted` any more, though they were when it came: by its
--- journal it had it so, and left it otherwise. None, where they were otherwise before it: then something else had done it. Of
--- what is to be exact, none, either, where it does not stand as the last one left it; nor one whose own undo is forgotten.
-create function hark.taken_by(whose text, reason text, wanted jsonb, at_least boolean, held jsonb, at timestamptz, behind bigint)
+-- journal it had it so, and left it otherwise. None, where they were otherwise before it: then something else had done it; nor
+-- one whose own undo is forgotten.
+create function hark.taken_by(whose text, reason text, wanted jsonb, at_least boolean, at timestamptz, behind bigint)
 returns bigint language plpgsql stable parallel safe set plan_cache_mode = force_generic_plan as $$
 declare
     done record;
     taker bigint;
-    standing jsonb;
     was_so boolean;
     is_so boolean;
 begin
     for done in select d.which, d.had, d.got from hark.done_since(whose, reason, taken_by.at, behind) d loop
-        standing := done.got;
-        if taker is null then
-            was_so := case when at_least then coalesce(done.had @> wanted, false) else done.had is not distinct from wanted end;
-            is_so := case when at_least then coalesce(done.got @> wanted, false) else done.got is not distinct from wanted end;
-            if not was_so then
-                return null;
-            end if;
-            taker := case when not is_so then done.which end;
+        was_so := case when at_least then coalesce(done.had @> wanted, false) else done.had is not distinct from wanted end;
+        is_so := case when at_least then coalesce(done.got @> wanted, false) else done.got is not distinct from wanted end;
+        if not (was_so and is_so) then
+            taker := case when was_so then done.which end;
+            exit;
         end if;
     end loop;
-    if taker is null or not at_least and held is distinct from standing
-       or exists (select from hark.backfill undo
-                   where undo.undoes = taker and undo.forgotten_at is not null
-                     and exists (select from hark.backfill_batch b where b.backfill_id = undo.id and b.applied > 0)) then
+    if exists (select from hark.backfill undo
+                where undo.undoes = taker and undo.forgotten_at is not null
+                  and exists (select from hark.backfill_batch b where b.backfill_id = undo.id and b.applied > 0)) then
         return null;
     end if;
     return taker;
