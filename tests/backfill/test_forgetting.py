@@ -74,3 +74,64 @@ async def test_a_cohort_that_is_nobodys_is_forgotten_after_a_day(campus: Campus)
     assert await forget_ownerless(campus.database, now=campus.clock.now()) == 0
     assert await forget_ownerless(campus.database, now=campus.clock.now() + timedelta(days=2)) == 1
     assert await campus.column("select count(*) from hark.cohort_member") == [1]
+
+
+async def test_what_took_something_back_is_forgotten_after_what_it_took_back(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": ["email"]}})
+    first, now = await campus.plan(), campus.clock.now()
+    await campus.apply(first)
+    back = await campus.undone(first)
+    again = await campus.undone(back)
+    idle = await undo(campus.database, first, who="olga", now=now)
+    await control.cancel(campus.database, idle, who="olga", now=now)
+    await forget(campus.database, idle, who="paul", now=now)
+    with pytest.raises(
+        BadInput, match=f"backfill {again} took back what backfill {back} .*forget {first} and {back} first"
+    ):
+        await forget(campus.database, again, who="paul", now=now)
+    with pytest.raises(BadInput, match=f"forget {first} first"):
+        await forgettable(campus.database, back)
+    for each in (first, back, again):
+        await forget(campus.database, each, who="paul", now=now)
+    assert await campus.column("select count(*) from hark.backfill_item") == [0]
+
+
+async def test_what_is_forgotten_explains_nothing_and_is_named(campus: Campus) -> None:
+    """As it was forgotten before the order was kept."""
+    await campus.people({"ann": {"reply": ["email"]}, "bob": {"reply": ["email"], "like": []}})
+    first, now = await campus.plan(members=["ann"]), campus.clock.now()
+    await campus.apply(first)
+    back = await campus.undone(first)
+    again = await campus.undone(back)
+    other = await campus.plan(["like"], members=["bob"])
+    await campus.apply(other)
+    await forget(campus.database, other, who="paul", now=now)
+    await campus.run('update hark.preference set channels = \'{"reply": ["email"]}\'')
+    await forgotten_before(campus, again)
+    seen = await campus.verified(first)
+    assert (seen.good, seen.whys) == (False, {f"does not hold, and what backfill {again} changed is forgotten": 1})
+    await forgotten_before(campus, back)
+    seen = await campus.verified(first)
+    assert seen.whys == {f"does not hold, and what backfills {back} and {again} changed is forgotten": 1}
+
+
+async def forgotten_before(campus: Campus, backfill: int) -> None:
+    await campus.run("update hark.backfill set forgotten_at = %s where id = %s", campus.clock.now(), backfill)
+    await campus.run("delete from hark.backfill_item where backfill_id = %s", backfill)
+
+
+async def test_what_was_undone_and_forgotten_stands_in_nobodys_way(campus: Campus) -> None:
+    await campus.people({"ann": {"reply": ["email"]}})
+    first = await campus.plan(channels=["push"])
+    await campus.apply(first)
+    campus.clock.advance(timedelta(minutes=1))
+    second = await campus.plan(channels=["in_app"])
+    await campus.apply(second)
+    campus.clock.advance(timedelta(minutes=1))
+    back = await campus.undone(second)
+    await forget(campus.database, second, who="paul", now=campus.clock.now())
+    await campus.undone(first)
+    assert await campus.channels() == {"ann": {"reply": ["email"]}}
+    assert (await campus.verified(first)).good
+    await forget(campus.database, back, who="paul", now=campus.clock.now())
+    assert (await campus.verified(first)).good

@@ -19,6 +19,7 @@ from tests.servers import eventually
 FOR_STUDENTS = ("--reason", "app_shared", "--channels", "push,in_app", "--user-types", "Students")
 ASKED = ("backfill", "preferences", *FOR_STUDENTS)
 PLAN = (*ASKED, "--all")
+PLANNED_BY = "hark backfill apply 1 plans it; or wait for a worker, and hark backfill show 1"
 PEOPLE = """
 insert into hark.recipient (id, user_type, updated_at)
 select 'u' || lpad(n::text, 4, '0'), 'Students', now() from generate_series(1, 900) n;
@@ -247,15 +248,46 @@ def test_one_whose_planner_was_killed_is_planned_by_who_would_apply_it(campus: D
     eventually(lambda: campus.ask("select count(*) from hark.backfill") == 1, "it is asked for")
     process.kill()
     process.communicate(timeout=60)
+    held = campus.hark("backfill", "show", "1")
+    assert held.out.endswith(f"held with all; next: hark backfill stop-all --release, then {PLANNED_BY}\n")
     campus.hark("backfill", "stop-all", "--release")
     assert campus.ask("select state::text from hark.backfill") == "PLANNING"
-    assert "next: hark backfill apply 1 plans it" in campus.hark("backfill", "show", "1").out
+    assert campus.hark("backfill", "show", "1").out.endswith(f"next: {PLANNED_BY}\n")
+
+    refused = campus.hark("backfill", "apply", "1", "--hash", "0" * 64)
+    assert refused.code == 2
+    assert refused.err == (
+        "backfill 1 is not planned yet, so it has no hash; leave --hash out: hark backfill apply 1 plans it,"
+        " and shows that\n"
+    )
+    assert campus.ask("select state::text from hark.backfill") == "PLANNING"
 
     told = campus.hark("backfill", "apply", "1")
     assert (told.code, having_push(campus)) == (1, 0)
     assert "backfill 1 was still to be planned; this is its plan, and nothing is applied" in told.err
     assert told.out.endswith("nothing was changed; next: hark backfill apply 1\n")
     assert (campus.hark("backfill", "apply", "1").code, having_push(campus)) == (0, 900)
+
+
+@pytest.mark.parametrize("verb", ["preferences", "undo"])
+def test_interrupted_while_it_is_planned_it_says_what_show_says(campus: Desk, verb: str) -> None:
+    number = 1
+    if verb == "undo":
+        campus.hark(*PLAN, "--apply")
+        number = 2
+    campus.hark("backfill", "stop-all")
+    process = campus.spawn(*(PLAN if verb == "preferences" else ("backfill", "undo", "1")))
+    eventually(lambda: campus.ask("select count(*) from hark.backfill") == number, "it is asked for")
+    eventually(lambda: process.poll() is None and _catches_interrupts(process.pid), "it may be told to stop")
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == f"interrupted; {PLANNED_BY.replace('1', str(number))}"
+
+
+def _catches_interrupts(process: int) -> bool:
+    (caught,) = (line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGINT - 1) & 1)
 
 
 def test_interrupted_while_a_store_hangs_it_ends_and_nothing_is_kept(campus: Desk) -> None:
@@ -367,9 +399,12 @@ def test_all_that_is_wrong_with_a_change_of_pace_is_told_at_once(campus: Desk) -
     told = campus.hark("backfill", "speed", "1", "--rate", "x", "--window", "bad")
     assert told.code == 2
     assert '--rate: "x" is not a number' in told.err and "--window: 'bad' is not a window" in told.err
-    told = campus.hark("backfill", "speed", "1", "--rate", "x", "--no-rate", "--window", "bad", "--any-time")
+    opposites = ("--rate", "x", "--no-rate", "--window", "bad", "--any-time")
+    told = campus.hark("backfill", "speed", "1", *opposites, "--as", "")
     assert told.code == 2
-    assert [line.split()[0] for line in told.err.splitlines()] == ["--rate:", "--window:", "--rate", "--window"]
+    assert [line.split()[0] for line in told.err.splitlines()] == ["--rate:", "--window:", "--rate", "--window", "who"]
+    told = campus.hark("backfill", "speed", "1", "--as", "")
+    assert [line.split()[0] for line in told.err.splitlines()] == ["nothing", "who"]
 
 
 def test_who_held_all_backfills_and_who_let_them_go_is_audited(campus: Desk) -> None:

@@ -14,6 +14,7 @@ import psycopg
 from hark.backfill import notice
 from hark.backfill.bisect import milliseconds
 from hark.backfill.kind import Connection
+from hark.backfill.reading import Reading
 from hark.backfill.request import Pace, PaceChange, check_opposites, check_rate, check_who, is_same_person
 from hark.backfill.states import ENDED, State
 from hark.backfill.windows import Window
@@ -152,8 +153,7 @@ async def apply(database: Database, backfill: int, *, who: str, now: datetime, p
         BadInput: it cannot be applied as it stands, needs a second person's approval, or is another plan.
     """
     found = await remembered(database, backfill)
-    if plan_hash is not None and plan_hash != found.hash:
-        raise BadInput(f"backfill {backfill} is another plan: its hash is {found.hash}, not {plan_hash}")
+    check_hash(found, plan_hash)
     if found.state is State.APPLYING:
         return found
     await _check_plan(database, found)
@@ -163,6 +163,24 @@ async def apply(database: Database, backfill: int, *, who: str, now: datetime, p
             f" second person: let another one than {found.created_by} run hark backfill approve {backfill}"
         )
     return await _move(database, "apply", found, "applied", who, now)
+
+
+def check_hash(found: Stand, plan_hash: str | None) -> None:
+    """That a plan is the one that was looked at, if somebody says which.
+
+    Raises:
+        BadInput: it is another one, or there is none yet.
+    """
+    if plan_hash is None or plan_hash == found.hash:
+        return
+    if found.hash is not None:
+        raise BadInput(f"backfill {found.id} is another plan: its hash is {found.hash}, not {plan_hash}")
+    if found.state is State.PLANNING:
+        raise BadInput(
+            f"backfill {found.id} is not planned yet, so it has no hash; leave --hash out: hark backfill apply"
+            f" {found.id} plans it, and shows that"
+        )
+    raise BadInput(f"backfill {found.id} is {found.state} and was never planned, so it has no hash; plan a new one")
 
 
 async def _check_plan(database: Database, found: Stand) -> None:
@@ -210,10 +228,13 @@ async def speed(database: Database, backfill: int, change: PaceChange, *, who: s
 
     Raises:
         HasEnded: it has ended.
-        BadInput: nothing is to be changed, or there is no such rate.
+        BadInput: nothing is to be changed, there is no such rate, or nobody does it: all of it at once.
     """
     found = await stand(database, backfill)
-    _check_change(change)
+    reading = Reading()
+    reading.take(lambda: check_change(change))
+    by = reading.take(lambda: check_who(who))
+    reading.end()
     window = change.window
     given = {
         "backfill": backfill,
@@ -224,7 +245,7 @@ async def speed(database: Database, backfill: int, change: PaceChange, *, who: s
         "closes": window.closes if window else None,
         "zone": window.zone if window else None,
         "any_time": change.any_time,
-        "who": check_who(who),
+        "who": by,
         "now": now,
     }
     async with database.transaction() as connection:
@@ -236,7 +257,12 @@ async def speed(database: Database, backfill: int, change: PaceChange, *, who: s
     return pace
 
 
-def _check_change(change: PaceChange) -> None:
+def check_change(change: PaceChange) -> PaceChange:
+    """A change of pace that can be made.
+
+    Raises:
+        BadInput: nothing is to be changed, there is no such rate, or opposites are said.
+    """
     check_rate(change.rate)
     if change == PaceChange():
         raise BadInput(
@@ -248,6 +274,7 @@ def _check_change(change: PaceChange) -> None:
         window=change.window is not None,
         any_time=change.any_time,
     )
+    return change
 
 
 async def stop_all(database: Database, *, stopped: bool, who: str, now: datetime) -> bool:

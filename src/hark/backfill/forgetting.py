@@ -1,6 +1,7 @@
 """Forgetting: who the users of a backfill were, and what they had; how many got what, and who did what when, stays.
 
-What is forgotten cannot be verified, undone or applied again.
+What is forgotten cannot be verified, undone or applied again. An undo is forgotten after what it took back: else nobody
+could say what became of those users. Its journal has nobody whom the other's does not have.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class _Look:
     journaled: int
     faults: int
     undoing: list[int]
+    undone: list[int]
     shared: bool
 
 
@@ -71,7 +73,7 @@ async def forgettable(database: Database, backfill: int) -> Forgettable:
     """What `forget` would forget.
 
     Raises:
-        BadInput: there is no such backfill, it has not ended, or it is being taken back.
+        BadInput: there is no such backfill, it has not ended, is being taken back, or took back what is not forgotten.
     """
     return _forgettable(backfill, await _look(database, backfill))
 
@@ -122,4 +124,9 @@ async def _look(database: Database, backfill: int) -> _Look:
         raise BadInput(f"backfill {backfill} is {found.state}; let it end, or cancel it, before it is forgotten")
     if found.undoing:
         raise BadInput(f"backfill {backfill} is being taken back by backfill {found.undoing[0]}; let that end first")
+    if found.undone:
+        raise BadInput(
+            f"backfill {backfill} took back what backfill {found.undone[-1]} did, and of whom is only in its journal;"
+            f" forget {' and '.join(map(str, found.undone))} first{', in this order' if found.undone[1:] else ''}"
+        )
     return found

@@ -1,10 +1,22 @@
 -- name: look
--- Of one that was forgotten, only what is left, as the forgetting was cut short, is counted.
+-- Of one that was forgotten, only what is left, as the forgetting was cut short, is counted. What it took back and is not
+-- forgotten, and what that took back, and so on: of each user, only its journal says so.
 select b.kind, b.state::text as state, b.cohort_id, b.forgotten_at,
        kept.members, kept.journaled,
        coalesce((select c.bad + c.unknown + c.excluded_unknown from hark.cohort c where c.id = b.cohort_id and c.state = 'STAGED'), 0)::bigint as faults,
        array(select u.id from hark.backfill u
               where u.undoes = b.id and u.state not in ('APPLIED', 'VERIFIED', 'CANCELED', 'FAILED') order by u.id) as undoing,
+       array(with recursive undone (id) as (
+                 select b.undoes
+                  union all
+                 select u.undoes from undone join hark.backfill u on u.id = undone.id
+             )
+             select f.id
+               from undone
+               join hark.backfill f on f.id = undone.id and f.forgotten_at is null
+              where b.forgotten_at is null
+                and exists (select from hark.backfill_batch d where d.backfill_id = b.id and d.applied > 0)
+              order by f.id) as undone,
        exists (select from hark.backfill o where o.cohort_id = b.cohort_id and o.id <> b.id and o.forgotten_at is null) as shared
   from hark.backfill b
  cross join lateral (

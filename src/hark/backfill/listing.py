@@ -120,7 +120,12 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What was asked for, and how it stands; `forgotten_at`: since when nobody knows who its users were."""
+    """What was asked for, and how it stands.
+
+    Attributes:
+        forgotten_at: since when nobody knows who its users were.
+        held_with_all: the stop-all switch.
+    """
 
     id: int
     kind: str
@@ -145,6 +150,7 @@ class Head:
     holding: int | None
     why: str
     forgotten_at: datetime | None = None
+    held_with_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ select id, kind, request, cohort_id, undoes, batch_size, reached, batches
    for no key update skip locked
 
 -- name: put_batch
-insert into hark.backfill_batch (backfill_id, number, state, due_at, members, to_change, digest, changed_at)
-values (%(backfill)s, %(number)s, %(state)s, %(now)s, %(members)s, %(to_change)s, '', %(now)s)
+insert into hark.backfill_batch (backfill_id, number, state, due_at, members, to_change, digest, changed_at, planned_at)
+values (%(backfill)s, %(number)s, %(state)s, %(now)s, %(members)s, %(to_change)s, '', %(now)s, %(now)s)
 
 -- name: digest
 -- Of the batches behind one: over what they would do, as `fence` in batches.sql looks at it again.

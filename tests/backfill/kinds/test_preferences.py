@@ -303,6 +303,31 @@ async def test_two_that_are_undone_in_reverse_leave_the_table_as_it_was(campus: 
     assert await campus.rows(TABLE) == before
 
 
+async def test_two_that_are_undone_in_the_order_they_came_leave_no_row_that_only_they_made(campus: Campus) -> None:
+    await campus.people({"ann": {}, "bob": {"tip": []}, "cat": None, "dan": None, "eve": None, "finn": {"like": []}})
+    await campus.run("update hark.preference set channels = '{}' where recipient_id = 'finn'")
+    before = await campus.rows(TABLE)
+    first = await campus.plan(["reply"], create_rows=True)
+    await campus.apply(first)
+    campus.clock.advance(timedelta(days=1))
+    second = await campus.plan(["like", "page"], create_rows=True)
+    await campus.apply(second)
+    applied = await campus.channels()
+    await campus.choose("dan", "tip", ["email"])
+    await campus.choose("eve", "tip", ["email"])
+    await campus.run("update hark.preference set channels = channels - 'tip' where recipient_id = 'eve'")
+    await campus.undone(first)
+    campus.clock.advance(timedelta(days=1))
+    back = await campus.undone(second)
+    chosen = {"dan": {"tip": ["email"]}, "eve": {}}
+    assert await campus.channels() == {"ann": {}, "bob": {"tip": []}, **chosen, "finn": {}}
+    after = [row for row in await campus.rows(TABLE) if row[0] not in chosen]
+    assert after == before
+    assert (await campus.verified(back)).good
+    await campus.undone(back)
+    assert (await campus.channels())["cat"] == {on: held for on, held in applied["cat"].items() if on != "reply"}
+
+
 async def reachable(campus: Campus, name: str) -> None:
     await campus.run("update hark.recipient set address = 'r@school.example', confirmed = true where id = %s", name)
 

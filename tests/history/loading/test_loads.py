@@ -633,6 +633,16 @@ async def test_an_undo_takes_back_what_only_the_run_said_and_lets_out_whom_it_le
     assert await yard.outcomes(await yard.plan(flag="live")) == {"load": 12}, "they are not loaded any more"
 
 
+async def test_an_undo_that_changed_nothing_does_not_hide_the_one_that_took_it_back(yard: Yard) -> None:
+    backfill = await yard.loaded()
+    called_off = await undo(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    await yard.planned(called_off)
+    await control.cancel(yard.database, called_off, who="olga", now=yard.scene.clock.now())
+    back = await yard.undone(backfill)
+    seen = await yard.verified(backfill)
+    assert (seen.good, list(seen.whys)) == (True, [f"was taken back by backfill {back}"])
+
+
 async def test_who_was_moved_on_since_an_undo_is_waited_for_in_the_graph_all_the_same(yard: Yard) -> None:
     backfill = await yard.loaded(["user-000001"])
     await yard.run("update hark.history_user set projected = version, ahead_since = null")

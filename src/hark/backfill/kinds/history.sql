@@ -130,16 +130,18 @@ with member as materialized (
      where p.backfill_id = %(backfill)s and p.batch = %(batch)s and p.promise is not null
 ),
 undone as materialized (
-    select id from hark.backfill where undoes = %(backfill)s and state in ('APPLYING', 'PAUSED', 'APPLIED', 'VERIFIED', 'CANCELED', 'FAILED')
-     order by id limit 1
+    select id from hark.backfill where undoes = %(backfill)s
 ),
 looked as (
     select m.id, count(*) filter (where s.state = 'DONE') = 2 as done,
            bool_and(said.keys = s.keys) filter (where s.state = 'DONE') as all_there,
            bool_and(said.hash = s.hash or u.version <> s.version) filter (where s.state = 'DONE') as as_it_was,
            string_agg(s.key || ': ' || s.why, '; ' order by s.key) filter (where s.state = 'QUARANTINED') as why,
-           exists (select from hark.backfill_item i where i.backfill_id = (select id from undone) and i.recipient_id = m.id
-                      and i.outcome = 'applied') as taken_back
+           (select i.backfill_id
+              from hark.backfill_item i
+             where i.recipient_id = m.id and i.outcome = 'applied' and i.backfill_id in (select id from undone)
+             order by i.at, i.backfill_id
+             limit 1) as taken_by
       from member m
       left join hark.history_step s on s.user_id = m.id and s.backfill_id = %(backfill)s
       left join hark.history_user u on u.user_id = m.id
@@ -148,7 +150,7 @@ looked as (
 ),
 said as (
     select looked.*, done and all_there and as_it_was as holds,
-           case when taken_back then 'was taken back by backfill ' || (select id from undone)
+           case when taken_by is not null then 'was taken back by backfill ' || taken_by
                 when why is not null then 'quarantined: ' || why
                 when not done then 'was not loaded'
                 when not all_there then 'facts that it brought are gone, and nothing says why'
@@ -157,7 +159,7 @@ said as (
 )
 select count(*)::int as compared, (count(*) filter (where holds))::int as holding,
        coalesce(array_agg(id order by id) filter (where holds is not true), '{}') as recipients,
-       coalesce(array_agg(taken_back or why is not null order by id) filter (where holds is not true), '{}') as explained,
+       coalesce(array_agg(taken_by is not null or why is not null order by id) filter (where holds is not true), '{}') as explained,
        coalesce(array_agg(reason order by id) filter (where holds is not true), '{}') as whys
   from said
 

@@ -49,9 +49,9 @@ class Outcome(StrEnum):
     RESTORE = "restore"
     """Undo: they hold what the backfill left them, and get back what they had."""
     CHANGED_SINCE = "changed_since"
-    """Undo: they have chosen since; that stays."""
+    """Undo: they have chosen since, or something wrote it behind Hark; that stays."""
     BACKFILLED_SINCE = "backfilled_since"
-    """Undo: another backfill changed it since, be it an undo of the same; that stays."""
+    """Undo: another backfill changed it since, be it an undo of the same, or gave the same anew; that stays."""
 
 
 PROMISED = frozenset((Outcome.APPEND, Outcome.CREATE, Outcome.UNCHANGED))
@@ -213,6 +213,7 @@ class _Journaled:
     before: dict[str, Any] | None
     after: dict[str, Any] | None
     nothing_else: bool
+    had_no_row: bool
     standing: list[str] | None
     others: list[str] | None
     members: list[str]
@@ -224,10 +225,8 @@ class _Journaled:
 
     @property
     def left_alone(self) -> frozenset[str]:
-        """Those that stand as they were left."""
-        if self.after is None:  # it took the row away; a new one is theirs
-            return frozenset() if self.has_row else frozenset(self.reasons)
-        return frozenset(self.standing or ()) if self.has_row else frozenset()
+        """Those that stand as they were left. Where it took the row away, a new one is theirs."""
+        return frozenset(self.standing or ()) if self.has_row != (self.after is None) else frozenset()
 
 
 def _taken_back(did: _Journaled) -> Part:
@@ -239,9 +238,7 @@ def _taken_back(did: _Journaled) -> Part:
         return Part(did.place, did.user_type, outcomes, None, None, did.members)
     left = _only(did.after, mine)
     back = (
-        None
-        if did.before is None and did.nothing_else and len(mine) == len(did.reasons)
-        else _only(did.before or {}, mine)
+        None if did.had_no_row and did.nothing_else and len(mine) == len(did.reasons) else _only(did.before or {}, mine)
     )
     return Part(
         did.place,

@@ -20,10 +20,20 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, mine.held, a
 
 -- name: journaled
 -- The users of a span that a backfill changed, those who are alike together: what it changed, and the reasons for which
--- that stands as it was left, and was not chosen since: what somebody confirmed is theirs. Of the others, those that another
--- backfill changed since, where they stand as that left them, and were not chosen after it.
+-- that stands as it was left, and was neither chosen nor changed by another backfill since: what somebody confirmed is theirs,
+-- and what another one gave anew is that one's. Of the others, those that another backfill changed since, where they stood
+-- until then as it had left them, and were not chosen. They had no row before it; or one that another backfill made, which was undone by
+-- now, and nothing else is in it, nor was anything chosen: so it goes with the last of what backfills put there.
 select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.after,
-       coalesce(p.channels = i.after and p.frequencies = '{}', false) as nothing_else, left_alone.reasons as standing,
+       coalesce(p.channels = i.after and p.frequencies = '{}', false) as nothing_else,
+       case when i.before = '{}' and p.channels = i.after and p.frequencies = '{}' and p.chose = '{}'
+            then exists (select from hark.backfill_item made
+                           join hark.backfill_item unmade on unmade.recipient_id = made.recipient_id and unmade.outcome = 'applied'
+                           join hark.backfill f on f.id = unmade.backfill_id and f.undoes = made.backfill_id
+                          where made.recipient_id = s.recipient_id and made.outcome = 'applied' and made.at <= i.at
+                            and made.before is null and made.after is not null)
+            else i.before is null end as had_no_row,
+       left_alone.reasons as standing,
        others.reasons as others,
        array_agg(s.recipient_id order by s.recipient_id) as members
   from spanned s
@@ -33,15 +43,16 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
  cross join lateral (
     select array_agg(reason order by reason) as reasons
       from (select jsonb_object_keys(i.before) union select jsonb_object_keys(i.after)) touched(reason)
-     where hark.left_by(i, reason, p.channels, p.chose)
+     where hark.left_last_by(i, reason, p.channels, p.chose)
  ) left_alone
  cross join lateral (
-    select array_agg(distinct reason order by reason) as reasons
+    select array_agg(reason order by reason) as reasons
       from (select jsonb_object_keys(i.before) union select jsonb_object_keys(i.after)) touched(reason)
-      join hark.backfill_item other on other.recipient_id = s.recipient_id and other.backfill_id <> i.backfill_id and other.at >= i.at
-     where reason <> all (coalesce(left_alone.reasons, '{}')) and hark.left_last_by(other, reason, p.channels, p.chose)
+     where reason <> all (coalesce(left_alone.reasons, '{}'))
+       and hark.chosen_since(p.chose, i.chose, jsonb_build_object(reason, null)) is not true
+       and hark.taken_by(s.recipient_id, reason, i.after -> reason, false, i.at, i.backfill_id) is not null
  ) others
- group by s.place, r.user_type, has_row, i.before, i.after, nothing_else, left_alone.reasons, others.reasons
+ group by s.place, r.user_type, has_row, i.before, i.after, nothing_else, had_no_row, left_alone.reasons, others.reasons
  order by s.place, min(s.recipient_id)
 
 -- name: apply
@@ -49,7 +60,7 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
 -- Who is told of a feed from now on came back to it now; since when they were told before is journaled, and comes back when
 -- it is undone, if nobody said otherwise meanwhile. A row that still says since when is emptied, not removed. Only for
 -- reasons with feeds are rows looked up for that, and `returned` asked, which takes longer than all else. Of an undo, who comes back is whom what it takes back had taken the feed from,
--- reachable or not; and what was chosen since is left alone, though it be the same.
+-- reachable or not; and what was chosen since, or given anew by another backfill, is left alone, though it be the same.
 -- Why somebody drifted: what is not as the plan saw it is as other backfills left it, by their journals, or was chosen.
 -- A change that commits meanwhile makes Postgres look at the row again, and the guard with it: it is never overwritten.
 with part as materialized (
@@ -72,7 +83,8 @@ member as materialized (
     select m.id, t.before, t.after, t.absent, t.dropped, t.user_type, r.user_type as type_now,
            r.reach, t.of_feeds, t.user_type is null or t.user_type is not distinct from r.user_type as same_type,
            case when t.of_feeds then coalesce(had.since, '{}') end as since, undone.since as since_was, undone.at as undone_at,
-           u.undoes is not null as undoing, undone.chose as chose_was
+           u.undoes is not null as undoing, undone.chose as chose_was,
+           u.undoes is null or hark.undisturbed(m.id, coalesce(t.before, '{}') || coalesce(t.after, '{}'), undone.at, u.undoes) as is_own
       from terms t
      cross join undoing u
      cross join lateral unnest(t.members) as m(id)
@@ -97,7 +109,7 @@ changed as (
                            then hark.returned(m.type_now, case when m.undoing then 'ok' else m.reach end, p.channels, m.after, p.frequencies, %(now)s)
                            else '{}' end
       from member m
-     where p.recipient_id = m.id and m.same_type and m.before is not null and m.after is not null
+     where p.recipient_id = m.id and m.same_type and m.is_own and m.before is not null and m.after is not null
        and p.channels || m.before = p.channels and not p.channels ?| m.absent
        and not (m.undoing and hark.chosen_since(p.chose, m.chose_was, m.before))
     returning p.recipient_id, p.chose
@@ -105,14 +117,14 @@ changed as (
 created as (
     insert into hark.preference (recipient_id, channels, updated_at, since)
     select id, after, %(now)s, case when of_feeds then hark.returned(type_now, reach, '{}', after, '{}', %(now)s) else '{}' end
-      from member where before is null and same_type
+      from member where before is null and same_type and is_own
         on conflict (recipient_id) do nothing
     returning recipient_id, chose
 ),
 removed as (
     delete from hark.preference p
      using member m
-     where p.recipient_id = m.id and m.after is null and p.channels = m.before and p.frequencies = '{}'
+     where p.recipient_id = m.id and m.is_own and m.after is null and p.channels = m.before and p.frequencies = '{}'
        and (p.since = '{}' or hark.since_taken_back(p.since, m.since_was, m.before, m.undone_at) = '{}')
        and not hark.chosen_since(p.chose, m.chose_was, m.before)
     returning p.recipient_id, p.chose
@@ -121,7 +133,7 @@ emptied as (
     update hark.preference p
        set channels = '{}', updated_at = %(now)s, since = hark.since_taken_back(p.since, m.since_was, m.before, m.undone_at)
       from member m
-     where p.recipient_id = m.id and m.after is null and p.channels = m.before and p.frequencies = '{}'
+     where p.recipient_id = m.id and m.is_own and m.after is null and p.channels = m.before and p.frequencies = '{}'
        and p.since <> '{}' and hark.since_taken_back(p.since, m.since_was, m.before, m.undone_at) <> '{}'
        and not hark.chosen_since(p.chose, m.chose_was, m.before)
     returning p.recipient_id, p.chose
@@ -134,15 +146,18 @@ journal as (
     select id, %(backfill)s, %(batch)s, case when done then 'applied' else 'drifted' end::hark.backfill_outcome, before, after,
            case when done then null
                 when not same_type then 'is of type ' || coalesce(type_now, 'none (unknown)') || ' now, was of ' || user_type
-                when (select bool_and((p.chose ->> reason)::timestamptz > b.created_at is not true
-                                      and exists (select from hark.backfill_item other
-                                                   where other.recipient_id = judged.id and other.backfill_id <> b.id
-                                                     and other.at >= b.created_at
-                                                     and hark.left_last_by(other, reason, p.channels, p.chose)))
-                        from hark.backfill b
-                        left join hark.preference p on p.recipient_id = judged.id
-                       cross join lateral jsonb_object_keys(coalesce(judged.before, p.channels, '{}') || coalesce(judged.after, '{}')) as reason
-                       where b.id = %(backfill)s and p.channels -> reason is distinct from judged.before -> reason)
+                when coalesce(
+                    (select bool_and((p.chose ->> reason)::timestamptz > b.created_at is not true
+                                     and hark.taken_by(judged.id, reason, judged.before -> reason, false, b.created_at, b.id) is not null
+                                     and p.channels -> reason is not distinct from
+                                         (select d.got
+                                            from hark.done_since(judged.id, reason, b.created_at, b.id) with ordinality d (which, had, got, place)
+                                           order by d.place desc
+                                           limit 1))
+                       from hark.backfill b
+                       left join hark.preference p on p.recipient_id = judged.id
+                      cross join lateral jsonb_object_keys(coalesce(judged.before, p.channels, '{}') || coalesce(judged.after, '{}')) as reason
+                      where b.id = %(backfill)s and p.channels -> reason is distinct from judged.before -> reason), not is_own)
                   then 'another backfill changed it since'
                 when before is null then 'has preferences of their own now'
                 when not exists (select from hark.preference p where p.recipient_id = id) then 'has no preferences any more'
@@ -158,9 +173,9 @@ select count(*) filter (where outcome = 'applied')::int as applied, count(*) fil
 
 -- name: verify
 -- Each user of a batch to whom something was promised: does it hold, and if not, what says why? The journal; or, for each
--- reason for which it does not, that they chose it since, or that it stands as another backfill left it since. That something else
--- in their row was written says nothing. Whether they chose since is told by what the batch saw under the row's lock; only of
--- those whom it had nothing to do for, by the time.
+-- channel or reason for which it does not, that they chose it since, or that it was there when another backfill came, and that took
+-- it. That something else in their row was written says nothing. Whether they chose since is told by what the batch saw under
+-- the row's lock; only of those whom it had nothing to do for, by the time. What is forgotten explains nothing, and is named.
 with member as materialized (
     select m.id, part.change is not null as to_change, part.promise,
            nullif(part.promise -> 'exactly', 'null') as exactly, part.promise -> 'at_least' as at_least,
@@ -170,13 +185,16 @@ with member as materialized (
      where part.backfill_id = %(backfill)s and part.batch = %(batch)s and part.promise is not null
 ),
 looked as (
-    select m.*, i.outcome, i.why, coalesce(i.at, b.created_at) as at, i.chose as seen, p.updated_at, p.recipient_id is not null as has_row,
+    select m.*, i.outcome, i.why, coalesce(i.at, b.planned_at) as at, i.chose as seen, p.updated_at, p.recipient_id is not null as has_row,
            p.channels, p.chose,
            case when m.promise ? 'at_least' then coalesce(p.channels @> m.at_least, false)
                 when m.exactly is null then p.recipient_id is null or p.channels = '{}'
                 else coalesce(p.channels || m.exactly = p.channels and not p.channels ?| m.without, false) end as holds
       from member m
-     cross join (select created_at from hark.backfill where id = %(backfill)s) b
+     cross join (select coalesce(d.planned_at, f.created_at) as planned_at
+                   from hark.backfill f
+                   join hark.backfill_batch d on d.backfill_id = f.id
+                  where f.id = %(backfill)s and d.number = %(batch)s) b
       left join hark.preference p on p.recipient_id = m.id
       left join hark.backfill_item i on i.recipient_id = m.id and i.backfill_id = %(backfill)s
 ),
@@ -188,20 +206,28 @@ judged as (
           from (select case when looked.outcome = 'applied'
                             then coalesce(hark.chosen_since(looked.chose, looked.seen, jsonb_build_object(broken.reason, null)), false)
                             else coalesce((looked.chose ->> broken.reason)::timestamptz > looked.at, false) end as chosen,
-                       exists (select from hark.backfill_item other
-                                where other.recipient_id = looked.id and other.backfill_id <> %(backfill)s and other.at >= looked.at
-                                  and hark.left_last_by(other, broken.reason, looked.channels, looked.chose)) as changed
-                  from (select key as reason
-                          from jsonb_each(coalesce(looked.at_least, looked.exactly)) promised
-                         where not coalesce(case when looked.at_least is null then looked.channels -> key = value
-                                                 else looked.channels -> key @> value end, false)
+                       hark.taken_by(looked.id, broken.reason, broken.wanted, broken.at_least, looked.at, %(backfill)s) is not null as changed
+                  from (select promised.key as reason, jsonb_build_array(channel) as wanted, true as at_least
+                          from jsonb_each(looked.at_least) promised
+                         cross join lateral jsonb_array_elements(promised.value) channel
+                         where not coalesce(looked.channels -> promised.key @> jsonb_build_array(channel), false)
                         union all
-                        select reason
+                        select key, value, false
+                          from jsonb_each(looked.exactly) promised
+                         where looked.channels -> key is distinct from value
+                        union all
+                        select reason, null, false
                           from unnest(case when looked.at_least is not null then '{}'
                                            when looked.exactly is null then array(select jsonb_object_keys(looked.channels))
                                            else looked.without end) as reason
                          where looked.channels ? reason) broken) by_reason
       ) said on not looked.holds
+),
+forgotten as materialized (
+    select f.id, f.undoes, f.request -> 'reasons' as reasons, f.ended_at
+      from hark.backfill f
+     where f.kind = 'preferences' and f.forgotten_at is not null
+       and exists (select from hark.backfill_batch d where d.backfill_id = f.id and d.applied > 0)
 ),
 said as (
     select judged.*,
@@ -210,11 +236,20 @@ said as (
                 when to_change and outcome is null then 'was not applied'
                 when chosen then 'chose otherwise since'
                 when changed then 'another backfill changed it since'
+                when maybe is not null then 'does not hold, and what ' || maybe || ' changed is forgotten'
                 when not has_row then 'has no preferences any more, and nothing says why'
                 when updated_at > at then 'does not hold; the row was written since, but nothing says that they chose this'
                 else 'does not hold, and nothing has changed it since' end as reason,
            coalesce(outcome = 'drifted' or (outcome = 'applied' or not to_change) and changed, false) as explained
       from judged
+      left join lateral (
+        select case when count(*) = 1 then 'backfill ' else 'backfills ' end || string_agg(f.id::text, ' and ' order by f.id) as maybe
+          from forgotten f
+         where f.ended_at >= judged.at and (f.undoes is not null or judged.at_least is null)
+           and (judged.at_least is null and judged.exactly is null
+                or f.reasons ?| array(select jsonb_object_keys(coalesce(judged.at_least, judged.exactly)) union all select unnest(judged.without)))
+        having count(*) > 0
+      ) unknown on not judged.holds
 )
 select count(*)::int as compared, (count(*) filter (where holds))::int as holding,
        coalesce(array_agg(id order by id) filter (where not holds), '{}') as recipients,

@@ -35,7 +35,7 @@ _SAID = {
     "other_type": "not of these types any more: not touched",
     "unknown": "unknown by now: not touched",
     "restore": "get back what they had",
-    "changed_since": "have chosen since: not touched",
+    "changed_since": "have chosen since, or were written behind Hark: not touched",
     "backfilled_since": "another backfill changed it since: not touched",
     "load": "are asked for, and what they bought is recorded",
     "recent": "were loaded within 7 days: left alone (--force loads them, too)",
@@ -286,16 +286,26 @@ def _did(seen: Shown) -> bool:
     return bool(seen.totals.applied or (seen.more or {}).get("done"))
 
 
+def planned_by(number: int) -> str:
+    """How what is not planned yet comes to be so; the same wherever it is said."""
+    return f"hark backfill apply {number} plans it; or wait for a worker, and hark backfill show {number}"
+
+
+def _held(seen: Shown) -> str:
+    """What comes first, where all backfills are held."""
+    return "held with all; next: hark backfill stop-all --release, then " if seen.head.held_with_all else "next: "
+
+
 def _next_in(state: State, number: int, seen: Shown) -> str:
     match state:
         case State.PLANNING:
-            return f"next: hark backfill apply {number} plans it; or wait for a worker, and hark backfill show {number}"
+            return f"{_held(seen)}{planned_by(number)}"
         case State.PLANNED if seen.needs_approval:
             return f"next: another person than {seen.head.created_by} runs hark backfill approve {number}"
         case State.PLANNED | State.APPROVED:
             return f"nothing was changed; next: hark backfill apply {number}"
         case State.APPLYING:
-            return f"next: hark backfill show {number} again; hark backfill pause {number} holds it"
+            return f"{_held(seen)}hark backfill show {number} again; hark backfill pause {number} holds it"
         case State.PAUSED:
             return f"next: hark backfill resume {number}"
         case State.APPLIED:

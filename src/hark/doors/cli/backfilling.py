@@ -23,6 +23,7 @@ from hark.backfill.states import State
 from hark.backfill.steering import Stepped
 from hark.catalogue import load_catalogue
 from hark.clock import DatabaseClock
+from hark.doors.cli.backfill_pages import planned_by
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
 from hark.doors.cli.loads import has_sources, loading
@@ -137,7 +138,7 @@ async def plan_what_is_left(at: Bench, backfill: int) -> Shown | None:
     """Plan one that nobody has planned so far, be it that no worker is at it; None: it is planned."""
     if (await control.stand(at.database, backfill)).state is not State.PLANNING:
         return None
-    at.call.go_on = f"hark backfill apply {backfill} goes on planning it (and workers may by themselves)"
+    at.call.go_on = planned_by(backfill)
     return await plan(at, backfill)
 
 

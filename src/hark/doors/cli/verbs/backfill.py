@@ -269,7 +269,7 @@ async def undo(
     async with backfilling.bench(call, install=True) as at:
         over = at.session.catalogue.backfills.approval_over if at.session.catalogue else None
         number = await take_back(at.database, backfill, who=who_does_it(who), now=at.clock.now(), approval_over=over)
-        call.go_on = f"hark backfill apply {number} once it is planned; workers plan it by themselves"
+        call.go_on = pages.planned_by(number)
         plan = await backfilling.plan(at, number)
         if at.stop.event.is_set():
             return at.stop.end(call)

@@ -106,7 +106,7 @@ async def _plan_and_apply(
     from hark.doors.cli import backfill_pages as pages
     from hark.doors.cli import backfilling
 
-    call.go_on = f"hark backfill apply {ordered.backfill} once it is planned; workers plan it by themselves"
+    call.go_on = pages.planned_by(ordered.backfill)
     plan = replace(await backfilling.plan(at, ordered.backfill), warnings=tuple(warnings))
     if at.stop.event.is_set():
         return at.stop.end(call)

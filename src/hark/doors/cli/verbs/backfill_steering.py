@@ -51,11 +51,13 @@ async def apply(
 
     What is still to be planned, as who asked for it went away, is planned; what it would do is shown, not done.
     """
+    from hark.backfill import control
     from hark.backfill.states import State
     from hark.doors.cli import backfill_pages as pages
     from hark.doors.cli import backfilling
 
     async with backfilling.bench(call) as at:
+        control.check_hash(await control.remembered(at.database, backfill), plan_hash)
         plan = await backfilling.plan_what_is_left(at, backfill)
         if at.stop.event.is_set():
             return at.stop.end(call)
@@ -121,11 +123,21 @@ async def speed(
     """Change how fast and when, also while it runs. What is left out stays as it is."""
     from hark.backfill import control
     from hark.backfill.ordering import read_change
+    from hark.backfill.reading import Reading
+    from hark.backfill.request import check_who
 
-    change = read_change(rate, adaptive=adaptive, window=window, any_rate=no_rate, any_time=any_time)
+    reading = Reading()
+    change = reading.take(
+        lambda: control.check_change(
+            read_change(rate, adaptive=adaptive, window=window, any_rate=no_rate, any_time=any_time)
+        )
+    )
+    by = reading.take(lambda: check_who(who_does_it(who)))
+    reading.end()
+    assert change is not None and by is not None
     async with call.session(size=1) as session:
         now = await session.database.now()
-        pace = await control.speed(session.database, backfill, change, who=who_does_it(who), now=now)
+        pace = await control.speed(session.database, backfill, change, who=by, now=now)
     window_now = str(pace.window) if pace.window else None
     call.output.show(_Speed(backfill, pace.rate, pace.adaptive, window_now), [f"backfill {backfill}: {pace}"])
 
