@@ -28,7 +28,11 @@ select s.place, not %(force)s::boolean and coalesce(lately.loaded, false) as lat
                                or exists (select from hark.segment_member m
                                             join hark.flag_segment fs on fs.segment = m.segment
                                            where m.recipient_id = u.user_id and fs.flag = f.name and fs.since <= u.last_loaded_at
-                                             and coalesce(m.since <= u.last_loaded_at, true)))))
+                                             and coalesce(m.since <= u.last_loaded_at, true))
+                               or exists (select from hark.flag_segment fs
+                                            join hark.segment r on r.name = fs.segment and r.kind = 'rollout'
+                                           where fs.flag = f.name and fs.since <= u.last_loaded_at and r.changed_at <= u.last_loaded_at
+                                             and hark.rolled(r.salt, u.user_id) * 100000 < r.share * 4294967296))))
   ) lately on true
  group by s.place, lately
  order by s.place, lately
