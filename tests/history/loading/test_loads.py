@@ -25,8 +25,22 @@ from hark.backfill.throttle import Why
 from hark.backfill.undo import undo
 from hark.durations import parse_rate
 from hark.errors import BadInput
-from hark.flags import Author, FlagGate, Named, add_users, create, enrol, remove_users, set_segment, turn, withdraw
+from hark.flags import (
+    Author,
+    FlagGate,
+    Named,
+    Rollout,
+    add_users,
+    create,
+    enrol,
+    remove_segment,
+    remove_users,
+    set_segment,
+    turn,
+    withdraw,
+)
 from hark.flags.reading import FlagReader
+from hark.flags.rules import WHOLE
 from hark.history.audit import Name
 from hark.history.audit.loads import AtSources, load_at_sources
 from hark.history.facts import Fact
@@ -183,6 +197,15 @@ async def test_who_was_let_out_meanwhile_is_loaded_again(yard: Yard) -> None:
     assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 11, "load": 1}
     await add_users(yard.database, "live", segment, one, author(yard), reach=FileReach())
     assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 11, "load": 1}
+
+
+async def test_who_is_let_in_by_a_rollout_and_was_loaded_lately_is_left_alone(yard: Yard) -> None:
+    await flagged(yard)
+    await set_segment(yard.database, "live", "all", Rollout(WHOLE), author(yard), reach=FileReach())
+    await yard.loaded(flag="live")
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 12}
+    await set_segment(yard.database, "live", "all", Rollout(WHOLE // 2), author(yard), reach=FileReach())
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"load": 12}, "who rolls what is another matter since"
 
 
 # The order ------------------------------------------------------------------------------------------------------------
@@ -659,6 +682,55 @@ async def test_an_undo_lets_nobody_out_whom_another_run_loaded_since(yard: Yard)
     await yard.undone(first)
     assert await let_in(yard, *yard.users) == {"user-000001"}
     assert await yard.facts() == yard.bought(["user-000001"])
+
+
+async def waiting(yard: Yard) -> int:
+    """How many wait for somebody's lock."""
+    waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    ((many,),) = await yard.rows(waits)
+    return int(many)
+
+
+async def test_of_two_workers_one_lets_out_whom_a_run_had_let_in_and_the_other_goes_on(yard: Yard) -> None:
+    await flagged(yard)
+    backfill = await yard.loaded(flag="live")
+    back = await undo(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    await yard.planned(back)
+    await yard.started(back)
+    runner = yard.runner()
+    await until(yard, runner, back, "select from hark.history_run where stage = 'TAKE_OUT'")
+    await runner.close()
+    one, other = yard.loading(), yard.loading()
+    run = await one._run(back)
+    async with yard.database.transaction() as held:
+        await held.execute(b"select from hark.segment where name like 'history-%' for update")
+        first = asyncio.ensure_future(one._course.after(run))
+        async with asyncio.timeout(30):
+            while await waiting(yard) < 1:
+                await asyncio.sleep(0.01)
+        second = asyncio.ensure_future(other._course.after(run))
+        async with asyncio.timeout(30):
+            while not second.done() and await waiting(yard) < 2:
+                await asyncio.sleep(0.01)
+    await asyncio.gather(first, second)
+    assert await other._course.after(run) is None
+    assert await let_in(yard, *yard.users) == set()
+    assert await yard.run_out(back) == "APPLIED"
+    told = "select detail from hark.backfill_event where backfill_id = %s and what = 'now DONE'"
+    assert await yard.rows(told, back) == [("12 are let out; 0 stay, for others loaded them since",)]
+
+
+async def test_an_undo_ends_whatever_was_done_by_hand_to_the_segment_of_its_run(yard: Yard) -> None:
+    await flagged(yard)
+    await create(yard.database, "beta", author(yard))
+    first, second = await yard.loaded(["user-000001"], flag="live"), await yard.loaded(["user-000002"], flag="live")
+    await set_segment(yard.database, "beta", f"history-{first}", None, author(yard), reach=FileReach())
+    await remove_segment(yard.database, "live", f"history-{second}", author(yard))
+    for each in (first, second):
+        assert await yard.state(await yard.undone(each)) == "APPLIED"
+    assert await let_in(yard, *yard.users) == set()
+    now = await FlagReader(yard.database, frozenset(["beta"])).refresh()
+    assert now.decide("beta", "user-000001").lets_in, "what another flag goes by is left as it is"
 
 
 async def test_what_was_called_off_half_way_is_taken_back_too(yard: Yard) -> None:
