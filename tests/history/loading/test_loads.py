@@ -17,7 +17,7 @@ from hark.backfill.batches import Step
 from hark.backfill.cohort import CohortWords
 from hark.backfill.failures import failures, retry_failures
 from hark.backfill.forgetting import forget
-from hark.backfill.kinds.history import export_left, load_of
+from hark.backfill.kinds.history import History, export_left, load_of
 from hark.backfill.loads import LoadWords, check_words
 from hark.backfill.ordering import apply_plan
 from hark.backfill.run import Runner
@@ -532,6 +532,37 @@ async def test_what_is_left_is_written_and_gone_on_with(yard: Yard, tmp_path: Pa
     assert await yard.facts() == yard.bought()
 
 
+async def test_whom_a_load_left_that_was_never_planned_is_not_nobody(yard: Yard, tmp_path: Path) -> None:
+    left = tmp_path / "left.csv"
+    await flagged(yard)
+    words = LoadWords(cohort=CohortWords(flags=["live"]), rate_limit=500, flag="live")
+    backfill = await yard.ask(words)
+    with pytest.raises(BadInput, match=f"backfill {backfill} is not planned yet"):
+        await export_left(yard.database, backfill, left)
+    await control.cancel(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    again = "ask for it again: hark backfill history --members-of live --flag live"
+    with pytest.raises(BadInput, match=rf"CANCELED before it was planned.* {again}$"):
+        await export_left(yard.database, backfill, left)
+    assert not left.exists()
+    named = await yard.ask(replace(words, cohort=CohortWords(ids=["user-000001,user-000002"]), flag=None))
+    await control.cancel(yard.database, named, who="olga", now=yard.scene.clock.now())
+    with pytest.raises(BadInput, match=r"ask for it again, for 2 named users$"):
+        await export_left(yard.database, named, left)
+
+
+async def test_whom_a_load_left_whose_plan_was_called_off_half_way_is_not_who_was_planned(
+    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(History, "planned_at_once", 5)
+    backfill = await yard.ask(yard.words())
+    runner = yard.runner()
+    while not await yard.rows("select from hark.backfill_part"):
+        await runner.step_any()
+    await control.cancel(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    with pytest.raises(BadInput, match=r"ask for it again, for 12 named users$"):
+        await export_left(yard.database, backfill, tmp_path / "left.csv")
+
+
 # By themselves --------------------------------------------------------------------------------------------------------
 
 
@@ -684,11 +715,14 @@ async def test_an_undo_lets_nobody_out_whom_another_run_loaded_since(yard: Yard)
     assert await yard.facts() == yard.bought(["user-000001"])
 
 
-async def waiting(yard: Yard) -> int:
-    """How many wait for somebody's lock."""
+async def held_up(yard: Yard, many: int, unless: Callable[[], bool] = lambda: False) -> None:
+    """So many wait for somebody's lock by now."""
     waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    ((many,),) = await yard.rows(waits)
-    return int(many)
+    for _ in range(1_000):
+        if unless() or (await yard.rows(waits))[0][0] >= many:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nobody waits")
 
 
 async def test_of_two_workers_one_lets_out_whom_a_run_had_let_in_and_the_other_goes_on(yard: Yard) -> None:
@@ -705,13 +739,9 @@ async def test_of_two_workers_one_lets_out_whom_a_run_had_let_in_and_the_other_g
     async with yard.database.transaction() as held:
         await held.execute(b"select from hark.segment where name like 'history-%' for update")
         first = asyncio.ensure_future(one._course.after(run))
-        async with asyncio.timeout(30):
-            while await waiting(yard) < 1:
-                await asyncio.sleep(0.01)
+        await held_up(yard, 1)
         second = asyncio.ensure_future(other._course.after(run))
-        async with asyncio.timeout(30):
-            while not second.done() and await waiting(yard) < 2:
-                await asyncio.sleep(0.01)
+        await held_up(yard, 2, second.done)
     await asyncio.gather(first, second)
     assert await other._course.after(run) is None
     assert await let_in(yard, *yard.users) == set()
@@ -767,6 +797,11 @@ async def test_all_that_is_wrong_with_the_words_is_told_at_once(yard: Yard) -> N
         await yard.plan(lookback_days=0, rate_limit=2000, source="mysql", window="soon")
     said = str(refused.value)
     assert "--lookback-days: 0" in said and "--rate-limit: 2000" in said and '--source: "mysql"' in said
+    minutes = parse_rate("30/m")
+    at_once = {"now": yard.scene.clock.now(), "reach": FileReach()}
+    check_words(yard.words(rate_limit=1), allowed=minutes, **at_once)
+    with pytest.raises(BadInput, match=r"2 is more than the 0.5 requests a second that source_rate allows .* write 1,"):
+        check_words(yard.words(rate_limit=2), allowed=minutes, **at_once)
     slow = replace(yard.settings, source_rate=parse_rate("5/s"))
     with pytest.raises(BadInput, match="--rate-limit: 6 is more than the 5 requests a second"):
         check_words(yard.words(rate_limit=6), now=yard.scene.clock.now(), allowed=slow.source_rate, reach=FileReach())

@@ -209,6 +209,13 @@ select distinct request ->> 'queue_url' as url
 -- name: forget
 delete from hark.history_step where backfill_id = %(backfill)s
 
+-- name: unplanned
+-- What a run was asked for whose plan did not come to its end, and about whom.
+select b.state::text as state, b.request, coalesce(c.spec, b.to_stage -> 'cohort') as cohort
+  from hark.backfill b
+  left join hark.cohort c on c.id = b.cohort_id
+ where b.id = %(backfill)s and b.hash is null
+
 -- name: left
 -- Those whom a run was to load and has not.
 select m.id as user_id

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from hark.backfill.cohort import Staged
+from hark.backfill.kinds.history import HISTORY
 from hark.backfill.listing import Count, Estimate, Sample, Shown
 from hark.backfill.states import ENDED, State
 from hark.backfill.verify import Verified
@@ -297,8 +298,15 @@ def _next_in(state: State, number: int, seen: Shown) -> str:
         case State.PAUSED:
             return f"next: hark backfill resume {number}"
         case State.APPLIED:
-            return f"next: {_failed(seen)}hark backfill verify {number}; hark backfill undo {number} takes it back"
+            return f"next: {_failed(seen)}hark backfill verify {number}; {_undo(seen, 'it back')}"
         case State.FAILED:
             return f"next: hark backfill failures {number}"
         case State.VERIFIED | State.CANCELED:
-            return f"hark backfill undo {number} takes back what it did"
+            return _undo(seen, "back what it did")
+
+
+def _undo(seen: Shown, what: str) -> str:
+    """How to take back what it did. An undo of a load is not undone: the sources have what it took back."""
+    if seen.head.undoes is not None and seen.head.kind == HISTORY.name:
+        return "a new load of the same users brings again what it took back: hark backfill history"
+    return f"hark backfill undo {seen.head.id} takes {what}"
