@@ -151,6 +151,35 @@ def test_whom_a_run_left_is_gone_on_with_by_its_command_and_one_option_more(desk
     assert desk.hark("backfill", "history", "--source", "neo4j", "--resume-from", "left.csv").code == 0
 
 
+def test_whom_a_load_let_in_that_was_called_off_before_it_loaded_anybody_is_let_out_by_its_undo(
+    desk: Desk, sandbox: str
+) -> None:
+    """A process that never looks at the flag again holds the load where it waits for that."""
+    assert desk.hark("flags", "create", "live").code == 0
+    acts = "values ('away', 'live', 1, now(), now() + interval '1 hour')"
+    desk.ask(f"insert into hark.gate_report (process, flag, version, seen_at, lease_until) {acts} returning 1")
+    named = ("--ids", "user-000001,user-000002", "--flag", "live")
+    assert desk.hark("backfill", "history", *named, *QUICK).code == 0
+    child = desk.spawn("backfill", "apply", "1")
+    try:
+        there = "select count(*) from hark.history_run where stage = 'EFFECTIVE'"
+        eventually(lambda: desk.ask(there), "it waits for the flag to be effective")
+        assert desk.hark("backfill", "cancel", "1").code == 0
+    finally:
+        child.kill()
+        child.communicate()
+    assert desk.hark("backfill", "show", "1").out.endswith("hark backfill undo 1 takes back what it did\n")
+    undo = desk.hark("backfill", "undo", "1")
+    assert undo.code == 0
+    offered = "backfill 1 loaded nobody, but 2 users are let in by it; next: hark backfill apply 2 lets them out"
+    assert undo.out.splitlines()[-1] == offered
+    done = desk.hark("backfill", "apply", "2")
+    assert done.code == 0, done.err
+    assert desk.ask("select count(*) from hark.segment_member") == 0
+    again = desk.hark("backfill", "undo", "1")
+    assert again.code == 2 and "changed nothing" in again.err
+
+
 def test_what_is_wrong_is_told_at_once(desk: Desk) -> None:
     wrong = ("backfill", "history", "--user-file", "none.txt", "--lookback-days", "0", "--rate-limit", "0")
     told = desk.hark(*wrong)

@@ -185,6 +185,11 @@ class _Did:
 
 
 @dataclass(frozen=True, slots=True)
+class _Users:
+    users: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Verified:
     compared: int
     holding: int
@@ -246,9 +251,14 @@ class History:
         return bool(await fetch(connection, _SQL["did"], _Did, {"backfill": backfill}))
 
     async def shown(self, database: Database, backfill: int) -> Json | None:
-        """See `Kind.shown`: where its course is, and how many steps are where."""
+        """See `Kind.shown`: where its course is, how many steps are where, and how many it has let in (`let_in`).
+
+        Of an undo: how many are in still by what it takes back.
+        """
         found = await shown(database, backfill)
-        return None if found is None else {**asdict(found), "changed_at": found.changed_at.isoformat()}
+        course = {} if found is None else {**asdict(found), "changed_at": found.changed_at.isoformat()}
+        users = await database.fetch(_SQL["let_in"], _Users, {"backfill": backfill})
+        return {**course, **({"let_in": users[0].users} if users else {})} or None
 
     async def forget(self, connection: Connection, backfill: int) -> None:
         """See `Kind.forget`."""

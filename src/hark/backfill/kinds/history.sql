@@ -187,8 +187,17 @@ select count(*)::int as compared, (count(*) filter (where holds))::int as holdin
 -- name: did
 select 1 as number
  where exists (select from hark.history_step where backfill_id = %(backfill)s and state = 'DONE')
-    or exists (select from hark.history_run r join hark.backfill b on b.id = r.backfill_id
-                where r.backfill_id = %(backfill)s and b.undoes is null and r.reached <> '')
+    or exists (select from hark.backfill b
+                 join hark.flag_segment fs on fs.segment = 'history-' || b.id and fs.flag = b.request ->> 'flag'
+                where b.id = %(backfill)s and b.undoes is null)
+
+-- name: let_in
+-- How many are in by the segment of a load, or of the one that it takes back.
+select s.members as users
+  from hark.backfill b
+  join hark.flag_segment fs on fs.segment = 'history-' || coalesce(b.undoes, b.id) and fs.flag = b.request ->> 'flag'
+  join hark.segment s on s.name = fs.segment
+ where b.id = %(backfill)s and s.members > 0
 
 -- name: load_of
 select request from hark.backfill where id = %(backfill)s and kind = 'history' and undoes is null

@@ -234,7 +234,7 @@ def _far(seen: Shown) -> Iterator[str]:
 
 def _more(course: Mapping[str, Any] | None) -> Iterator[str]:
     """Of a load: its stage, whom it waits for, its steps."""
-    if course is None:
+    if course is None or not course.keys() & {"stage", "queue"}:
         return
     yield ""
     if "stage" in course:
@@ -252,6 +252,11 @@ def _and(numbers: Sequence[int]) -> str:
 
 def _nothing(seen: Shown) -> str:
     """Why a plan would change nothing."""
+    if (users := _let_in(seen)) and seen.head.undoes is not None:
+        return (
+            f"backfill {seen.head.undoes} loaded nobody, but {users:,} users are let in by it; next: hark backfill"
+            f" apply {seen.head.id} lets them out"
+        )
     if seen.head.undoes is not None:
         return f"nothing is left to take back of backfill {seen.head.undoes}: there is nothing to apply"
     if seen.totals.members:
@@ -281,8 +286,13 @@ def _failed(seen: Shown) -> str:
 
 
 def _did(seen: Shown) -> bool:
-    """Whether it changed anything; a load's steps are done before its batches are."""
-    return bool(seen.totals.applied or (seen.more or {}).get("done"))
+    """Whether it changed anything; a load lets users in, and its steps are done, before its batches are."""
+    return bool(seen.totals.applied or (seen.more or {}).get("done") or (_let_in(seen) and seen.head.undoes is None))
+
+
+def _let_in(seen: Shown) -> int:
+    """How many are in by the segment of a load, or of the one that it takes back."""
+    return int((seen.more or {}).get("let_in", 0))
 
 
 def _next_in(state: State, number: int, seen: Shown) -> str:

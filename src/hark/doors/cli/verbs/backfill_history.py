@@ -40,7 +40,9 @@ Files = Annotated[
     Texts, typer.Option("--file", "--user-file", metavar="FILE", help="Those in a text, CSV or Parquet file.")
 ]
 MembersOf = Annotated[Texts, typer.Option("--members-of", metavar="FLAG", help="Whoever a flag lets in already.")]
-Source = Annotated[str | None, typer.Option("--source", metavar="SOURCE", help="neo4j: everyone in the graph.")]
+Source = Annotated[
+    str | None, typer.Option("--source", metavar="SOURCE", help="neo4j: everyone in the graph, as facts have it.")
+]
 ResumeFrom = Annotated[
     str | None,
     typer.Option(
