@@ -264,6 +264,15 @@ def test_a_load_through_a_queue_says_how_full_that_is_and_a_queue_that_is_not_th
         shown = desk.hark("backfill", "show", "1", "--json").only["more"]["queue"]
         assert shown == {"url": url, "waiting": 1, "in_flight": 0, "why": ""}
         assert f"queue {url}: 1 waiting, 0 in flight" in desk.hark("backfill", "list").err
+        faulty(sandbox, kind="slow", seconds=30)
+        child = desk.spawn("backfill", "apply", "1")
+        assert child.stderr is not None
+        try:
+            assert any("queue: " in str(line) and "in flight" in str(line) for line in child.stderr)
+        finally:
+            child.kill()
+            child.communicate()
+        mended(sandbox)
         done = desk.hark("backfill", "apply", "1")
         assert done.code == 0 and "steps: 60 done, 0 waiting, 0 quarantined" in done.out, done.err
         assert desk.hark("backfill", "verify", "1", "--sources", "3").code == 0
