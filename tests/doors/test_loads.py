@@ -68,6 +68,11 @@ def test_the_command_line_as_it_was_plans_and_with_apply_loads_and_takes_back(de
     assert again.code == 0 and "30  were loaded within 7 days" in again.err
     assert desk.hark("backfill", "undo", "1", "--apply").code == 0
     assert desk.ask("select count(*) from hark.fact where not deleted") == 0
+    offered = desk.hark("backfill", "show", "3").out.splitlines()[-1]
+    anew = "a new load of the same users brings again what it took back: hark backfill history"
+    assert offered == f"next: hark backfill verify 3; {anew}"
+    refused = desk.hark("backfill", "undo", "3")
+    assert refused.code == 2 and "backfill 3 took back load 1, and that is not undone" in refused.err
 
 
 def test_what_a_load_waits_for_is_in_its_progress(desk: Desk, sandbox: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +129,55 @@ def test_a_source_is_asked_only_of_a_load_and_only_if_there_is_one(
     for name in ("PURCHASE", "SHOP"):
         monkeypatch.delenv(f"HARK_{name}_URL")
     assert "no source is set to be asked" in desk.hark("backfill", "verify", "1", "--sources", "3").err
+
+
+def test_a_file_of_whom_a_run_left_that_names_nobody_is_refused(desk: Desk) -> None:
+    (desk.directory / "left.csv").write_text("id\n")
+    refused = desk.hark("backfill", "history", "--resume-from", "left.csv")
+    assert refused.code == 2 and "left.csv names nobody, so nobody is loaded" in refused.err
+    assert desk.ask("select count(*) from hark.backfill") == 0
+    assert desk.hark("backfill", "history", "--user-file", "left.csv").code == 0, "an empty list means nobody"
+
+
+def test_whom_a_run_left_is_gone_on_with_by_its_command_and_one_option_more(desk: Desk) -> None:
+    (desk.directory / "all.csv").write_text("user_id\nann\nbob\ncarol\n")
+    (desk.directory / "out.csv").write_text("user_id\ncarol\n")
+    (desk.directory / "left.csv").write_text("id\nbob\ncarol\n")
+    same = ("backfill", "history", "--user-file", "all.csv", "--except-file", "out.csv", "--column", "user_id")
+    assert desk.hark(*same, "--json").only["totals"]["members"] == 2
+    left = desk.hark(*same, "--resume-from", "left.csv", "--json")
+    assert left.code == 0, left.err
+    assert left.only["totals"]["members"] == 1
+    assert desk.hark("backfill", "history", "--source", "neo4j", "--resume-from", "left.csv").code == 0
+
+
+def test_whom_a_load_let_in_that_was_called_off_before_it_loaded_anybody_is_let_out_by_its_undo(
+    desk: Desk, sandbox: str
+) -> None:
+    """A process that never looks at the flag again holds the load where it waits for that."""
+    assert desk.hark("flags", "create", "live").code == 0
+    acts = "values ('away', 'live', 1, now(), now() + interval '1 hour')"
+    desk.ask(f"insert into hark.gate_report (process, flag, version, seen_at, lease_until) {acts} returning 1")
+    named = ("--ids", "user-000001,user-000002", "--flag", "live")
+    assert desk.hark("backfill", "history", *named, *QUICK).code == 0
+    child = desk.spawn("backfill", "apply", "1")
+    try:
+        there = "select count(*) from hark.history_run where stage = 'EFFECTIVE'"
+        eventually(lambda: desk.ask(there), "it waits for the flag to be effective")
+        assert desk.hark("backfill", "cancel", "1").code == 0
+    finally:
+        child.kill()
+        child.communicate()
+    assert desk.hark("backfill", "show", "1").out.endswith("hark backfill undo 1 takes back what it did\n")
+    undo = desk.hark("backfill", "undo", "1")
+    assert undo.code == 0
+    offered = "backfill 1 loaded nobody, but 2 users are let in by it; next: hark backfill apply 2 lets them out"
+    assert undo.out.splitlines()[-1] == offered
+    done = desk.hark("backfill", "apply", "2")
+    assert done.code == 0, done.err
+    assert desk.ask("select count(*) from hark.segment_member") == 0
+    again = desk.hark("backfill", "undo", "1")
+    assert again.code == 2 and "changed nothing" in again.err
 
 
 def test_what_is_wrong_is_told_at_once(desk: Desk) -> None:
@@ -210,6 +264,15 @@ def test_a_load_through_a_queue_says_how_full_that_is_and_a_queue_that_is_not_th
         shown = desk.hark("backfill", "show", "1", "--json").only["more"]["queue"]
         assert shown == {"url": url, "waiting": 1, "in_flight": 0, "why": ""}
         assert f"queue {url}: 1 waiting, 0 in flight" in desk.hark("backfill", "list").err
+        faulty(sandbox, kind="slow", seconds=30)
+        child = desk.spawn("backfill", "apply", "1")
+        assert child.stderr is not None
+        try:
+            assert any("queue: " in str(line) and "in flight" in str(line) for line in child.stderr)
+        finally:
+            child.kill()
+            child.communicate()
+        mended(sandbox)
         done = desk.hark("backfill", "apply", "1")
         assert done.code == 0 and "steps: 60 done, 0 waiting, 0 quarantined" in done.out, done.err
         assert desk.hark("backfill", "verify", "1", "--sources", "3").code == 0

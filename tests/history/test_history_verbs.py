@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from hark.doors.cli.exits import ExitCode
+from hark.history.projection import Projector
 from hark.history.projection.neo4j_graph import open_graph
+from hark.history.projection.rebuild import Marked, Rebuild
 from hark.postgres.database import open_database
 from tests.doors.commands import Desk, desk, furnished
 from tests.history.shopping import Shop, line
@@ -55,10 +57,34 @@ def test_all_is_written_anew_and_then_one_user(shopped: Desk, graph_url: str) ->
     ask(graph_url, "CREATE (:User {user_id: 'eve'})")
     everything = shopped.hark("history", "rebuild", "--json")
     assert everything.code == ExitCode.DONE
-    assert everything.only == {"graph": True, "users": 2, "products": 1, "lines": 2, "refused": 0, "removed": 1}
+    told = {"graph": True, "users": 2, "products": 1, "lines": 2, "refused": 0, "removed": 1}
+    marked = {"marked_users": 2, "marked_products": 1, "left_users": 0, "left_products": 0}
+    assert everything.only == {**told, **marked}
     ask(graph_url, "MATCH (:User {user_id: 'bob'})-[r]->() DELETE r")
     assert shopped.hark("history", "rebuild", "--user", "bob", "--json").only["users"] == 1
     assert ask(graph_url, BOUGHT) == [("ann", "receipt:r1:1"), ("bob", "receipt:r2:1")]
+
+
+def test_what_a_worker_elsewhere_wrote_anew_is_said_to_be_written(
+    shopped: Desk, graph_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker has done it before the command comes to look."""
+    everything = Rebuild.everything
+
+    async def by_a_worker(self: Rebuild) -> Marked:
+        marked = await everything(self)
+        worker = Projector(self.database, self.graph, self.clock, "worker/1")
+        while (await worker.step()).more:
+            pass
+        await worker.leave()
+        return marked
+
+    monkeypatch.setattr(Rebuild, "everything", by_a_worker)
+    ran = shopped.hark("history", "rebuild")
+    assert ran.code == ExitCode.DONE
+    marked = "2 users and 1 products were marked to be written anew, and all are written: none by this command, the"
+    assert f"{marked} others by a worker; 0 removed" in ran.out
+    assert len(ask(graph_url, BOUGHT)) == 2
 
 
 def test_a_graph_that_is_away_is_said_so(shopped: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

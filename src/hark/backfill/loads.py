@@ -11,7 +11,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from hark.backfill import control
-from hark.backfill.cohort import Buyers, Cohort, CohortWords, FileReach, Ids, check_names, cohort_of, stage, within
+from hark.backfill.cohort import (
+    Buyers,
+    Cohort,
+    CohortWords,
+    FileReach,
+    Ids,
+    Staged,
+    check_names,
+    cohort_of,
+    forget,
+    stage,
+    within,
+)
 from hark.backfill.enlist import ToStage
 from hark.backfill.kinds.history import (
     HISTORY,
@@ -59,6 +71,7 @@ class LoadWords:
         flag: whom it is to let in; None: everybody is.
         start: it is applied as soon as it is planned.
         queue_url: the queue that its steps are driven through; None: through Postgres alone.
+        resumes: the cohort is this file of whom an earlier run left; one that names nobody is refused.
     """
 
     cohort: CohortWords | Callable[[], Cohort] = field(default_factory=CohortWords)
@@ -73,6 +86,7 @@ class LoadWords:
     apply: bool = False
     start: bool = False
     queue_url: str | None = None
+    resumes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +166,7 @@ async def order_load(
         progress: told how many rows of the cohort's files were read.
 
     Raises:
-        BadInput: all that is wrong with the words; or what `cohort.stage` refuses.
+        BadInput: all that is wrong with the words; what `cohort.stage` refuses; or what it resumes names nobody.
     """
     who = check_who(who)
     read = _read(words, now, allowed, reach)
@@ -160,6 +174,7 @@ async def order_load(
     staged = await stage(
         database, read.cohort, user_types=None, now=now, reach=reach, progress=progress, strangers=True
     )
+    await _check_resumed(database, words, staged)
     number = await create(database, _order(_rules(catalogue), read, staged.cohort_id, who), now)
     return Ordered(number, staged, words.apply)
 
@@ -198,9 +213,12 @@ def _read(words: LoadWords, now: datetime, allowed: Rate, reach: FileReach) -> _
         )
     )
     cohort = reading.take(lambda: within(_cohort(words), reach))
-    rate = reading.take(lambda: check_rate_limit(words.rate_limit, allowed.count / allowed.per.total_seconds()))
+    most = allowed.count / allowed.per.total_seconds()
+    rate = reading.take(lambda: check_rate_limit(words.rate_limit, most))
     size = reading.take(lambda: check_batch_size(words.batch_size or batch_size_at(words.rate_limit)))
-    pace = reading.take(lambda: read_pace(float(rate or RATE), adaptive=words.adaptive, window=words.window))
+    pace = reading.take(
+        lambda: read_pace(max(0.001, min(float(rate or RATE), most)), adaptive=words.adaptive, window=words.window)
+    )
     reading.end()
     assert asked is not None and cohort is not None and pace is not None and size is not None
     return _Read(asked, cohort, pace, size)
@@ -214,6 +232,17 @@ def _cohort(words: LoadWords) -> Cohort:
     if words.cohort != CohortWords():
         raise BadInput(f"--source {GRAPH_SOURCE} is everyone in the graph already; leave it out, or name nobody else")
     return Cohort(Buyers())
+
+
+async def _check_resumed(database: Database, words: LoadWords, staged: Staged) -> None:
+    """A file of whom a run left that is empty may as well be another one, or be cut off."""
+    if words.resumes is None or staged.members or staged.excluded:
+        return
+    await forget(database, staged.cohort_id)
+    raise BadInput(
+        f"--resume-from: {words.resumes} names nobody, so nobody is loaded; if somebody was left, write them anew: hark"
+        " backfill show ID --left -o FILE"
+    )
 
 
 async def _check_flag(database: Database, flag: str | None) -> None:
@@ -286,9 +315,9 @@ class Starter:
     async def _load(self, flag: str, loads: Sequence[LoadAsked]) -> None:
         now = self.clock.now()
         request = read_history(now, flag=flag, enrolled=max(each.version for each in loads), start=True, force=True)
-        rate = max(1, int(self.rate.count / self.rate.per.total_seconds()))
+        rate = self.rate.count / self.rate.per.total_seconds()
         cohort = ToStage(Cohort(Ids(tuple(each.user_id for each in loads))), None, strangers=True)
-        order = Order(HISTORY.name, request.to_json(), cohort, WHO, batch_size_at(rate), Pace(float(rate)))
+        order = Order(HISTORY.name, request.to_json(), cohort, WHO, batch_size_at(max(1, int(rate))), Pace(rate))
         async with self.database.as_one() as one, one.connection() as connection:
             number = await create(one, order, now)
             if not await take(connection, loads, number, schema=self.database.schema):

@@ -1,6 +1,7 @@
 """Undo: a backfill of its own that takes back what another one did and nobody has changed since.
 
-It is planned over the same cohort from the other's journal, applied, verified and, if need be, undone like any other.
+It is planned over the same cohort from the other's journal, applied, verified and, if need be, undone like any other;
+but the undo of a load is not: what that took back must come from the sources again, by a new load.
 """
 
 from __future__ import annotations
@@ -48,12 +49,17 @@ async def undo(
             for the backfill that is taken back, the lower is in force: its undo needs a second person where it did.
 
     Raises:
-        BadInput: it goes on, or it changed nothing.
+        BadInput: it goes on, it changed nothing, or it is the undo of a load.
     """
     found = await control.remembered(database, backfill)
     if found.state not in UNDOABLE:
         raise BadInput(f"backfill {backfill} is {found.state}; pause or cancel it first, or let it end")
     done = await database.one(_SQL["done"], _Done, {"backfill": backfill})
+    if found.undoes is not None and KINDS[done.kind].goes_outside:
+        raise BadInput(
+            f"backfill {backfill} took back load {found.undoes}, and that is not undone: a new load of the same users"
+            " brings again what they bought: hark backfill history"
+        )
     if done.cohort_id is None or not await _did(database, done.kind, backfill):
         raise BadInput(f"backfill {backfill} changed nothing, so there is nothing to undo")
     notify = Notify(done.notify["reason"], tuple(done.notify["to"])) if done.notify else None

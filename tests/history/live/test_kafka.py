@@ -48,9 +48,9 @@ async def test_both_topics_are_taken_to_their_ends(bought: Shop, topics: Topics)
     assert not await all_passed(database, topics)
     async with reading(topics, database), reading(topics, database, number=1):
         await soon(lambda: all_passed(database, topics), "both come to their ends")
+        report = await lag.preflight(database, topics.settings)
     assert await keys(bought) == {"receipt:r1:1", "receipt:r1:2", "receipt:r2:1", "order:b1", "order:b2"}
     assert await letters(database) == 1
-    report = await lag.preflight(database, topics.settings)
     assert [each.lag for each in report.groups] == [0, 0]
     assert report.is_good
 
@@ -185,4 +185,15 @@ async def test_a_group_that_is_behind_and_nobody_in_it_is_a_fault(bought: Shop, 
     report = await lag.preflight(bought.database, topics.settings)
     assert not report.is_good
     assert "is 1 behind, and nobody is in it (dead)" in report.faults[0]
+    assert "is not behind, but nobody is in it (dead)" in report.faults[1]
     assert not report.unreachable
+
+
+async def test_a_group_that_all_have_left_is_a_fault_though_it_is_not_behind(bought: Shop, topics: Topics) -> None:
+    topics.receipts(receipt("r1", "milk"))
+    async with reading(topics, bought.database):
+        await soon(lambda: all_passed(bought.database, topics), "it comes to the end")
+    report = await lag.preflight(bought.database, topics.settings)
+    assert [each.lag for each in report.groups] == [0, 0]
+    assert "is not behind, but nobody is in it (empty): run hark ingest" in report.faults[0]
+    assert not report.is_good

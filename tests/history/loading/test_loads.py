@@ -17,7 +17,7 @@ from hark.backfill.batches import Step
 from hark.backfill.cohort import CohortWords
 from hark.backfill.failures import failures, retry_failures
 from hark.backfill.forgetting import forget
-from hark.backfill.kinds.history import export_left, load_of
+from hark.backfill.kinds.history import History, export_left, load_of
 from hark.backfill.loads import LoadWords, check_words
 from hark.backfill.ordering import apply_plan
 from hark.backfill.run import Runner
@@ -25,8 +25,22 @@ from hark.backfill.throttle import Why
 from hark.backfill.undo import undo
 from hark.durations import parse_rate
 from hark.errors import BadInput
-from hark.flags import Author, FlagGate, Named, add_users, create, enrol, remove_users, set_segment, turn, withdraw
+from hark.flags import (
+    Author,
+    FlagGate,
+    Named,
+    Rollout,
+    add_users,
+    create,
+    enrol,
+    remove_segment,
+    remove_users,
+    set_segment,
+    turn,
+    withdraw,
+)
 from hark.flags.reading import FlagReader
+from hark.flags.rules import WHOLE
 from hark.history.audit import Name
 from hark.history.audit.loads import AtSources, load_at_sources
 from hark.history.facts import Fact
@@ -183,6 +197,15 @@ async def test_who_was_let_out_meanwhile_is_loaded_again(yard: Yard) -> None:
     assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 11, "load": 1}
     await add_users(yard.database, "live", segment, one, author(yard), reach=FileReach())
     assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 11, "load": 1}
+
+
+async def test_who_is_let_in_by_a_rollout_and_was_loaded_lately_is_left_alone(yard: Yard) -> None:
+    await flagged(yard)
+    await set_segment(yard.database, "live", "all", Rollout(WHOLE), author(yard), reach=FileReach())
+    await yard.loaded(flag="live")
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 12}
+    await set_segment(yard.database, "live", "all", Rollout(WHOLE // 2), author(yard), reach=FileReach())
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"load": 12}, "who rolls what is another matter since"
 
 
 # The order ------------------------------------------------------------------------------------------------------------
@@ -509,6 +532,37 @@ async def test_what_is_left_is_written_and_gone_on_with(yard: Yard, tmp_path: Pa
     assert await yard.facts() == yard.bought()
 
 
+async def test_whom_a_load_left_that_was_never_planned_is_not_nobody(yard: Yard, tmp_path: Path) -> None:
+    left = tmp_path / "left.csv"
+    await flagged(yard)
+    words = LoadWords(cohort=CohortWords(flags=["live"]), rate_limit=500, flag="live")
+    backfill = await yard.ask(words)
+    with pytest.raises(BadInput, match=f"backfill {backfill} is not planned yet"):
+        await export_left(yard.database, backfill, left)
+    await control.cancel(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    again = "ask for it again: hark backfill history --members-of live --flag live"
+    with pytest.raises(BadInput, match=rf"CANCELED before it was planned.* {again}$"):
+        await export_left(yard.database, backfill, left)
+    assert not left.exists()
+    named = await yard.ask(replace(words, cohort=CohortWords(ids=["user-000001,user-000002"]), flag=None))
+    await control.cancel(yard.database, named, who="olga", now=yard.scene.clock.now())
+    with pytest.raises(BadInput, match=r"ask for it again, for 2 named users$"):
+        await export_left(yard.database, named, left)
+
+
+async def test_whom_a_load_left_whose_plan_was_called_off_half_way_is_not_who_was_planned(
+    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(History, "planned_at_once", 5)
+    backfill = await yard.ask(yard.words())
+    runner = yard.runner()
+    while not await yard.rows("select from hark.backfill_part"):
+        await runner.step_any()
+    await control.cancel(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    with pytest.raises(BadInput, match=r"ask for it again, for 12 named users$"):
+        await export_left(yard.database, backfill, tmp_path / "left.csv")
+
+
 # By themselves --------------------------------------------------------------------------------------------------------
 
 
@@ -671,6 +725,54 @@ async def test_an_undo_lets_nobody_out_whom_another_run_loaded_since(yard: Yard)
     assert await yard.facts() == yard.bought(["user-000001"])
 
 
+async def held_up(yard: Yard, many: int, unless: Callable[[], bool] = lambda: False) -> None:
+    """So many wait for somebody's lock by now."""
+    waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    for _ in range(1_000):
+        if unless() or (await yard.rows(waits))[0][0] >= many:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nobody waits")
+
+
+async def test_of_two_workers_one_lets_out_whom_a_run_had_let_in_and_the_other_goes_on(yard: Yard) -> None:
+    await flagged(yard)
+    backfill = await yard.loaded(flag="live")
+    back = await undo(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    await yard.planned(back)
+    await yard.started(back)
+    runner = yard.runner()
+    await until(yard, runner, back, "select from hark.history_run where stage = 'TAKE_OUT'")
+    await runner.close()
+    one, other = yard.loading(), yard.loading()
+    run = await one._run(back)
+    async with yard.database.transaction() as held:
+        await held.execute(b"select from hark.segment where name like 'history-%' for update")
+        first = asyncio.ensure_future(one._course.after(run))
+        await held_up(yard, 1)
+        second = asyncio.ensure_future(other._course.after(run))
+        await held_up(yard, 2, second.done)
+    await asyncio.gather(first, second)
+    assert await other._course.after(run) is None
+    assert await let_in(yard, *yard.users) == set()
+    assert await yard.run_out(back) == "APPLIED"
+    told = "select detail from hark.backfill_event where backfill_id = %s and what = 'now DONE'"
+    assert await yard.rows(told, back) == [("12 are let out; 0 stay, for others loaded them since",)]
+
+
+async def test_an_undo_ends_whatever_was_done_by_hand_to_the_segment_of_its_run(yard: Yard) -> None:
+    await flagged(yard)
+    await create(yard.database, "beta", author(yard))
+    first, second = await yard.loaded(["user-000001"], flag="live"), await yard.loaded(["user-000002"], flag="live")
+    await set_segment(yard.database, "beta", f"history-{first}", None, author(yard), reach=FileReach())
+    await remove_segment(yard.database, "live", f"history-{second}", author(yard))
+    for each in (first, second):
+        assert await yard.state(await yard.undone(each)) == "APPLIED"
+    assert await let_in(yard, *yard.users) == set()
+    now = await FlagReader(yard.database, frozenset(["beta"])).refresh()
+    assert now.decide("beta", "user-000001").lets_in, "what another flag goes by is left as it is"
+
+
 async def test_what_was_called_off_half_way_is_taken_back_too(yard: Yard) -> None:
     yard.fault(Kind.SLOW, source="shop", seconds=4)
     backfill = await yard.plan(["user-000001"])
@@ -705,6 +807,11 @@ async def test_all_that_is_wrong_with_the_words_is_told_at_once(yard: Yard) -> N
         await yard.plan(lookback_days=0, rate_limit=2000, source="mysql", window="soon")
     said = str(refused.value)
     assert "--lookback-days: 0" in said and "--rate-limit: 2000" in said and '--source: "mysql"' in said
+    minutes = parse_rate("30/m")
+    at_once = {"now": yard.scene.clock.now(), "reach": FileReach()}
+    check_words(yard.words(rate_limit=1), allowed=minutes, **at_once)
+    with pytest.raises(BadInput, match=r"2 is more than the 0.5 requests a second that source_rate allows .* write 1,"):
+        check_words(yard.words(rate_limit=2), allowed=minutes, **at_once)
     slow = replace(yard.settings, source_rate=parse_rate("5/s"))
     with pytest.raises(BadInput, match="--rate-limit: 6 is more than the 5 requests a second"):
         check_words(yard.words(rate_limit=6), now=yard.scene.clock.now(), allowed=slow.source_rate, reach=FileReach())

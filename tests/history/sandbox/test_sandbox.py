@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -106,6 +107,15 @@ class TestFaults:
         assert parse_fault(written) == Fault(Kind.TOO_MANY, "shop", 0.2, 50, "1.5", 3.0)
 
     @pytest.mark.parametrize(
+        "date", ["Fri, 27 Nov 2026 08:00:00 GMT", "Friday, 27-Nov-26 08:00:00 GMT", "Fri Nov 27 08:00:00 2026"]
+    )
+    def test_what_has_a_comma_stands_in_quotes(self, date: str) -> None:
+        read = parse_fault(f'too_many, retry_after="{date}" ,times=5')
+        assert read == Fault(Kind.TOO_MANY, times=5, retry_after=date)
+        with pytest.raises(BadInput, match="what has a comma in double quotes"):
+            parse_fault("too_many,retry_after=Fri, 27 Nov 2026 08:00:00 GMT")
+
+    @pytest.mark.parametrize(
         "text",
         [
             "",
@@ -162,6 +172,10 @@ def test_the_command_serves_and_is_steered_and_ends_with_grace(desk: Desk) -> No
         assert call("/sandbox/users") == b"user-000001\nuser-000002\nuser-000003\n"
         assert json.loads(call("/sandbox/faults"))[0]["kind"] == "error"
         assert len(json.loads(call("/sandbox/faults", {"kind": "slow", "times": 0}))) == 2
+        with pytest.raises(HTTPError) as refused:
+            call("/sandbox/faults", {"kind": "slow", "source": "purchse"})
+        assert refused.value.code == 422 and b"did you mean purchase?" in refused.value.read()
+        assert len(json.loads(call("/sandbox/faults"))) == 2
         at = (datetime.now(UTC) - timedelta(days=1)).isoformat()
         new = {"user_id": "user-000001", "id": "b", "at": at, "item": {"product_id": "p", "amount_minor": 5}}
         assert json.loads(call("/sandbox/orders", new))["version"] > 0

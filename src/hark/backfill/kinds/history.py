@@ -15,10 +15,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
+from hark.backfill.cohort import Buyers, Cohort, Everyone, File, Flag, Segment, cohort_from_json
 from hark.backfill.kind import Applied, Astray, Batch, Connection, Json, Looked, Part, Span
 from hark.backfill.spans import SPANNED, spanning
+from hark.backfill.states import State
 from hark.errors import BadInput
 from hark.history.facts import undo_facts
 from hark.history.loading.course import shown
@@ -108,7 +111,7 @@ def read_history(
 
 
 def check_rate_limit(rate: int, allowed: float) -> int:
-    """A rate that a load may have.
+    """A rate that a load may have: a whole number, so that 1 stands for what is allowed if that is less.
 
     Args:
         allowed: requests a second that the settings allow to a source.
@@ -118,10 +121,10 @@ def check_rate_limit(rate: int, allowed: float) -> int:
     """
     if not 1 <= rate <= MOST_RATE:
         raise BadInput(f"--rate-limit: {rate} is not from 1 to {MOST_RATE:,} users a second; write {RATE}")
-    if rate > allowed:
+    if rate > max(allowed, 1):
         raise BadInput(
             f"--rate-limit: {rate} is more than the {allowed:g} requests a second that source_rate allows to a source;"
-            f" write less, or set HARK_SOURCE_RATE={rate}/s for all processes if the sources bear it"
+            f" write {max(1, int(allowed))}, or set HARK_SOURCE_RATE={rate}/s for all processes if the sources bear it"
         )
     return rate
 
@@ -160,6 +163,13 @@ class _Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class _Unplanned:
+    state: str
+    request: dict[str, Any]
+    cohort: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class _Queue:
     url: str
 
@@ -172,6 +182,11 @@ class _Flag:
 @dataclass(frozen=True, slots=True)
 class _Did:
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Users:
+    users: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +251,14 @@ class History:
         return bool(await fetch(connection, _SQL["did"], _Did, {"backfill": backfill}))
 
     async def shown(self, database: Database, backfill: int) -> Json | None:
-        """See `Kind.shown`: where its course is, and how many steps are where."""
+        """See `Kind.shown`: where its course is, how many steps are where, and how many it has let in (`let_in`).
+
+        Of an undo: how many are in still by what it takes back.
+        """
         found = await shown(database, backfill)
-        return None if found is None else {**asdict(found), "changed_at": found.changed_at.isoformat()}
+        course = {} if found is None else {**asdict(found), "changed_at": found.changed_at.isoformat()}
+        users = await database.fetch(_SQL["let_in"], _Users, {"backfill": backfill})
+        return {**course, **({"let_in": users[0].users} if users else {})} or None
 
     async def forget(self, connection: Connection, backfill: int) -> None:
         """See `Kind.forget`."""
@@ -297,15 +317,50 @@ async def export_left(database: Database, backfill: int, path: Path) -> int:
     """Write whom a run was to load and has not, as CSV with the column id, which `--resume-from` reads; how many.
 
     Raises:
-        BadInput: the file cannot be written there.
+        BadInput: its plan did not come to its end, so it is not known who that is; or the file cannot be written there.
         Unreachable: the disk is full.
     """
+    await _check_planned(database, backfill)
     count, after = 0, ""
     with written(path, ("id",)) as write:
         while page := await _left(database, backfill, after):
             write([(user,) for user in page])
             count, after = count + len(page), page[-1]
     return count
+
+
+async def _check_planned(database: Database, backfill: int) -> None:
+    for run in await database.fetch(_SQL["unplanned"], _Unplanned, {"backfill": backfill}):
+        if run.state == State.PLANNING:
+            raise BadInput(
+                f"backfill {backfill} is not planned yet: whom it is to load is not known; look again when it is:"
+                f" hark backfill show {backfill}"
+            )
+        again = _again(HistoryRequest.from_json(run.request), cohort_from_json(run.cohort))
+        raise BadInput(
+            f"backfill {backfill} was {run.state} before it was planned: whom it was to load was not written down, and"
+            f" nobody of them is loaded; {again}"
+        )
+
+
+def _again(asked: HistoryRequest, cohort: Cohort) -> str:
+    """What to run for the same once more, as far as the command line can say it in a few words."""
+    match cohort.who:
+        case File(url):
+            whose = f"--{'from' if '://' in url else 'file'} {quote(url)}"
+        case Segment(name):
+            whose = f"--segment {quote(name)}"
+        case Flag(name):
+            whose = f"--members-of {quote(name)}"
+        case Buyers():
+            whose = "--source neo4j"
+        case Everyone():
+            whose = "--all"
+        case _:
+            return f"ask for it again, for {cohort}"
+    flag = f" --flag {asked.flag}" if asked.flag else ""
+    days = f" --lookback-days {asked.lookback_days}" if asked.lookback_days != LOOK_BACK_DAYS else ""
+    return f"ask for it again: hark backfill history {whose}{flag}{days}{' --force' if asked.force else ''}"
 
 
 async def _left(database: Database, backfill: int, after: str) -> list[str]:

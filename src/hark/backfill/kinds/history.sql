@@ -28,7 +28,11 @@ select s.place, not %(force)s::boolean and coalesce(lately.loaded, false) as lat
                                or exists (select from hark.segment_member m
                                             join hark.flag_segment fs on fs.segment = m.segment
                                            where m.recipient_id = u.user_id and fs.flag = f.name and fs.since <= u.last_loaded_at
-                                             and coalesce(m.since <= u.last_loaded_at, true)))))
+                                             and coalesce(m.since <= u.last_loaded_at, true))
+                               or exists (select from hark.flag_segment fs
+                                            join hark.segment r on r.name = fs.segment and r.kind = 'rollout'
+                                           where fs.flag = f.name and fs.since <= u.last_loaded_at and r.changed_at <= u.last_loaded_at
+                                             and hark.rolled(r.salt, u.user_id) * 100000 < r.share * 4294967296))))
   ) lately on true
  group by s.place, lately
  order by s.place, lately
@@ -185,8 +189,17 @@ select count(*)::int as compared, (count(*) filter (where holds))::int as holdin
 -- name: did
 select 1 as number
  where exists (select from hark.history_step where backfill_id = %(backfill)s and state = 'DONE')
-    or exists (select from hark.history_run r join hark.backfill b on b.id = r.backfill_id
-                where r.backfill_id = %(backfill)s and b.undoes is null and r.reached <> '')
+    or exists (select from hark.backfill b
+                 join hark.flag_segment fs on fs.segment = 'history-' || b.id and fs.flag = b.request ->> 'flag'
+                where b.id = %(backfill)s and b.undoes is null)
+
+-- name: let_in
+-- How many are in by the segment of a load, or of the one that it takes back.
+select s.members as users
+  from hark.backfill b
+  join hark.flag_segment fs on fs.segment = 'history-' || coalesce(b.undoes, b.id) and fs.flag = b.request ->> 'flag'
+  join hark.segment s on s.name = fs.segment
+ where b.id = %(backfill)s and s.members > 0
 
 -- name: load_of
 select request from hark.backfill where id = %(backfill)s and kind = 'history' and undoes is null
@@ -206,6 +219,13 @@ select distinct request ->> 'queue_url' as url
 
 -- name: forget
 delete from hark.history_step where backfill_id = %(backfill)s
+
+-- name: unplanned
+-- What a run was asked for whose plan did not come to its end, and about whom.
+select b.state::text as state, b.request, coalesce(c.spec, b.to_stage -> 'cohort') as cohort
+  from hark.backfill b
+  left join hark.cohort c on c.id = b.cohort_id
+ where b.id = %(backfill)s and b.hash is null
 
 -- name: left
 -- Those whom a run was to load and has not.

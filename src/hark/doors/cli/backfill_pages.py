@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from hark.backfill.cohort import Staged
+from hark.backfill.kinds.history import HISTORY
 from hark.backfill.listing import Count, Estimate, Sample, Shown
 from hark.backfill.states import ENDED, State
 from hark.catalogue.wording import no_such
@@ -235,7 +236,7 @@ def _far(seen: Shown) -> Iterator[str]:
 
 def _more(course: Mapping[str, Any] | None) -> Iterator[str]:
     """Of a load: its stage, whom it waits for, its steps."""
-    if course is None:
+    if course is None or not course.keys() & {"stage", "queue"}:
         return
     yield ""
     if "stage" in course:
@@ -253,6 +254,11 @@ def _and(numbers: Sequence[int]) -> str:
 
 def _nothing(seen: Shown) -> str:
     """Why a plan would change nothing."""
+    if (users := _let_in(seen)) and seen.head.undoes is not None:
+        return (
+            f"backfill {seen.head.undoes} loaded nobody, but {users:,} users are let in by it; next: hark backfill"
+            f" apply {seen.head.id} lets them out"
+        )
     if seen.head.undoes is not None:
         return f"nothing is left to take back of backfill {seen.head.undoes}: there is nothing to apply"
     if seen.totals.members:
@@ -282,8 +288,13 @@ def _failed(seen: Shown) -> str:
 
 
 def _did(seen: Shown) -> bool:
-    """Whether it changed anything; a load's steps are done before its batches are."""
-    return bool(seen.totals.applied or (seen.more or {}).get("done"))
+    """Whether it changed anything; a load lets users in, and its steps are done, before its batches are."""
+    return bool(seen.totals.applied or (seen.more or {}).get("done") or (_let_in(seen) and seen.head.undoes is None))
+
+
+def _let_in(seen: Shown) -> int:
+    """How many are in by the segment of a load, or of the one that it takes back."""
+    return int((seen.more or {}).get("let_in", 0))
 
 
 def planned_by(number: int) -> str:
@@ -309,8 +320,15 @@ def _next_in(state: State, number: int, seen: Shown) -> str:
         case State.PAUSED:
             return f"next: hark backfill resume {number}"
         case State.APPLIED:
-            return f"next: {_failed(seen)}hark backfill verify {number}; hark backfill undo {number} takes it back"
+            return f"next: {_failed(seen)}hark backfill verify {number}; {_undo(seen, 'it back')}"
         case State.FAILED:
             return f"next: hark backfill failures {number}"
         case State.VERIFIED | State.CANCELED:
-            return f"hark backfill undo {number} takes back what it did"
+            return _undo(seen, "back what it did")
+
+
+def _undo(seen: Shown, what: str) -> str:
+    """How to take back what it did. An undo of a load is not undone: the sources have what it took back."""
+    if seen.head.undoes is not None and seen.head.kind == HISTORY.name:
+        return "a new load of the same users brings again what it took back: hark backfill history"
+    return f"hark backfill undo {seen.head.id} takes {what}"

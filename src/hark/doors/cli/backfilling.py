@@ -23,6 +23,7 @@ from hark.backfill.states import State
 from hark.backfill.steering import Stepped
 from hark.catalogue import load_catalogue
 from hark.clock import DatabaseClock
+from hark.doors.cli import queues
 from hark.doors.cli.backfill_pages import planned_by
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
@@ -44,6 +45,8 @@ _HANDS = 2
 """Batches that this process works at, at once."""
 
 _LOOK_S = 0.5
+_QUEUE_S = 10.0
+"""How often it is asked how full a queue is."""
 
 _PATIENCE_S, _OWN_PATIENCE_S = 600.0, 30.0
 """How long a database that is away is waited for; and Hark's own."""
@@ -305,6 +308,12 @@ class Pulse:
 
 async def _tell(at: Bench, backfill: int, doing: str, over: asyncio.Event) -> None:
     """Look how far it is every now and then, until it is over."""
+    filled = _Filled(at.database, backfill)
+    async with filled.looked_at():
+        await _tell_beside(at, backfill, doing, over, filled)
+
+
+async def _tell_beside(at: Bench, backfill: int, doing: str, over: asyncio.Event, filled: _Filled) -> None:
     pulse, begun = Pulse(), asyncio.get_running_loop().time()
     stand = await control.stand(at.database, backfill)
     total = stand.to_change if doing == "applying" else None
@@ -314,7 +323,7 @@ async def _tell(at: Bench, backfill: int, doing: str, over: asyncio.Event) -> No
             seen, seen_course = await _seen(at, backfill, seen, seen_course)
             done = seen.to_change - seen.left if doing == "applying" else seen.members
             pulse.note(asyncio.get_running_loop().time() - begun, done)
-            told(done, line(seen, pulse, seen_course)) if doing == "applying" else told(done)
+            told(done, line(seen, pulse, seen_course, filled.said)) if doing == "applying" else told(done)
             await _pause(over, _LOOK_S)
 
 
@@ -326,6 +335,38 @@ async def _seen(at: Bench, backfill: int, last: Totals, last_course: str) -> tup
         if not is_passing(error):
             raise
         return last, last_course
+
+
+@dataclass(slots=True)
+class _Filled:
+    """How full the queue is that a load is driven through, asked beside: it may take long to answer.
+
+    Attributes:
+        said: empty: no queue, or nothing is known yet.
+    """
+
+    database: Database
+    backfill: int
+    said: str = ""
+
+    @asynccontextmanager
+    async def looked_at(self) -> AsyncIterator[None]:
+        """Ask every now and then, for the time of a block."""
+        asking = asyncio.ensure_future(self._look())
+        try:
+            yield
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _look(self) -> None:
+        while True:
+            try:
+                self.said = "; ".join(each.brief() for each in await queues.ask(self.database, [self.backfill]))
+            except Exception as error:
+                if not is_passing(error):
+                    raise
+            await asyncio.sleep(_QUEUE_S)
 
 
 _WHO_MOVES_IT = {
@@ -345,11 +386,12 @@ def course_line(found: Stand | None) -> str:
     return f"{stage}: {SAID[stage]}{waits}{moves}"
 
 
-def line(seen: Totals, pulse: Pulse, course: str = "") -> str:
+def line(seen: Totals, pulse: Pulse, course: str = "", queue: str = "") -> str:
     """How it goes, for a progress bar: the rate, the time left, what is not as planned, and where a load is.
 
     Args:
         course: what `course_line` says.
+        queue: how full the queue is that it is driven through.
     """
     if course:
         return course
@@ -358,4 +400,5 @@ def line(seen: Totals, pulse: Pulse, course: str = "") -> str:
     parts += [f"{left[0]} to {left[1]} left"] if left else []
     parts += [f"{seen.drifted:,} drifted"] if seen.drifted else []
     parts += [f"{seen.quarantined:,} quarantined"] if seen.quarantined else []
+    parts += [queue] if queue else []
     return ", ".join(parts)

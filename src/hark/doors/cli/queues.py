@@ -22,8 +22,14 @@ class Asked:
 
     def line(self) -> str:
         """For people."""
-        known = f"{self.waiting:,} waiting, {self.in_flight:,} in flight" if self.waiting is not None else self.why
-        return f"queue {self.url}: {known}"
+        return f"queue {self.url}: {self._known()}"
+
+    def brief(self) -> str:
+        """The same beside other things: whoever looks has named the queue."""
+        return f"queue: {self._known()}"
+
+    def _known(self) -> str:
+        return f"{self.waiting:,} waiting, {self.in_flight:,} in flight" if self.waiting is not None else self.why
 
 
 async def ask(database: Database, backfills: Sequence[int]) -> list[Asked]:

@@ -332,21 +332,29 @@ class Course:
         seen = self._audits.pop(run.id).result()
         return await self._move(run, Stage.AUDIT, Stage.DONE, seen.said, audit=seen.kept)
 
-    async def _take_out(self, run: Run) -> Wait:
+    async def _take_out(self, run: Run) -> Wait | None:
+        """By one worker: another one comes back later, and then finds that it is done."""
         assert run.undoes is not None
-        said = "it had let nobody in"
-        if run.flag is not None:
-            given = {"run": run.undoes, "flag": run.flag, "segment": segment_of(run.undoes)}
-            members = await self.database.fetch(_SQL["relied_on"], _Relied, given)
-            if members:
-                said = await self._let_out(run.undoes, run.flag, members)
-        return await self._move(run, Stage.TAKE_OUT, Stage.DONE, said)
+        async with self._alone(run) as mine:
+            if not mine:
+                return self._again(Stage.TAKE_OUT)
+            if (stage := Stage((await self._stand(run)).stage)) is not Stage.TAKE_OUT:
+                return None if stage is Stage.DONE else self._at_once(stage)
+            said = "it had let nobody in" if run.flag is None else await self._let_out(run.undoes, run.flag)
+            return await self._move(run, Stage.TAKE_OUT, Stage.DONE, said)
 
-    async def _let_out(self, undone: int, flag: str, members: Sequence[_Relied]) -> str:
-        """Whom another run relies on stays in."""
-        segment, out = segment_of(undone), [each.user_id for each in members if not each.relied_on]
+    async def _let_out(self, undone: int, flag: str) -> str:
+        """Whom another run relies on stays in; a segment that is part of another flag too is not forgotten."""
+        segment = segment_of(undone)
+        members = await self.database.fetch(
+            _SQL["relied_on"], _Relied, {"run": undone, "flag": flag, "segment": segment}
+        )
+        out = [each.user_id for each in members if not each.relied_on]
+        if not members:
+            return "nobody is let in by it any more"
         if len(out) == len(members):
-            await remove_segment(self.database, flag, segment, self._author(), forget=True)
+            elsewhere = await self.database.fetch(_SQL["elsewhere"], _Held, {"flag": flag, "segment": segment})
+            await remove_segment(self.database, flag, segment, self._author(), forget=not elsewhere)
         elif out:
             await remove_users(self.database, flag, segment, Named(out), self._author(), reach=FileReach())
         return f"{len(out):,} are let out; {len(members) - len(out):,} stay, for others loaded them since"
@@ -400,7 +408,7 @@ class Course:
 
     @asynccontextmanager
     async def _alone(self, run: Run) -> AsyncIterator[bool]:
-        """Whether no other worker lets users in for this run, for the time of a block."""
+        """Whether no other worker lets users in or out for this run, for the time of a block."""
         async with self.database.connection() as connection:
             (lock,) = await fetch(connection, _SQL["hold"], _Held, {"run": run.id})
             try:

@@ -9,7 +9,7 @@ select stage::text as stage, reached, flag_version, ends, waits_for, changed_at
  where backfill_id = %(run)s
 
 -- name: hold
--- Of the session: no transaction is open while users are let in, page by page.
+-- Of the session: no transaction is open while users are let in, page by page, or out.
 select pg_try_advisory_lock(1751216749, (%(run)s::bigint %% 2147483647)::int) as held
 
 -- name: let_go
@@ -78,8 +78,12 @@ select m.recipient_id as user_id, exists (
          where s.user_id = m.recipient_id and s.state = 'DONE' and s.backfill_id <> %(run)s and b.request ->> 'flag' = %(flag)s
            and not exists (select from hark.backfill u where u.undoes = b.id and u.state in ('APPLIED', 'VERIFIED'))) as relied_on
   from hark.segment_member m
+  join hark.flag_segment fs on fs.segment = m.segment and fs.flag = %(flag)s
  where m.segment = %(segment)s
  order by m.recipient_id
+
+-- name: elsewhere
+select true as held from hark.flag_segment where segment = %(segment)s and flag <> %(flag)s limit 1
 
 -- name: shown
 select stage::text as stage, flag_version, ends, audit, waits_for, changed_at,

@@ -28,8 +28,11 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class _Marked:
-    marked: int
+class Marked:
+    """How many users and products were marked to be written anew."""
+
+    users: int
+    products: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +68,20 @@ class Rebuild:
             await Sweep(self.database, self.graph, self.clock).round()
         return united
 
-    async def user(self, user: str) -> bool:
+    async def user(self, user: str) -> Marked | None:
         """Write one user anew, with the products that they bought.
 
         Returns:
-            Whether the facts know them. If not, the graph need not either: their node is removed.
+            What was marked. None: the facts do not know them, so the graph need not either: their node is removed.
         """
         given = {"user": user, "now": self.clock.now()}
-        known = (await self.database.one(_SQL["user_anew"], _Marked, given)).marked > 0
-        if not known:
+        marked = await self.database.one(_SQL["user_anew"], Marked, given)
+        if not marked.users:
             await self.graph.forget(Node.USER, [user])
-        return known
+        return marked if marked.users else None
 
-    async def everything(self) -> int:
-        """Write all anew; how many users that is."""
+    async def everything(self) -> Marked:
+        """Write all anew; what was marked."""
         users, after = 0, ""
         while True:
             given = {"after": after, "limit": CHUNK, "now": self.clock.now()}
@@ -86,8 +89,7 @@ class Rebuild:
             if chunk.last is None:
                 break
             users, after = users + chunk.marked, chunk.last
-        await self.database.execute(_SQL["products_anew"])
-        return users
+        return Marked(users, await self.database.execute(_SQL["products_anew"]))
 
     async def forget_strangers(self) -> int:
         """Remove the users and products that the facts do not know, then stores and categories that nothing leads to.

@@ -30,8 +30,9 @@ theirs as (
     update hark.product
        set projected = least(projected, -1) - 1
      where product_id in (select product_id from hark.fact where user_id = %(user)s and product_id is not null)
+    returning product_id
 )
-select count(*) as marked from marked
+select (select count(*) from marked) as users, (select count(*) from theirs) as products
 
 -- name: waiting
 select (select count(*) from hark.history_user where ahead_since is not null) as users,

@@ -11,13 +11,13 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from hark.durations import Rate
 from hark.history.sandbox import answers
 from hark.history.sandbox.answers import Asked, Json, NoCursor, Struck
 from hark.history.sandbox.arrivals import Arrival, Arrivals, most_in_any
-from hark.history.sandbox.faults import SOURCES, Fault, Faults, Kind
+from hark.history.sandbox.faults import SOURCES, Fault, Faults, Kind, check_source
 from hark.history.sandbox.goods import Goods, Item, Order, Receipt
 from hark.history.sources.contracts import ReadFrom
 
@@ -153,7 +153,7 @@ class _Fault(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Kind
-    source: str | None = None
+    source: Annotated[str, AfterValidator(check_source)] | None = None
     share: Annotated[float, Field(ge=0, le=1)] = 1.0
     times: Annotated[int, Field(ge=0)] | None = None
     retry_after: str | None = None

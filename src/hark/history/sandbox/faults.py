@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 from typing import Any
 
+from hark.catalogue.wording import no_such, quoted
 from hark.errors import BadInput
 
 
@@ -90,10 +92,13 @@ class Faults:
 def parse_fault(text: str) -> Fault:
     """Read `too_many`, or `too_many,share=0.2,times=50,retry_after=1,source=shop`.
 
+    What has a comma in it, as dates have, stands in double quotes:
+    `too_many,retry_after="Fri, 27 Nov 2026 08:00:00 GMT"`.
+
     Raises:
         BadInput: names all that is wrong, a line each, and what to write.
     """
-    name, *parts = (part.strip() for part in text.split(","))
+    name, *parts = (part.strip() for part in _PART.findall(text))
     wrong = [] if name in list(Kind) else [f'"{name}" is no fault; write one of {", ".join(Kind)}']
     given: dict[str, Any] = {}
     for part in parts:
@@ -109,17 +114,27 @@ def parse_fault(text: str) -> Fault:
 
 def _said(part: str) -> tuple[str, object]:
     key, sign, value = part.partition("=")
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = value[1:-1]
     if key not in _READ or not sign:
-        raise BadInput(f'"{part}" says nothing of a fault; write {", ".join(f"{each}=…" for each in _READ)}')
+        raise BadInput(
+            f'"{part}" says nothing of a fault; write {", ".join(f"{each}=…" for each in _READ)}, and what has a comma'
+            ' in double quotes, as retry_after="Fri, 27 Nov 2026 08:00:00 GMT"'
+        )
     try:
         return key, _READ[key](value)
     except ValueError:
         raise BadInput(f'{key}="{value}" cannot be; write {_EXAMPLES[key]}') from None
 
 
-def _source(value: str) -> str:
+def check_source(value: str) -> str:
+    """The name of a service, as it is.
+
+    Raises:
+        ValueError: there is none of it; says which may be meant.
+    """
     if value not in SOURCES:
-        raise ValueError(value)
+        raise ValueError(f"{quoted(value)}: {no_such('source', value, SOURCES)}")
     return value
 
 
@@ -143,9 +158,12 @@ def _seconds(value: str) -> float:
     return seconds
 
 
+_PART = re.compile(r'(?:^|(?<=,))((?:"[^"]*"|[^,])*)')
+"""What lies between commas; those between quotes are part of it."""
+
 SOURCES: Sequence[str] = ("purchase", "shop", "product", "category")
 _READ: Mapping[str, Callable[[str], object]] = {
-    "source": _source,
+    "source": check_source,
     "share": _share,
     "times": _times,
     "retry_after": str,

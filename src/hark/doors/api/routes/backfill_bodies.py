@@ -95,7 +95,7 @@ class AskedLoad(Body):
     )
     user_ids: list[Name] = Field(default=[], max_length=100_000, description="These users; more are an object.")
     s3_uri: Text | None = Field(default=None, description="Those in an object: s3://bucket/key, an id a line or CSV.")
-    source: Literal["neo4j"] | None = Field(default=None, description="neo4j: everyone in the graph.")
+    source: Literal["neo4j"] | None = Field(default=None, description="neo4j: everyone in the graph, as facts have it.")
     flag: Word | None = Field(
         default=None, description="Let them in by this flag first; null: they are let in already."
     )

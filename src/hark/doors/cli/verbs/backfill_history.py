@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -30,7 +31,7 @@ from hark.doors.cli.verbs.backfill_words import Adaptive, Detach, Hours, Who, wh
 from hark.errors import BadInput, HarkError, Unreachable
 
 if TYPE_CHECKING:
-    from hark.backfill.cohort import CohortWords
+    from hark.backfill.cohort import Cohort, CohortWords
     from hark.backfill.loads import LoadWords
     from hark.doors.cli.backfilling import Bench
 
@@ -39,7 +40,9 @@ Files = Annotated[
     Texts, typer.Option("--file", "--user-file", metavar="FILE", help="Those in a text, CSV or Parquet file.")
 ]
 MembersOf = Annotated[Texts, typer.Option("--members-of", metavar="FLAG", help="Whoever a flag lets in already.")]
-Source = Annotated[str | None, typer.Option("--source", metavar="SOURCE", help="neo4j: everyone in the graph.")]
+Source = Annotated[
+    str | None, typer.Option("--source", metavar="SOURCE", help="neo4j: everyone in the graph, as facts have it.")
+]
 ResumeFrom = Annotated[
     str | None,
     typer.Option(
@@ -81,6 +84,7 @@ class _Asked:
     flag: str | None
     lookback_days: int
     force: bool
+    resumes: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +134,31 @@ async def history(
     """
     if dry_run and apply_now:
         raise BadInput("--dry-run and --apply exclude each other")
-    named = Named(everyone, ids, file, url, segment, members_of)
-    if resume_from is not None:
-        named = Named(files=[resume_from])  # whoever else is named was among its users
-    whose = cohort(named, Excepted(except_ids, except_file, except_segment, column, file_format))
+    excepted = Excepted(except_ids, except_file, except_segment, column, file_format)
+    whose: CohortWords | Callable[[], Cohort]
+    if resume_from is None:
+        whose = cohort(Named(everyone, ids, file, url, segment, members_of), excepted)
+    else:  # whoever else is named was among its users
+        whose, source = partial(_left_of, cohort(Named(files=[resume_from]), excepted)), None
     going = _Going(rate_limit, batch_size, adaptive, window, apply_now, queue_url)
-    words = _words(whose, _Asked(source, flag, lookback_days, force), going)
+    words = _words(whose, _Asked(source, flag, lookback_days, force, resume_from), going)
     return await _order(call, words, who_does_it(who), detach=detach, ignore_lag=ignore_lag)
 
 
-def _words(whose: CohortWords, asked: _Asked, going: _Going) -> LoadWords:
+def _left_of(words: CohortWords) -> Cohort:
+    """Those of a file that --left wrote: whatever the columns of other files are called, it is as that writes it."""
+    from hark.backfill.cohort import Cohort, Difference, File, cohort_of
+
+    match cohort_of(words).who:
+        case Difference(File(url), out):
+            return Cohort(Difference(File(url), out))
+        case File(url):
+            return Cohort(File(url))
+        case other:
+            return Cohort(other)
+
+
+def _words(whose: CohortWords | Callable[[], Cohort], asked: _Asked, going: _Going) -> LoadWords:
     from hark.backfill.loads import LoadWords
 
     return LoadWords(
@@ -154,6 +173,7 @@ def _words(whose: CohortWords, asked: _Asked, going: _Going) -> LoadWords:
         window=going.window,
         apply=going.apply,
         queue_url=going.queue_url,
+        resumes=asked.resumes,
     )
 
 

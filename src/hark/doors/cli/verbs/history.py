@@ -34,9 +34,20 @@ class _Made:
 
 @dataclass(slots=True)
 class _Rebuilt:
-    """What was written anew here. `refused`: what the graph will not have; `removed`: twins, and what no fact knows."""
+    """What was marked to be written anew, and what of it was written here: the rest, a worker elsewhere has written.
+
+    Attributes:
+        marked_users, marked_products: all of them.
+        left_users, left_products: who is not written yet; also who was not when this began.
+        refused: what the graph will not have.
+        removed: twins, and what no fact knows.
+    """
 
     graph: bool
+    marked_users: int = 0
+    marked_products: int = 0
+    left_users: int = 0
+    left_products: int = 0
     users: int = 0
     products: int = 0
     lines: int = 0
@@ -47,9 +58,19 @@ class _Rebuilt:
         """For people."""
         refused = f"; {self.refused:,} were refused by the graph, as the log says" if self.refused else ""
         return (
-            f"{self.users:,} users and {self.products:,} products written anew, with {self.lines:,} purchases;"
-            f" {self.removed:,} removed that were twins, or that no fact knows{refused}"
+            f"{self.marked_users:,} users and {self.marked_products:,} products were marked to be written anew, and"
+            f" {self._far()}; {self.removed:,} removed that were twins, or that no fact knows{refused}"
         )
+
+    def _far(self) -> str:
+        if self.left_users or self.left_products:
+            far = f"{self.left_users:,} users and {self.left_products:,} products wait to be written"
+        else:
+            far = "all are written"
+        if self.users >= self.marked_users and self.products >= self.marked_products:
+            return f"{far}, with {self.lines:,} purchases"
+        here = f"{self.users:,} users and {self.products:,} products" if self.users or self.products else "none"
+        return f"{far}: {here} by this command, the others by a worker"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -115,10 +136,11 @@ async def _rebuild(call: Call, database: Database, graph: Neo4jGraph, user: str 
     clock = await DatabaseClock.start(database)
     rebuilding = Rebuild(database, graph, clock)
     done.removed = await rebuilding.make_ready()
-    if user is None:
-        await rebuilding.everything()
+    marked = await (rebuilding.everything() if user is None else rebuilding.user(user))
+    if marked is None:
+        done.removed += 1
     else:
-        done.removed += int(not await rebuilding.user(user))
+        done.marked_users, done.marked_products = marked.users, marked.products
     await _write(call, _projector(call, database, graph, clock), rebuilding, done)
     if user is None:
         done.removed += await rebuilding.forget_strangers()
@@ -150,6 +172,7 @@ async def _write(call: Call, projector: Projector, rebuilding: Rebuild, done: _R
                 done.lines += step.lines
                 done.refused += step.refused
                 left = await rebuilding.waiting()
+                done.left_users, done.left_products = left.users, left.products
                 told(total - left.users - left.products)
                 if left.users + left.products == 0 or not (step.more or step.beaten or step.next_at):
                     return

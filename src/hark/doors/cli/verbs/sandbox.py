@@ -61,7 +61,9 @@ async def sandbox(
     fault: Annotated[
         list[str] | None,
         typer.Option(
-            "--fault", metavar="FAULT", help="What goes wrong: KIND[,source=…,share=…,times=…,retry_after=…,seconds=…]."
+            "--fault",
+            metavar="FAULT",
+            help="What goes wrong: KIND[,source=…,share=…,times=…,retry_after=…,seconds=…]; a comma, in double quotes.",
         ),
     ] = None,
     limit: Annotated[
