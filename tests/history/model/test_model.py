@@ -1,4 +1,4 @@
-"""The published way of loading beside a live stream comes out wrong; ours only right, and what of it is needed for that.
+"""The published way of loading beside a live stream comes out wrong; ours only right; and what is needed for that.
 
 Every interleaving of one user's load (receipts, then orders), the stream, the flag's way to the consumers, projectors,
 the sweep and one fault of a kind is searched. A state is judged when it has settled: nothing is left to be done.
@@ -111,7 +111,7 @@ def test_a_guarded_mark_or_a_sweep_is_needed_though_nothing_is_restored() -> Non
 @pytest.mark.parametrize("script", [NEWS, DELETION], ids=["news", "deletion"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_sweep_heals_whatever_an_unguarded_mark_lets_through(script: Script, fault: str) -> None:
-    """So the guard is not needed to come out right in the end: it is what comes out right without waiting for a sweep."""
+    """So the guard is not needed to come out right in the end, but to come out right without waiting for a sweep."""
     assert our_way(Ours(script, guarded_mark=False), FAULTS[fault]).trace is None
 
 

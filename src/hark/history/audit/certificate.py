@@ -58,8 +58,8 @@ class Certificate:
         version: how far their facts have moved on; `marked`: how far of that the graph is marked to have; `held`: which
             version its node holds. None: not there.
         facts: how many in all, of them `deleted` and `before` the window.
-        sources: what came of asking them: `agrees`, `differs`, `not loaded yet` (what is known of them agrees), why they
-            could not be asked, or `not asked`.
+        sources: what came of asking them: `agrees`, `differs`, `not loaded yet` (what is known of them agrees), why
+            they could not be asked, or `not asked`.
     """
 
     user: str

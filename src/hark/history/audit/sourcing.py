@@ -191,7 +191,7 @@ def _compared(snapshot: Snapshot, rows: Sequence[_Recorded], reach: datetime | N
     """One user's facts of one kind against what its source has.
 
     Args:
-        reach: how far back the facts must have all; None: they need not have anything, but what they have must be right.
+        reach: how far back the facts must have all; None: they need not have anything; what they have must be right.
     """
     has = {fact.key: fact for fact in snapshot.facts if not fact.deleted}
     recorded = {row.key: row for row in rows if row.key.startswith(f"{snapshot.kind}:")}
