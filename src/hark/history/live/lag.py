@@ -76,7 +76,7 @@ class LagReport:
 
     Attributes:
         configured: whether brokers are set; if not, there is nothing to look at, and that is well.
-        faults: what must stop a load: a lag that cannot be read, a group behind that nobody is in.
+        faults: what must stop a load: a lag that cannot be read, a group that nobody is in, behind or not yet.
         warnings: what an operator should know: a lag that grows, or stands still; all of it paused.
         unreachable: whether no broker answers.
     """
@@ -218,8 +218,9 @@ def _judge(
 ) -> tuple[list[str], list[str]]:
     """Faults, and warnings."""
     group, lag = streamed.group, sum(each.lag for each in partitions)
-    if lag and state not in _AT_WORK:
-        return [f"{group} is {lag:,} behind, and nobody is in it ({state}): run hark ingest"], []
+    if state not in _AT_WORK:
+        behind = f" is {lag:,} behind, and" if lag else ": all is taken, but"
+        return [f"{group}{behind} nobody is in it ({state}): run hark ingest"], []
     grows = [str(each.partition) for each in partitions if each.grows]
     still = [each for each in partitions if each.lag and each.moved_at and now - each.moved_at > _STANDS_STILL]
     warnings = [f"{group}: the lag of partition {', '.join(grows)} grows; it is {lag:,} in all"] if grows else []

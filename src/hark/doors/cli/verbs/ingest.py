@@ -103,7 +103,7 @@ async def lag(
 ) -> ExitCode:
     """How far each group is behind its topic, by partition, and whether that grows.
 
-    Exit code 1: a group is behind and nobody is in it, or its lag cannot be read; 3: no broker answers. A lag that
+    Exit code 1: nobody is in a group, or its lag cannot be read; 3: no broker answers. A lag that
     grows is a warning. What a load brings is right whatever the lag is.
     """
     from hark.durations import parse_duration
