@@ -93,12 +93,20 @@ class Postgres:
     def create_database(self, template: str = "template1") -> str:
         """A fresh database; its name. Its files are copied: that takes a third of writing them to the log."""
         name = f"test_{next(_numbers)}"
-        self._execute(f"create database {name} template {template} strategy file_copy")
+        self._copy(template, name)
         return name
+
+    def replace_database(self, name: str, template: str) -> None:
+        """Another one in its place."""
+        self.drop_database(name)
+        self._copy(template, name)
 
     def drop_database(self, name: str) -> None:
         """Drop it, whoever is still connected."""
         self._execute(f"drop database if exists {name} with (force)")
+
+    def _copy(self, template: str, name: str) -> None:
+        self._execute(f"create database {name} template {template} strategy file_copy")
 
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:

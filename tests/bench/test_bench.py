@@ -16,7 +16,7 @@ from bench.result import Result
 from bench.run import SCRIPTS, scripts
 from bench.smtp_programs import NotInstalled
 
-from bench import contest, fanout
+from bench import contest, fanout, projection
 
 TINY = 0.0002
 MACHINE = Machine(cores=2, memory_gb=8, postgres="18.6", python="3.11.7")
@@ -35,6 +35,7 @@ def row(script: str, hark: float = 50.0, **other: Any) -> Row:
 def test_a_script_answers_in_full(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contest, "ROUNDS", 1)
     monkeypatch.setattr(fanout, "READINGS", 3)
+    monkeypatch.setattr(projection, "WARM_UP", 0)
     try:
         results = import_module(f"bench.{name}").measure(TINY)
     except NotInstalled as lacking:

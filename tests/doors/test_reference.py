@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from dataclasses import dataclass, field
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from hark.config import Settings
 from hark.config.settings import NAMES
@@ -15,11 +17,15 @@ from hark.doors.cli.frame import SERVING, TUNING
 from tests.doors.commands import Desk
 from tests.doors.pages import FOLDER, PAGES, Verb, cli_page, verbs
 from tests.history.live.events import FACTOIDS, factoid, jsonl
+from tests.servers import Postgres
 
 VERBS = {verb.name: verb for verb in verbs()}
 QUICK = [name for name in VERBS if name not in ("hark demo run", "hark demo history", "hark serve", "hark sandbox")]
 NOT_GOOD = {"hark doctor", "hark digests verify", "hark history user"}
 """Examples that find something not good at a desk: there is no mail server, nothing to verify, and nobody bought."""
+STATES = {"pause": ("APPLYING",), "resume": ("APPLYING", "PAUSED")}
+ENDED = ("verify", "undo", "failures", "forget")
+"""What the examples of backfills find: one that goes through these states, or one that was applied."""
 PURCHASES = jsonl((FACTOIDS, factoid("b1")))
 HELPED = """
 import sys
@@ -53,27 +59,61 @@ def test_each_help_has_its_example_and_ends_well(name: str, desk: Desk) -> None:
     assert VERBS[name].example.startswith(name)
 
 
+@dataclass(slots=True)
+class Stocks:
+    """Databases that have what examples speak of: each is made once, and copied for whoever needs the same."""
+
+    postgres: Postgres
+    made: dict[str, str] = field(default_factory=dict)
+
+    def fill(self, desk: Desk, verb: Verb) -> None:
+        """Have it in the desk's database."""
+        stock, mine = stock_of(verb), conninfo_to_dict(desk.dsn)["dbname"]
+        assert isinstance(mine, str)
+        if stock in self.made:
+            self.postgres.replace_database(mine, self.made[stock])
+            return
+        prepare(desk, verb)
+        self.made[stock] = self.postgres.create_database(mine)
+
+
+@pytest.fixture(scope="session")
+def stocks(postgres: Postgres) -> Stocks:
+    """None is made yet."""
+    return Stocks(postgres)
+
+
+def stock_of(verb: Verb) -> str:
+    """What its example needs, as far as that differs."""
+    _, group, *rest = verb.name.split()
+    match group:
+        case "ingest":
+            return verb.name
+        case "backfill":
+            return " ".join((group, rest[-1] if rest[-1] in (*STATES, *ENDED) else "planned"))
+        case "flags":
+            return group
+        case _:
+            return "people"
+
+
 def prepare(desk: Desk, verb: Verb) -> None:
     """What the examples speak of: bob, and an event that he is told of."""
-    if verb.name.startswith("hark catalogue"):
-        return
     desk.hark("recipients", "import", "people.csv")
     desk.hark("publish", "password_reset", "--to", "bob")
     desk.hark("keys", "create", "shop", "--scopes", "read")
-    if verb.name.startswith("hark ingest"):
-        prepare_ingest(desk, verb.name)
+    if verb.name.startswith("hark ingest dead"):
+        prepare_letters(desk, verb.name)
     if verb.name.startswith("hark flags"):
         prepare_flags(desk)
     if verb.name.startswith("hark backfill"):
         prepare_backfill(desk, verb.name.rpartition(" ")[2])
 
 
-def prepare_ingest(desk: Desk, verb: str) -> None:
-    """Purchases; for letters, behind them a line that was nonsense, and is not any more when it is replayed."""
-    desk.write("purchases.jsonl", PURCHASES)
-    if verb.startswith("hark ingest dead"):
-        desk.write("nonsense.jsonl", "nonsense\n")
-        desk.hark("ingest", "nonsense.jsonl")
+def prepare_letters(desk: Desk, verb: str) -> None:
+    """A line that was nonsense, and is not any more when it is replayed."""
+    desk.write("nonsense.jsonl", "nonsense\n")
+    desk.hark("ingest", "nonsense.jsonl")
     if verb == "hark ingest dead replay":
         desk.execute(f"update hark.ingest_dead set value = '{PURCHASES.strip()}'::bytea")
 
@@ -87,16 +127,17 @@ def prepare_flags(desk: Desk) -> None:
 def prepare_backfill(desk: Desk, verb: str) -> None:
     """A plan, brought to where the verb's example finds it."""
     plan = ("--reason", "app_shared", "--channels", "push", "--user-types", "Students", "--all", "--create-rows")
-    applied = ["--apply"] if verb in ("verify", "undo", "failures", "forget") else []
-    desk.hark("backfill", "preferences", *plan, *applied)
-    for state in {"pause": ("APPLYING",), "resume": ("APPLYING", "PAUSED")}.get(verb, ()):
+    desk.hark("backfill", "preferences", *plan, *(["--apply"] if verb in ENDED else []))
+    for state in STATES.get(verb, ()):
         desk.execute(f"update hark.backfill set state = '{state}'")
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
 @pytest.mark.parametrize("name", QUICK)
-def test_each_example_runs(name: str, as_json: bool, desk: Desk) -> None:
-    prepare(desk, VERBS[name])
+def test_each_example_runs(name: str, as_json: bool, desk: Desk, stocks: Stocks) -> None:
+    desk.write("purchases.jsonl", PURCHASES)
+    if not name.startswith("hark catalogue"):
+        stocks.fill(desk, VERBS[name])
     arguments = shlex.split(VERBS[name].example)[1:]
     ran = desk.hark(*arguments, *(["--json"] if as_json else []))
     assert ran.code == (ExitCode.NOT_GOOD if name in NOT_GOOD else ExitCode.DONE), ran.err
