@@ -62,13 +62,19 @@ class Desk:
         said = self.capture.readouterr()
         return Ran(code, said.out, said.err)
 
-    def spawn(self, *arguments: str, out: IO[str] | int = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
-        """Start a command in a process of its own; `out`: where its stdout goes."""
+    def spawn(
+        self,
+        *arguments: str,
+        out: IO[str] | int = subprocess.PIPE,
+        stdin: IO[bytes] | int = subprocess.DEVNULL,
+        **environment: str,
+    ) -> subprocess.Popen[str]:
+        """Start a command in a process of its own; `out`: where its stdout goes; `stdin`: what it reads."""
         return subprocess.Popen(
             [sys.executable, "-c", "from hark.doors.cli import main; main()", *arguments],
             cwd=self.directory,
             env=self._environment(environment),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=out,
             stderr=subprocess.PIPE,
             text=True,

@@ -67,6 +67,22 @@ EDGE_FAULTS = {
         OF_ANN + "-[r:PURCHASED {key: 'receipt:r1:1'}]->() SET r.colour = 'red'",
         ("wrong edge", "PURCHASED receipt:r1:1: it has properties that Hark never wrote"),
     ),
+    "an amount of another type": (
+        OF_ANN + "-[r:PURCHASED {key: 'receipt:r1:1'}]->() SET r.amount_minor = toFloat(r.amount_minor)",
+        ("wrong edge", "PURCHASED receipt:r1:1: amount_minor is 129.0 in the graph, 129 by the facts"),
+    ),
+    "a version of another type": (
+        OF_ANN + "-[r:PURCHASED {key: 'receipt:r1:1'}]->() SET r.version = toFloat(r.version)",
+        ("wrong edge", "PURCHASED receipt:r1:1: version is 1.0 in the graph, 1 by the facts"),
+    ),
+    "a count of another type": (
+        OF_ANN + "-[r:SHOPS_AT]->() SET r.count = toFloat(r.count), r.totals_minor = [129.0]",
+        (
+            "wrong total",
+            "SHOPS_AT north: count is 1.0 in the graph, 1 by the facts;"
+            " totals_minor is [129.0] in the graph, [129] by the facts",
+        ),
+    ),
     "more on a node": (
         OF_ANN + " SET u.nickname = 'annie'",
         ("wrong node", "it has properties that Hark never wrote"),
@@ -152,6 +168,11 @@ PRODUCT_FAULTS = {
         "MATCH (:Product {product_id: 'milk'})-[r:IN_CATEGORY]->() DELETE r",
         "in category",
         "it is in no category in the graph, in dairy (food > dairy) by what is known",
+    ),
+    "more on its edge": (
+        "MATCH (:Product {product_id: 'milk'})-[r:IN_CATEGORY]->() SET r.foo = 'x'",
+        "in category",
+        "IN_CATEGORY dairy: it has properties that Hark never wrote",
     ),
     "another hierarchy": (
         "MATCH (c:Category {category_id: 'dairy'}) SET c.hierarchy = ['toys']",
@@ -302,6 +323,9 @@ async def test_what_has_a_name_of_harks_and_can_be_nobodys(projected: Projected)
         "MATCH (p:Product {product_id: 'milk'}) CREATE (:Ghost)-[:PURCHASED {key: 'receipt:r1:1'}]->(p),"
         " (p)-[:SHOPS_AT]->(:Store {store_id: 7}), (:User {name: 'nobody'})-[:PURCHASED]->(p), (:User {user_id: ''})"
     )
+    await projected.ask(
+        "MATCH (u:User {user_id: 'bob'}), (c:Category {category_id: 'dairy'}) CREATE (u)-[:IN_CATEGORY]->(c)"
+    )
     report = await audited(projected)
     assert sorted(found(report)["stranger"]) == [
         ("''", "a User whose user_id is no id: ''"),
@@ -310,7 +334,8 @@ async def test_what_has_a_name_of_harks_and_can_be_nobodys(projected: Projected)
     ]
     assert found(report)["extra edge"] == [
         (":Ghost", "PURCHASED: it begins at a node of :Ghost, where Hark leads none"),
-        (":Product", "SHOPS_AT: it begins at a node of :Product, where Hark leads none"),
+        ("milk", "SHOPS_AT: it begins at a node of :Product, where Hark leads none"),
+        ("bob", "IN_CATEGORY: it begins at a node of :User, where Hark leads none"),
     ]
     await projected.rebuild.everything()
     await projected.project()

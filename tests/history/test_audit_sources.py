@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +18,7 @@ from hark.history.sandbox.faults import Kind
 from tests.history.audit_world import counted, found, no_pause
 from tests.history.sources.scene import SINCE, UNTIL, Scene, open_scene
 
-ANN, BOB = "user-000003", "user-000004"
+ANN, BOB, CID = "user-000003", "user-000004", "user-000006"
 
 
 @dataclass(slots=True)
@@ -33,16 +33,17 @@ class Loaded:
         purchase, shop = self.scene.purchase(), self.scene.shop()
         return SimpleNamespace(purchase=purchase, shop=shop, knows=lambda _source: True)
 
-    async def load(self, *users: str) -> None:
-        """What the sources have is recorded."""
+    async def load(self, *users: str, since: datetime = SINCE, run: int = 1) -> None:
+        """What the sources have is recorded, as a load does it."""
         sources = self.sources
         for user in users:
             snapshots = [
-                (await sources.purchase.receipts(user, SINCE)).snapshot,
-                (await sources.shop.orders(user, SINCE)).snapshot,
+                (await sources.purchase.receipts(user, since)).snapshot,
+                (await sources.shop.orders(user, since)).snapshot,
             ]
             async with self.scene.database.connection() as connection:
-                await record_snapshots(connection, snapshots, now=UNTIL, by=1)
+                await record_snapshots(connection, snapshots, now=UNTIL, by=run)
+            await self.execute("update hark.history_user set last_loaded_at = %s where user_id = %s", UNTIL, user)
 
     async def record(self, *facts: Fact) -> None:
         """What comes live."""
@@ -128,6 +129,47 @@ async def test_users_of_the_sources_who_were_never_loaded(loaded: Loaded) -> Non
     assert user == "user-000005"
     assert cause.endswith("purchases in the sources, and no facts")
     assert report.good
+
+
+async def test_whom_the_stream_tells_of_before_their_load_comes(loaded: Loaded) -> None:
+    (fact, *past) = await loaded.facts(CID)
+    assert past
+    await loaded.record(fact)
+    report = await loaded.audit()
+    ((user, cause),) = found(report)["never loaded"]
+    assert user == CID
+    assert cause.endswith("purchases in the sources that are not loaded yet")
+    assert (report.good, set(found(report))) == (True, {"never loaded"})
+    waits = await _certified(loaded, CID)
+    assert (waits.sources, waits.good) == ("not loaded yet", True)
+    await loaded.execute("update hark.fact set product_id = 'soap' where key = %s", fact.key)
+    assert set(found(await loaded.audit())) == {"never loaded", "source differs"}
+    assert (await _certified(loaded, CID)).sources == "differs"
+
+
+async def test_whose_load_was_undone_is_not_loaded(loaded: Loaded) -> None:
+    await loaded.execute("update hark.fact set deleted = true, version = -1 where user_id = %s", ANN)
+    assert "missing in facts" in found(await loaded.audit())
+    await loaded.execute("update hark.history_user set last_loaded_at = null where user_id = %s", ANN)
+    assert set(found(await loaded.audit())) == {"never loaded"}
+
+
+async def test_only_what_was_loaded_must_be_there(loaded: Loaded) -> None:
+    all_of_them = await loaded.facts(CID)
+    times = sorted(fact.occurred_at for fact in all_of_them if fact.occurred_at is not None)
+    since = times[len(times) // 2]
+    inside = [fact for fact in all_of_them if fact.occurred_at and fact.occurred_at >= since]
+    assert 0 < len(inside) < len(all_of_them)
+    await loaded.load(CID, since=since)
+    assert found(await loaded.audit()) == {}
+    assert (await _certified(loaded, CID)).sources == "agrees"
+    await loaded.execute("delete from hark.fact where key = %s", inside[0].key)
+    assert [user for user, _ in found(await loaded.audit())["missing in facts"]] == [CID]
+
+
+async def test_a_user_of_whom_all_that_was_loaded_is_gone(loaded: Loaded) -> None:
+    await loaded.execute("delete from hark.fact where user_id = %s", ANN)
+    assert {user for user, _ in found(await loaded.audit())["missing in facts"]} == {ANN}
 
 
 async def test_a_source_that_is_away_is_said_and_is_nobodys_fault(loaded: Loaded) -> None:

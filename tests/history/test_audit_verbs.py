@@ -47,6 +47,7 @@ def test_an_audit_that_is_good_is_kept_and_compared_with_later(shopped: Desk, gr
         "held_before": 2,
         "held_after": 4,
         "expected": True,
+        "apart": 0,
     }
     assert after.only["difference"]["runs"] == [
         {"run": 0, "facts_before": 2, "facts_after": 2, "alone_before": 2, "alone_after": 2},
@@ -59,6 +60,27 @@ def test_an_audit_that_is_good_is_kept_and_compared_with_later(shopped: Desk, gr
     assert "missing edge: OK (0) before, CRITICAL (2) now" in worse.out
     assert "run 12: +2 facts, +2 alone" in worse.out
     assert "missing edge: ann: PURCHASED receipt:r1:1: the facts have it" in worse.out
+
+
+def test_a_baseline_that_was_made_while_things_moved_is_no_false_alarm(
+    shopped: Desk, graph_url: str, quick: None
+) -> None:
+    shopped.hark("history", "rebuild")
+    buy(shopped.dsn, by=12)  # not projected yet: the facts are ahead of the graph
+    moving = shopped.hark("history", "audit", "--save", "before.json", "--json")
+    assert moving.only["facts"]["PURCHASED"] - moving.only["held"]["PURCHASED"] == 2
+    shopped.hark("history", "rebuild")
+    rest = shopped.hark("history", "audit", "--compare", "before.json")
+    assert rest.code == ExitCode.DONE, rest.out
+    assert "NOT what the facts grew by" not in rest.out
+    buy(shopped.dsn, by=13)
+    beside = shopped.hark("history", "audit", "--compare", "before.json", "--json")
+    assert beside.code == ExitCode.DONE
+    assert beside.only["difference"]["moved"] is True
+    ask(graph_url, "MATCH (:User {user_id: 'bob'})-[r:PURCHASED]->() DELETE r")
+    worse = shopped.hark("history", "audit", "--compare", "before.json")
+    assert worse.code == ExitCode.NOT_GOOD
+    assert "missing edge: OK (0) before, CRITICAL (1) now" in worse.out
 
 
 def test_a_users_certificate(shopped: Desk, graph_url: str, quick: None) -> None:

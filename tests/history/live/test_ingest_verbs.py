@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import sys
-from io import BytesIO
 from types import SimpleNamespace
 
 import pytest
@@ -60,7 +59,9 @@ def test_another_file_of_the_same_name_is_refused(desk: Desk) -> None:
 def test_stdin_has_no_position(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = jsonl((RECEIPTS, receipt("r1", "milk"))).encode()
     for changed in (1, 0):
-        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=BytesIO(lines)))
+        file = desk.directory / f"stdin-{changed}"
+        file.write_bytes(lines)
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=file.open("rb")))
         assert desk.hark("ingest", "-", "--json").only == {
             "messages": 1,
             "recorded": 1,

@@ -57,7 +57,8 @@ class Ours:
     Attributes:
         after_effective: the load reads when the flag is effective everywhere.
         from_primary: it reads from the source's primary; else from a replica that is one version behind.
-        versioned: the user has a version; else only a mark that something changed, and nothing to compare or sweep by.
+        versioned: the user has a version; else only a mark that something changed, and with it go the three below,
+            which compare versions.
         compare_and_set: a projector writes only if the graph is still at the version that it read.
         guarded_mark: it marks what it wrote; else whatever there is by then.
         sweep: the graph's versions are compared with what is marked, all the time.

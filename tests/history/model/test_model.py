@@ -1,4 +1,4 @@
-"""The published way of loading beside a live stream comes out wrong; ours only right, and it needs all that it has.
+"""The published way of loading beside a live stream comes out wrong; ours only right; and what is needed for that.
 
 Every interleaving of one user's load (receipts, then orders), the stream, the flag's way to the consumers, projectors,
 the sweep and one fault of a kind is searched. A state is judged when it has settled: nothing is left to be done.
@@ -80,26 +80,51 @@ def test_ours_comes_out_right_with_two_projectors_and_a_restored_graph() -> None
     assert our_way(Ours(NEWS), State(restores=1)).trace is None
 
 
+BEGINS, RESTORED = State(projectors=ALONE), State(projectors=ALONE, restores=1)
 NEEDED = {
-    "user version": (Ours(NEWS, versioned=False), State(projectors=ALONE)),
-    "snapshot after the flag is effective": (Ours(NEWS, after_effective=False), State(projectors=ALONE)),
-    "snapshot from the primary": (Ours(NEWS, from_primary=False), State(projectors=ALONE)),
-    "compare and set": (Ours(NEWS, compare_and_set=False), State(projectors=ALONE, restores=1)),
-    "guarded mark": (Ours(NEWS, guarded_mark=False, sweep=False), State(projectors=ALONE)),
-    "sweep": (Ours(NEWS, sweep=False), State(projectors=ALONE, restores=1)),
+    "after_effective": BEGINS,
+    "from_primary": BEGINS,
+    "compare_and_set": RESTORED,
+    "sweep": RESTORED,
 }
+"""What is needed by itself, and where that is seen."""
+
+
+def without(*conditions: str) -> Ours:
+    """Ours, with these left out and nothing else."""
+    return Ours(NEWS, **dict.fromkeys(conditions, False))
 
 
 @pytest.mark.parametrize("condition", NEEDED)
-def test_each_condition_is_needed(condition: str) -> None:
-    system, start = NEEDED[condition]
-    found = our_way(system, start)
+def test_each_condition_is_needed_though_all_others_hold(condition: str) -> None:
+    assert our_way(without(condition), NEEDED[condition]).trace is not None
+
+
+def test_a_guarded_mark_or_a_sweep_is_needed_though_nothing_is_restored() -> None:
+    """What an unguarded mark lets through, the sweep heals: each does without the other, and one of them must be."""
+    assert our_way(without("guarded_mark", "sweep"), BEGINS).trace is not None
+    assert our_way(without("guarded_mark"), BEGINS).trace is None
+    assert our_way(without("sweep"), BEGINS).trace is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", [NEWS, DELETION], ids=["news", "deletion"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_sweep_heals_whatever_an_unguarded_mark_lets_through(script: Script, fault: str) -> None:
+    """So the guard is not needed to come out right in the end, but to come out right without waiting for a sweep."""
+    assert our_way(Ours(script, guarded_mark=False), FAULTS[fault]).trace is None
+
+
+def test_without_a_version_a_user_there_is_nothing_to_compare() -> None:
+    """No condition of its own: what compares versions goes with it, and that is how it comes out wrong."""
+    found = our_way(without("versioned"), BEGINS)
     assert found.trace is not None
+    assert found.trace == our_way(without("compare_and_set", "guarded_mark", "sweep"), BEGINS).trace
 
 
+@pytest.mark.slow
 def test_without_a_restored_graph_no_sweep_is_needed() -> None:
-    """So that the guarded mark is what is needed there, not the sweep that would heal what it lets through."""
-    assert our_way(Ours(NEWS, sweep=False), State()).trace is None
+    assert our_way(without("sweep"), State()).trace is None
 
 
 def test_compare_and_set_is_what_stops_a_projector_that_stalled() -> None:

@@ -137,6 +137,8 @@ async def run_file(call: Call, name: str, topic: str | None, called: str | None)
             with Stop(call.output) as stop, call.output.progress("lines") as tally._told:
                 reading = _Reading(lines, Watched(session.database, ingestor.clock), stop.event)
                 await Loop(group, reading.chunk, ingestor.clock, _PROMPT).run(stop.event)
+    if lines.torn:
+        call.output.note("its last line is not whole yet; the same command takes it when it is")
     call.output.show(tally, [tally.line()])
     return ExitCode.DONE if reading.ended else stop.end(call)
 

@@ -1,4 +1,10 @@
-"""A report kept as JSON, and what became of it: what there was before, what there is after, and who brought it."""
+"""A report kept as JSON, and what became of it: what there was before, what there is after, and who brought it.
+
+Where all stood still while a report was made, its totals of facts and graph are of one moment, and are compared: it has
+the check `totals`. Beside live events they are not: the facts are counted user by user, the graph at the end. Growth is
+judged only between two reports that stood still; of the others it is said how they moved, and users are compared one by
+one as ever.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hark.errors import BadInput
-from hark.history.audit.report import Report, Severity
+from hark.history.audit.report import Name, Report, Severity
 
 FORMAT = "hark-history-audit/1"
 
@@ -48,12 +54,19 @@ class Baseline(_Kept):
     brought: Sequence[BaselineRun]
     checks: Sequence[BaselineCheck]
 
+    @property
+    def stood_still(self) -> bool:
+        """Whether nothing moved while it was made."""
+        return any(each.name == Name.TOTALS for each in self.checks)
+
 
 @dataclass(frozen=True, slots=True)
 class Total:
     """One total before and after: in the graph (None: no graph then or now), and by the facts.
 
-    `expected`: the graph grew by what the facts grew by.
+    Attributes:
+        expected: the graph grew by what the facts grew by, or has now what they amount to; or something moved.
+        apart: how much more the graph grew than the facts; None: there was no graph then, or there is none now.
     """
 
     name: str
@@ -62,6 +75,7 @@ class Total:
     held_before: int | None
     held_after: int | None
     expected: bool
+    apart: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +102,14 @@ class Turned:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A report against an earlier one."""
+    """A report against an earlier one.
+
+    Attributes:
+        moved: something moved while one of the two was made, so that its totals are of no one moment.
+    """
 
     since: datetime
+    moved: bool
     score_before: float
     score_after: float
     totals: Sequence[Total]
@@ -99,7 +118,7 @@ class Difference:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the graph grew by what the facts did, everywhere, and nothing became critical."""
+        """Whether the graph grew by what the facts did, wherever that can be known, and nothing became critical."""
         worse = any(each.after is Severity.CRITICAL is not each.before for each in self.turned)
         return all(each.expected for each in self.totals) and not worse
 
@@ -130,21 +149,24 @@ def read_baseline(path: Path) -> Baseline:
 
 def difference(before: Baseline, report: Report) -> Difference:
     """What became of an earlier report."""
+    moved = not (before.stood_still and any(each.name is Name.TOTALS for each in report.checks))
     return Difference(
         since=before.at,
+        moved=moved,
         score_before=before.score,
         score_after=report.score,
-        totals=[_total(name, before, report) for name in {**before.facts, **report.facts}],
+        totals=[_total(name, before, report, moved) for name in {**before.facts, **report.facts}],
         runs=_runs(before, report),
         turned=list(_turned(before, report)),
     )
 
 
-def _total(name: str, before: Baseline, report: Report) -> Total:
+def _total(name: str, before: Baseline, report: Report, moved: bool) -> Total:
     was, is_ = before.facts.get(name, 0), report.facts.get(name, 0)
     held_was, held_is = before.held.get(name), report.held.get(name)
-    grew = None if held_was is None or held_is is None else held_is - held_was
-    return Total(name, was, is_, held_was, held_is, grew is None or grew == is_ - was)
+    apart = None if held_was is None or held_is is None else (held_is - held_was) - (is_ - was)
+    expected = not apart or held_is == is_ or moved
+    return Total(name, was, is_, held_was, held_is, expected, apart)
 
 
 def _runs(before: Baseline, report: Report) -> list[RunSince]:

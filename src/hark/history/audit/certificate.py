@@ -36,6 +36,9 @@ class Standing(StrEnum):
 
 _GOOD = (Standing.AGREES, Standing.NO_GRAPH)  # of whom nobody knows anything there is nothing to be certain of
 
+_NOT_YET = "not loaded yet"
+_GOOD_SOURCES = ("agrees", "not asked", _NOT_YET)
+
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
@@ -55,7 +58,8 @@ class Certificate:
         version: how far their facts have moved on; `marked`: how far of that the graph is marked to have; `held`: which
             version its node holds. None: not there.
         facts: how many in all, of them `deleted` and `before` the window.
-        sources: what came of asking them: `agrees`, `differs`, why they could not be asked, or `not asked`.
+        sources: what came of asking them: `agrees`, `differs`, `not loaded yet` (what is known of them agrees), why
+            they could not be asked, or `not asked`.
     """
 
     user: str
@@ -77,7 +81,7 @@ class Certificate:
     @property
     def good(self) -> bool:
         """Whether all that was asked agrees; not of a user whom neither facts nor graph know."""
-        return self.standing in _GOOD and self.sources in ("agrees", "not asked")
+        return self.standing in _GOOD and self.sources in _GOOD_SOURCES
 
 
 async def certify(
@@ -165,7 +169,9 @@ async def _at_sources(
         found = await AgainstSources(database, sources, Findings(), pause).user(user)
     except (NotNow, Unreachable, SourceFailed) as error:
         return str(error).partition("\n")[0], ()
-    return "differs" if found else "agrees", found
+    if not found:
+        return "agrees", ()
+    return _NOT_YET if all(each.check is Name.SOURCE_UNKNOWN for each in found) else "differs", found
 
 
 def _by_facts(facts: Person) -> Amounts:

@@ -25,6 +25,8 @@ LINE = (
 SUM = ("count", "quantity", "first_at", "last_at", "currencies", "totals_minor", "total_minor")
 _NEVER_WROTE = "it has properties that Hark never wrote"
 _TIMES = frozenset({"occurred_at", "first_at", "last_at"})
+_WHOLE = frozenset({"amount_minor", "version", "count", "totals_minor", "total_minor"})
+"""What Hark writes as whole numbers: a 3.0 is equal to a 3, and all the same not what was written."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -96,7 +98,12 @@ class Goods:
 
 @dataclass(frozen=True, slots=True)
 class HeldGoods:
-    """A product's node, and the categories that it is in. `keys`: how many properties the node has."""
+    """A product's node, and the categories that it is in.
+
+    Attributes:
+        keys: how many properties the node has.
+        categories: of each its id and hierarchy, and how many properties the edge to it has.
+    """
 
     version: int
     name: Any
@@ -148,9 +155,11 @@ def goods(facts: Goods, held: HeldGoods | None) -> Compared:
         wrong.append(_NEVER_WROTE)
     found = [Finding(Name.WRONG_PRODUCT, facts.id, "; ".join(wrong))] if wrong else []
     expected = [] if facts.category_id is None else [[facts.category_id, facts.hierarchy]]
-    if [list(row) for row in held.categories] != expected:
+    if [list(row[:2]) for row in held.categories] != expected:
         cause = f"it is in {_listed(held.categories)} in the graph, in {_listed(expected)} by what is known"
         found.append(Finding(Name.IN_CATEGORY, facts.id, cause))
+    elif any(keys for _, _, keys in held.categories):
+        found.append(Finding(Name.IN_CATEGORY, facts.id, f"IN_CATEGORY {facts.category_id}: {_NEVER_WROTE}"))
     return Compared(found)
 
 
@@ -255,11 +264,16 @@ def _differences(names: Sequence[str], expected: Row, held: Row, *, without: int
     wrong = [
         _other(name, _time(is_) if name in _TIMES else is_, _time(be) if name in _TIMES else be)
         for name, be, is_ in zip(names, expected, map(_as_given, names, values), strict=True)
-        if be != is_
+        if be != is_ or (name in _WHOLE and not _is_whole(is_))
     ]
     if not wrong and keys != sum(value is not None for value in expected) - without:
         wrong.append(_NEVER_WROTE)
     return "; ".join(wrong)
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a number, or all numbers of a list, are whole by their type; nothing is."""
+    return all(each is None or type(each) is int for each in (value if isinstance(value, list) else [value]))
 
 
 def _as_given(name: str, value: Any) -> Any:

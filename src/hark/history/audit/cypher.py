@@ -38,7 +38,7 @@ PRODUCTS = f"""\
 UNWIND $ids AS id
 MATCH (n:Product {{product_id: id}})
 RETURN n.product_id, {_HELD.format(version="version")}, n.name, n.category_id, n.category_hierarchy, size(keys(n)),
-       [(n)-[:IN_CATEGORY]->(c) | [c.category_id, c.hierarchy]]"""
+       [(n)-[r:IN_CATEGORY]->(c) | [c.category_id, c.hierarchy, size(keys(r))]]"""
 
 KINDS = """\
 CALL db.labels() YIELD label RETURN 'node' AS what, label AS name
@@ -87,9 +87,10 @@ def nameless(label: str) -> Counted:
 
 
 def foreign_edges(edge: str) -> Counted:
-    """Edges of a type that begin where Hark's do not, and at what."""
+    """Edges of a type that begin where Hark's do not, and at what: its labels, and its id if it has one of Hark's."""
     found = uniting.begins_elsewhere(edge)
-    return Counted(f"{found} RETURN count(*)", f"{found} RETURN labels(a) LIMIT {EXAMPLES}")
+    named = f"coalesce({', '.join(f'a.{key}' for key in UNIQUE.values())})"
+    return Counted(f"{found} RETURN count(*)", f"{found} RETURN labels(a), {named} LIMIT {EXAMPLES}")
 
 
 def _quoted(name: str) -> str:

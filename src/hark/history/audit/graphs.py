@@ -96,8 +96,9 @@ class Whole:
     async def _counted(self, check: Name, of: Counted, cause: str) -> None:
         ((many,),) = await self.graph.ask(of.count)
         if many:
-            some = [_shown(row[0]) for row in await self.graph.ask(of.some)]
-            self.findings.count(check, many, [Example(each, cause.format(each)) for each in some])
+            some = [(_shown(what), named) for what, *named in await self.graph.ask(of.some)]
+            examples = [Example(_id_of(named) or each, cause.format(each)) for each, named in some]
+            self.findings.count(check, many, examples)
 
     def _twins(self, label: str, nodes: Sequence[_Node]) -> None:
         """Of users and products this is seen where they are compared."""
@@ -122,6 +123,11 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ":".join(["", *map(str, value)])[:80] or "no label"
     return "nothing" if value is None else repr(value)[:80]
+
+
+def _id_of(named: Sequence[Any]) -> str:
+    """The id of a node that was asked for its own; empty: it has none."""
+    return "" if not named or named[0] is None else str(named[0])[:80]
 
 
 def _strange(label: str, node: _Node) -> Finding:

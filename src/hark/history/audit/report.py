@@ -92,7 +92,7 @@ _MENDS: Mapping[Name, str] = {
     Name.SOURCE_MISSING: _LOAD,
     Name.SOURCE_EXTRA: _LOAD,
     Name.SOURCE_DIFFERS: _LOAD,
-    Name.SOURCE_UNKNOWN: _LOAD,
+    Name.SOURCE_UNKNOWN: "load them: hark backfill history; of one under way they are still to come",
     Name.SOURCE_AWAY: "ask again when it answers",
 }
 

@@ -2,6 +2,9 @@
 
 The source is asked first, then the facts: what the live stream brought in between is newer than the source's answer,
 and no fault. What differs is asked for once more, and only what differs again is told: the stream may be a little late.
+
+The facts lack something only as far back as a load brought it. Whose load has not come yet, though the stream tells of
+them, has a past in the sources that nobody has asked for; that is said as it is, and is no fault.
 """
 
 from __future__ import annotations
@@ -43,6 +46,12 @@ class _Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class _Loaded:
+    kind: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class _User:
     id: str
 
@@ -52,7 +61,8 @@ class AgainstSources:
     """Asks the sources for users, at the rate that all workers share, and holds the facts against what they answer.
 
     Attributes:
-        since: how far back they are asked; None: as far as the window.
+        since: how far back they are asked, and loads claim to have brought all; None: the sources are asked as far back
+            as the window, and the facts must have what lies as far back as each user was loaded.
         told: is told of each user that was asked for.
     """
 
@@ -136,10 +146,20 @@ class AgainstSources:
     async def _differences(self, user: str) -> list[Finding]:
         since = self.since or await window.starts_at(self.database)
         snapshots = await self._asked(user, since)
+        # First how far back they are loaded: whoever is loaded between the two statements has the facts of it, too.
+        reaches = await self._reaches(user)
         rows = await self.database.fetch(_SQL["facts"], _Recorded, {"user": user})
-        if not rows:
+        if not rows and not reaches:
             return _never_loaded(user, snapshots)
-        return [each for snapshot in snapshots for each in _compared(snapshot, rows)]
+        found = [each for snapshot in snapshots for each in _compared(snapshot, rows, self._reach(reaches, snapshot))]
+        return [*found, *_not_yet(user, snapshots, rows, reaches)] if self.since is None else found
+
+    async def _reaches(self, user: str) -> dict[str, datetime]:
+        """How far back a user is loaded, by the kind of facts; of a kind that nobody loaded, nothing."""
+        return {row.kind: row.since for row in await self.database.fetch(_SQL["loaded"], _Loaded, {"user": user})}
+
+    def _reach(self, reaches: Mapping[str, datetime], snapshot: Snapshot) -> datetime | None:
+        return self.since or reaches.get(snapshot.kind)
 
     async def _asked(self, user: str, since: datetime) -> list[Snapshot]:
         """What the sources that are set have of a user."""
@@ -156,23 +176,41 @@ def _never_loaded(user: str, snapshots: Sequence[Snapshot]) -> list[Finding]:
     return [Finding(Name.SOURCE_UNKNOWN, user, f"has {lacking} purchases in the sources, and no facts")] * bool(lacking)
 
 
-def _compared(snapshot: Snapshot, rows: Sequence[_Recorded]) -> Iterator[Finding]:
-    """One user's facts of one kind against what its source has."""
+def _not_yet(
+    user: str, snapshots: Sequence[Snapshot], rows: Sequence[_Recorded], reaches: Mapping[str, datetime]
+) -> list[Finding]:
+    """What no load has come to, of whom the stream or an earlier load told something."""
+    known = {row.key for row in rows if not row.deleted}
+    facts = [fact for each in snapshots if each.kind not in reaches for fact in each.facts]
+    lacking = sum(not fact.deleted and fact.key not in known for fact in facts)
+    cause = f"has {lacking} purchases in the sources that are not loaded yet"
+    return [Finding(Name.SOURCE_UNKNOWN, user, cause)] * bool(lacking)
+
+
+def _compared(snapshot: Snapshot, rows: Sequence[_Recorded], reach: datetime | None) -> Iterator[Finding]:
+    """One user's facts of one kind against what its source has.
+
+    Args:
+        reach: how far back the facts must have all; None: they need not have anything; what they have must be right.
+    """
     has = {fact.key: fact for fact in snapshot.facts if not fact.deleted}
     recorded = {row.key: row for row in rows if row.key.startswith(f"{snapshot.kind}:")}
-    yield from _lacking(snapshot, has, recorded)
+    yield from _lacking(snapshot, has, recorded, reach)
     for key, row in recorded.items():
         if key not in has and _should_be_there(snapshot, row):
             cause = f"{key}: the facts have it, in version {row.version}; its source, at {snapshot.version}, has not"
             yield Finding(Name.SOURCE_EXTRA, snapshot.user_id, cause)
 
 
-def _lacking(snapshot: Snapshot, has: Mapping[str, Fact], recorded: Mapping[str, _Recorded]) -> Iterator[Finding]:
+def _lacking(
+    snapshot: Snapshot, has: Mapping[str, Fact], recorded: Mapping[str, _Recorded], reach: datetime | None
+) -> Iterator[Finding]:
     for key, fact in has.items():
         row = recorded.get(key)
         if row is None or (row.deleted and row.version <= fact.version):
-            cause = f"{key}: its source has it, in version {fact.version}; the facts do not"
-            yield Finding(Name.SOURCE_MISSING, snapshot.user_id, cause)
+            if reach is not None and fact.occurred_at is not None and fact.occurred_at >= reach:
+                cause = f"{key}: its source has it, in version {fact.version}; the facts do not"
+                yield Finding(Name.SOURCE_MISSING, snapshot.user_id, cause)
         elif not row.deleted and row.version <= fact.version and (other := _other(fact, row)):
             yield Finding(Name.SOURCE_DIFFERS, snapshot.user_id, f"{key}: {other}")
 

@@ -36,3 +36,12 @@ select distinct user_id as id
 select user_id, key, version, product_id, store_id, amount_minor, currency, quantity, occurred_at, deleted
   from hark.fact
  where user_id = %(user)s
+
+-- name: loaded
+-- How far back loads brought a user's facts; not what was taken back again. Whom an undo took out is not loaded.
+select s.kind::text as kind, min(s.since) as since
+  from hark.fact_snapshot s
+  join hark.history_user u on u.user_id = s.user_id
+ where s.user_id = %(user)s and u.last_loaded_at is not null
+   and not exists (select from hark.backfill b where b.undoes = s.run and b.state in ('APPLIED', 'VERIFIED'))
+ group by s.kind

@@ -9,7 +9,7 @@ gates.py       who is let in, as the settings say
 positions.py   how far each stream was taken
 dead.py        what could not be taken: kept with its cause, replayed, dropped
 switch.py      all of it, paused and resumed
-jsonl.py       streams that are files
+jsonl.py       streams that are files; lines.py: their lines, while they are still written
 kafka.py       streams that are topics: who of a group reads what, from where
 brokers.py     what brokers are asked beside that
 lag.py         how far each group is behind, and whether that is well

@@ -1,18 +1,18 @@
 """Streams that are files: one message a line, `{"topic": …, "value": {…}}`, or its value alone where the topic is told.
 
 A line's number is its offset, and the position lies where those of topics do: the same command goes on behind the
-last line that was taken. A file that begins otherwise than the one that was read under its name is refused. Standard
-input has no position: whoever sends it again sends all of it, and facts do not mind.
+last line that was taken, and a line that is only half written is left to it. Blank lines say nothing, and are passed
+over. A file that begins otherwise than the one that was read under its name is refused. Standard input has no position:
+whoever sends it again sends all of it, and facts do not mind.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +21,7 @@ from psycopg import AsyncConnection
 from hark.errors import BadInput
 from hark.history.live import positions
 from hark.history.live.ingest import Ingestor, Letter, Message, bury
+from hark.history.live.lines import Piped, Source, Written
 from hark.history.live.positions import Displaced, Move, Position
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
@@ -31,6 +32,9 @@ HEAD_BYTES = 4096
 """How much of a file is compared, to tell it from another one."""
 TOPIC = "lines"
 """What positions of files have for a topic: a file's lines may be of several."""
+_REPORT = timedelta(seconds=1)
+"""How often one that waits for lines reports the version of the flag that it acts on."""
+_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,18 @@ class Lines:
     chunk: int
     kept: bool
     position: int = 0
-    _lines: Iterator[Message] | None = None
-    _pending: list[Message] = field(default_factory=list)
+    _source: Source = field(init=False, repr=False)
+    _read_to: int = field(default=0, repr=False)
+    _pending: list[Message] = field(default_factory=list, repr=False)
+    _reported_at: datetime | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self._source = self._opened()
+
+    @property
+    def torn(self) -> bool:
+        """Whether a last line was left to the next reading, because only its beginning is there."""
+        return self._source.torn
 
     async def begin(self) -> int:
         """Go where the last reading of this file came to; how many lines lie before that.
@@ -72,27 +86,52 @@ class Lines:
             await positions.begin(self.ingestor.database, self.group, [start], now=now)
             (known,) = await positions.positions(self.ingestor.database, self.group)
             self.position = known.position
-        self._lines = islice(self._messages(), self.position, None)
+            self._source = self._opened()
+            self._read_to = await asyncio.to_thread(self._pass_over, known.position)
         return self.position
 
     async def step(self) -> bool:
-        """Take the next lines; False: there are no more. Those that could not be written are taken again.
+        """Take the next lines, if there are any; False: there are no more. What could not be written is taken again.
 
         Raises:
             psycopg.Error, Unreachable: the database is away.
         """
         if not self._pending:
             self._pending = await asyncio.to_thread(self._read)
-        if not self._pending:
-            return False
+        if self._pending or self._read_to > self.position:
+            await self._take()
+        elif not self._source.ended:
+            await self._idle()
+        return bool(self._pending) or not self._source.ended
+
+    async def _take(self) -> None:
+        left = [each for each in self._pending if each.offset >= self.position]
         try:
-            await self.ingestor.take([each for each in self._pending if each.offset >= self.position], self)
+            if left:
+                await self.ingestor.take(left, self)
+            await self._pass()
         except Displaced:
             self._pending = []
             await self.begin()
-            return True
+            return
         self._pending = []
-        return True
+
+    async def _pass(self) -> None:
+        """Move on behind blank lines that came last."""
+        if self._read_to <= self.position:
+            return
+        if self.kept:
+            database, now = self.ingestor.database, self.ingestor.clock.now()
+            async with database.transaction() as connection:
+                await self._move(connection, self._read_to, now=now, schema=database.schema)
+        self.position = self._read_to
+
+    async def _idle(self) -> None:
+        """Say on which version of the flag this acts, though there is nothing to act on."""
+        now = self.ingestor.clock.now()
+        if self._reported_at is None or now - self._reported_at >= _REPORT:
+            await self.ingestor.gate.view()
+            self._reported_at = now
 
     async def settle(
         self,
@@ -105,23 +144,38 @@ class Lines:
     ) -> None:
         """See `Place`."""
         if self.kept:
-            first, last = messages[0].offset, messages[-1].offset + 1
-            await positions.move(connection, self.group, [Move(TOPIC, 0, first, last, last)], now=now, schema=schema)
+            await self._move(connection, messages[-1].offset + 1, now=now, schema=schema)
         await bury(connection, self.group, letters, now=now, schema=schema)
 
     def settled(self, messages: Sequence[Message]) -> None:
         """See `Place`."""
         self.position = messages[-1].offset + 1
 
-    def _read(self) -> list[Message]:
-        assert self._lines is not None
-        return list(islice(self._lines, self.chunk))
+    async def _move(self, connection: AsyncConnection[Any], to: int, *, now: datetime, schema: str) -> None:
+        move = Move(TOPIC, 0, self.position, to, to)
+        await positions.move(connection, self.group, [move], now=now, schema=schema)
 
-    def _messages(self) -> Iterator[Message]:
+    def _opened(self) -> Source:
+        return Written(self.file) if self.kept else Piped(self.file)
+
+    def _pass_over(self, many: int) -> int:
+        """Read lines that are taken already; how many there were."""
+        passed = 0
+        while passed < many and (lines := self._source.read(min(many - passed, _AT_ONCE))):
+            passed += len(lines)
+        return passed
+
+    def _read(self) -> list[Message]:
+        """The next lines that say something, as messages."""
         opened = self.ingestor.topics.opened
-        for number, line in enumerate(self.file):
-            topic, value = (self.topic, line) if self.topic else opened(line)
-            yield Message(topic, 0, number, value.rstrip(b"\r\n"))
+        lines = self._source.read(self.chunk)
+        begin, self._read_to = self._read_to, self._read_to + len(lines)
+        found = []
+        for number, line in enumerate(lines, begin):
+            if line.strip():
+                topic, value = (self.topic, line) if self.topic else opened(line)
+                found.append(Message(topic, 0, number, value.rstrip(b"\r\n")))
+        return found
 
 
 def group_of(path: Path, name: str | None) -> str:

@@ -207,7 +207,7 @@ async def _look_at_lag(call: Call, at: Bench, *, ignore: bool) -> None:
     """What `hark lag` finds, before anything is planned; nothing, where no brokers are set.
 
     Raises:
-        HarkError: a group is behind and nobody is in it, or its lag cannot be read, and that is not to be ignored.
+        HarkError: nobody is in a group, or its lag cannot be read, and that is not to be ignored.
         Unreachable: no broker answers; likewise.
     """
     from hark.history.live.lag import preflight

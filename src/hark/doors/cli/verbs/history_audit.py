@@ -76,7 +76,8 @@ async def audit(
     """Compare the graph with the facts, user by user, and the facts of some users with the sources. It only reads.
 
     It may run beside everything else: what moves meanwhile is looked at again. Exit code 1: something is CRITICAL, or
-    the graph did not grow by what the facts did. Without a graph, what can be seen in Postgres is looked at.
+    the graph did not grow by what the facts did, between two reports of a time when all stood still. Without a graph,
+    what can be seen in Postgres is looked at.
     """
     many = _sample(call, sample)
     from hark.history.audit import Audit
@@ -206,7 +207,11 @@ def _difference_lines(found: Difference) -> Iterator[str]:
         if (total.facts_before, total.held_before) != (total.facts_after, total.held_after):
             held = "" if total.held_after is None else f"; graph {total.held_before} to {total.held_after:,}"
             verdict = "" if total.expected else ": NOT what the facts grew by"
+            if total.apart and found.moved:
+                verdict = f" ({total.apart:+,} against the facts, while things moved)"
             yield f"  {total.name}: facts {total.facts_before:,} to {total.facts_after:,}{held}{verdict}"
+    if found.moved and any(total.apart for total in found.totals):
+        yield "  things moved while one of the two was made: its totals are of no one moment, so no growth is judged"
     for run in found.runs:
         if run.facts_before != run.facts_after:
             brought = f"{run.facts_after - run.facts_before:+,} facts, {run.alone_after - run.alone_before:+,} alone"

@@ -64,7 +64,8 @@ async def run(
     """Take what people buy, as it happens: from Kafka, or from a file of JSON lines.
 
     As many processes as there are partitions share Kafka's; each line of a file is taken once, however often it is
-    run. What cannot be taken is kept: hark ingest dead. SIGTERM and SIGINT finish the chunk under way.
+    run, and one that is only half written when it is whole. Of stdin what is there is taken, though it goes on. What
+    cannot be taken is kept: hark ingest dead. SIGTERM and SIGINT finish the chunk under way.
     """
     from hark.doors.cli.ingesting import run_file, run_kafka
 
