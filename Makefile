@@ -21,7 +21,7 @@ forum: $(DEV)  ## an example product in your browser: a forum with replies, mute
 
 test: $(DEV)  ## all tests, on the Postgres that comes with Hark and on Debian's 15 where it is installed
 	HARK_TEST_POSTGRES=18 $(BIN)/pytest $(SIDE_BY_SIDE)
-	HARK_TEST_POSTGRES=15 $(BIN)/pytest $(SIDE_BY_SIDE) tests/postgres tests/delivery tests/test_*.py tests/story tests/architecture -m "not slow"
+	HARK_TEST_POSTGRES=15 $(BIN)/pytest $(SIDE_BY_SIDE) tests/delivery tests/test_*.py tests/story tests/architecture/test_plans.py tests/architecture/test_sql.py -m "not slow"
 
 check: $(DEV)  ## ruff, mypy --strict, import-linter, tests
 	$(BIN)/ruff check .

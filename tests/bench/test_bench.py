@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +18,8 @@ from bench.result import Result
 from bench.run import SCRIPTS, scripts
 from bench.smtp_programs import NotInstalled
 
-from bench import contest, fanout, projection
+from bench import contest, fanout, projection, projection_lag
+from tests.graph_server import GraphServer, graph_server
 
 TINY = 0.0002
 MACHINE = Machine(cores=2, memory_gb=8, postgres="18.6", python="3.11.7")
@@ -36,6 +39,8 @@ def test_a_script_answers_in_full(name: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(contest, "ROUNDS", 1)
     monkeypatch.setattr(fanout, "READINGS", 3)
     monkeypatch.setattr(projection, "WARM_UP", 0)
+    for script in (projection, projection_lag):
+        monkeypatch.setattr(script, "graph_server", _that_starts_fast)
     try:
         results = import_module(f"bench.{name}").measure(TINY)
     except NotInstalled as lacking:
@@ -43,6 +48,12 @@ def test_a_script_answers_in_full(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert results[0].name == name
     for result in results:
         assert_whole(result, name)
+
+
+@contextmanager
+def _that_starts_fast(**_slow: Any) -> Iterator[GraphServer]:
+    with graph_server() as server:
+        yield server
 
 
 def assert_whole(result: Result, script: str) -> None:
