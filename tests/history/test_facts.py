@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from hark.errors import BadInput
-from hark.history.facts import Fact, Kind, Moved, Snapshot, line_key
+from hark.history.facts import Fact, Kind, Moved, Snapshot, line_key, record_facts, record_snapshots
 from tests.history.shopping import JANUARY, NOW, Shop, line, order
 
 
@@ -314,3 +315,40 @@ _CONTENT = (
     "select product_id, store_id, amount_minor, currency, quantity, occurred_at, version, deleted"
     " from hark.fact where key like %s"
 )
+
+
+FILL = """
+alter table hark.fact set (autovacuum_enabled = false);
+alter table hark.history_user set (autovacuum_enabled = false);
+insert into hark.history_user (user_id, changed_at, ahead_since)
+select 'u' || n, now(), now() from generate_series(1, 8000) n;
+insert into hark.fact (user_id, key, kind, product_id, quantity, occurred_at, version, live)
+select 'u' || n % 8000 + 1, 'receipt:' || n || ':1', 'receipt', 'milk', 1, now(), 1, true
+  from generate_series(1, 200000) n
+"""
+
+
+@pytest.mark.parametrize("counted", [False, True], ids=["before anybody counted", "counted"])
+@pytest.mark.parametrize("loaded", [False, True], ids=["live", "loaded"])
+async def test_what_is_recorded_is_looked_up_however_many_facts_there_are(
+    shop: Shop, counted: bool, loaded: bool
+) -> None:
+    explained: list[str] = []
+    async with shop.database.connection() as connection:
+        for statement in FILL.split(";"):
+            await connection.execute(statement.encode())
+        if counted:
+            await connection.execute("analyze")
+        await connection.execute("load 'auto_explain'")
+        for setting in ("auto_explain.log_min_duration = 0", "auto_explain.log_level = notice"):
+            await connection.execute(f"set {setting}".encode())
+        connection.add_notice_handler(lambda told: explained.append(told.message_primary or ""))
+        given = [line(f"new{n}", user=f"u{n // 20 + 1}") for n in range(4_000)]
+        if loaded:
+            snapshots = [Snapshot(each.user_id, Kind.RECEIPT, JANUARY, 100, [each]) for each in given[:1]]
+            await record_snapshots(connection, snapshots, now=NOW, by=1)
+        else:
+            await record_facts(connection, given, now=NOW, by=None)
+    (plan,) = [each for each in explained if "Planned anew each time" in each]
+    assert "fact_key" in plan
+    assert not re.findall(r"Seq Scan on (?:hark\.)?(?:fact|history_user)\b", plan)

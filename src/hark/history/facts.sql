@@ -156,9 +156,13 @@ gone as materialized (
         select f.user_id, f.key, s.version, false as whole, not f.deleted as shown, f.occurred_at, u.next
           from fact_load_given s
           join users u on u.user_id = s.user_id
-          join hark.fact f
-            on f.user_id = s.user_id and f.kind = s.kind and f.occurred_at >= s.since and f.version <= s.version
-           and (not f.deleted or f.version < 0)
+         -- `offset`, so that it stays a look for each load given: joined, all facts of everybody would be read for none.
+         cross join lateral (
+             select user_id, key, deleted, occurred_at
+               from hark.fact
+              where user_id = s.user_id and kind = s.kind and occurred_at >= s.since and version <= s.version
+                and (not deleted or version < 0)
+             offset 0) f
          where not exists (select from fact_given g where g.user_id = f.user_id and g.key = f.key)
         union all
         select f.user_id, f.key, f.said, true, not f.deleted, f.occurred_at, f.next
