@@ -37,14 +37,14 @@ mine as materialized (
       left join hark.product p on p.product_id = f.product_id
 ),
 sent as (
-    select user_id, json_agg(key) filter (where changed and not whole) as keys,
+    select user_id, json_agg(key) filter (where not whole) as keys,
            json_agg(json_build_array(
                product_id, key, store_id, amount_minor, currency, quantity::float8,
                floor(extract(epoch from occurred_at))::bigint,
                extract(microseconds from occurred_at)::bigint %% 1000000 * 1000,
                version,
                case kind when 'receipt' then substr(key, 9, length(key) - 8 - strpos(reverse(key), ':')) end,
-               case kind when 'order' then substr(key, 7) end)) filter (where changed and counts) as lines
+               case kind when 'order' then substr(key, 7) end)) filter (where counts) as lines
       from mine
      where changed
      group by user_id
