@@ -8,6 +8,7 @@ import pytest
 
 from hark.errors import GraphRefused
 from hark.history.projection.projector import Sizes
+from hark.history.projection.sending import Changes
 from tests.history.projection_world import Projected
 from tests.history.shopping import NOW, line, order
 
@@ -156,8 +157,8 @@ class _Refusing:
     def __getattr__(self, name: str) -> object:
         return getattr(self.graph, name)
 
-    async def write(self, node: object, changes: list[dict[str, object]]) -> object:
-        if any(each["id"] == self.user for each in changes):
+    async def write(self, node: object, changes: Changes) -> object:
+        if self.user in changes.ids:
             raise GraphRefused("the graph refuses: no such luck")
         return await self.graph.write(node, changes)  # type: ignore[attr-defined]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from hark.errors import GraphDeadlock, Unreachable
 from hark.history.projection import Node
 from hark.history.projection.neo4j_graph import Neo4jGraph, open_graph, translated
 from hark.history.projection.projector import Sizes
+from hark.history.projection.sending import LINE, SUM, Changes, UserChanges
 from tests.graph_server import graph_server
 from tests.history.backups import Backup
 from tests.history.projection_world import Projected
@@ -40,7 +41,7 @@ class Held:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.graph, name)
 
-    async def write(self, node: Node, changes: Sequence[Mapping[str, Any]]) -> set[str]:
+    async def write(self, node: Node, changes: Changes) -> set[str]:
         """Hold users, not products."""
         if node is Node.PRODUCT:
             return await self.graph.write(node, changes)
@@ -282,16 +283,17 @@ async def test_a_sweep_alarms_nobody_of_a_write_whose_mark_is_on_its_way(project
 
 async def test_of_many_first_writers_of_a_user_one_wins(projected: Projected) -> None:
     for turn in range(20):
-        changes = [[_nothing_bought(f"u{turn}", version)] for version in range(1, 5)]
+        changes = [_nothing_bought(f"u{turn}", version) for version in range(1, 5)]
         written = await asyncio.gather(*(projected.graph.write(Node.USER, each) for each in changes))
         assert sorted(map(len, written)) == [0, 0, 0, 1]
         won = next(version for version, each in enumerate(written, start=1) if each)
         assert await projected.held(f"u{turn}") == won
 
 
-def _nothing_bought(user: str, version: int) -> Mapping[str, Any]:
-    nothing: Mapping[str, Any] = {"keys": [], "lines": [], "categories": [], "stores": []}
-    return {"id": user, "was": -1, "version": version, "whole": True, "at": [0, 0], **nothing}
+def _nothing_bought(user: str, version: int) -> UserChanges:
+    node = ([user], [-1], [version], [True], [True], [0], [0])
+    none, no_sums = (None, None), (None,) * len(SUM)
+    return UserChanges(node, none, (None,) * len(LINE), no_sums, no_sums, none, none)
 
 
 async def test_a_graph_that_is_away_is_waited_for(shop: Shop) -> None:

@@ -74,16 +74,23 @@ class Database:
     _closed: bool = field(default=False, repr=False)
 
     async def fetch(
-        self, query: Query, row: type[T], params: Mapping[str, Any] | None = None, *, prepare: bool | None = None
+        self,
+        query: Query,
+        row: type[T],
+        params: Mapping[str, Any] | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool = False,
     ) -> list[T]:
         """All rows of a query, each as a `row`.
 
         Args:
             prepare: True prepares at once, False plans anew each time (for chunks whose size the planner must see),
                 None leaves it to psycopg (prepared from the fifth run on).
+            binary: values come as Postgres holds them, not as text: for large arrays.
         """
         async with self.connection() as connection:
-            return await fetch(connection, query, row, params, schema=self.schema, prepare=prepare)
+            return await fetch(connection, query, row, params, schema=self.schema, prepare=prepare, binary=binary)
 
     async def one(self, query: Query, row: type[T], params: Mapping[str, Any] | None = None) -> T:
         """The only row of a query that always gives one."""
@@ -178,9 +185,10 @@ async def fetch(
     *,
     schema: str = SCHEMA,
     prepare: bool | None = None,
+    binary: bool = False,
 ) -> list[T]:
     """All rows of a query on a connection of the caller's, each as a `row`."""
-    async with connection.cursor(row_factory=rows_of(row)) as cursor:
+    async with connection.cursor(row_factory=rows_of(row), binary=binary) as cursor:
         await cursor.execute(query.text(schema), params, prepare=prepare)
         return await cursor.fetchall()
 

@@ -5,11 +5,13 @@ Both go the same way; a `Subject` names the statements of each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hark.history.projection.graph import NOTHING, Node
+from hark.history.projection.sending import Changes, ProductChange, ProductChanges, UserChanges
+from hark.postgres.database import Database
 from hark.postgres.queries import Queries, Query
 
 _SQL = Queries.beside(__file__)
@@ -34,84 +36,28 @@ class Ahead:
 
 
 @dataclass(frozen=True, slots=True)
-class UserChange:
-    """What a user's node becomes; lines, categories and stores as rows in the order that `cypher.py` reads.
-
-    Attributes:
-        was: the version that the node must still hold.
-        whole: all that hangs on the node is replaced; else only lines whose keys changed, and sums.
-        anew: all sums are replaced; else only those of `touched_categories` and `touched_stores`.
-        at: when the facts last changed, in seconds and nanoseconds.
-        categories, stores: the sums that are to be there of those that are replaced.
-    """
-
-    id: str
-    was: int
-    version: int
-    whole: bool
-    anew: bool
-    at: Sequence[int]
-    keys: Sequence[str]
-    lines: Sequence[Sequence[Any]]
-    categories: Sequence[Sequence[Any]]
-    stores: Sequence[Sequence[Any]]
-    touched_categories: Sequence[str]
-    touched_stores: Sequence[str]
-
-    @property
-    def size(self) -> int:
-        """How many lines are sent."""
-        return len(self.lines)
-
-    def as_map(self) -> Mapping[str, Any]:
-        """As it is sent."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-@dataclass(frozen=True, slots=True)
-class ProductChange:
-    """What a product's node becomes, and the categories that it is in: one, or none."""
-
-    id: str
-    was: int
-    version: int
-    name: str | None
-    category_id: str | None
-    hierarchy: Sequence[str] | None
-    categories: Sequence[str]
-
-    @property
-    def size(self) -> int:
-        """Products have no lines."""
-        return 0
-
-    def as_map(self) -> Mapping[str, Any]:
-        """As it is sent."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-Change = UserChange | ProductChange
-
-
-@dataclass(frozen=True, slots=True)
 class Subject:
     """Users or products: their node, and the statements that tell and mark how far it is."""
 
     node: Node
-    row: type[UserChange] | type[ProductChange]
     ahead: Query
-    changes: Query
+    changes: Callable[[Database, Mapping[str, Any]], Awaitable[Changes]]
     mark: Query
     overtake: Query
 
 
-def _subject(node: Node, row: type[UserChange] | type[ProductChange], name: str) -> Subject:
-    statements = (_SQL[f"{name}_ahead"], _SQL[name], _SQL[f"mark_{name}"], _SQL[f"overtake_{name}"])
-    return Subject(node, row, *statements)
+async def _users(database: Database, given: Mapping[str, Any]) -> Changes:
+    """Planned each time anew, since it must be seen how many they are; in binary, where an array costs little."""
+    (columns,) = await database.fetch(_SQL["users"], UserChanges, given, prepare=False, binary=True)
+    return columns
 
 
-PRODUCTS = _subject(Node.PRODUCT, ProductChange, "products")
-USERS = _subject(Node.USER, UserChange, "users")
+async def _products(database: Database, given: Mapping[str, Any]) -> Changes:
+    return ProductChanges(await database.fetch(_SQL["products"], ProductChange, given, prepare=False))
+
+
+PRODUCTS = Subject(Node.PRODUCT, _SQL["products_ahead"], _products, _SQL["mark_products"], _SQL["overtake_products"])
+USERS = Subject(Node.USER, _SQL["users_ahead"], _users, _SQL["mark_users"], _SQL["overtake_users"])
 PUT_BACK = _SQL["put_back"]
 
 

@@ -19,15 +19,17 @@ select product_id as id, version, projected as marked, 1 as changes
  limit %(limit)s
 
 -- name: users
--- One statement, so that lines, sums and version are of one moment. What is older than the window counts as gone. Only those
--- sums are sent that what changed is part of; `anew`: all, where a purchase may have left one that it does not name any more.
+-- One statement, so that lines, sums and version are of one moment; one row, of what `sending.py` names: arrays, one a column.
+-- What is older than the window counts as gone. Only those sums are sent that what changed is part of; `anew`: all, where a
+-- purchase may have left one that it does not name any more.
 with asked as materialized (
-    select a.user_id, a.was, a.whole, u.version, u.changed_at, a.whole or u.recast_at > a.was as anew
+    select row_number() over (order by u.user_id)::int - 1 as place, u.user_id, a.was, a.whole, u.version, u.changed_at,
+           a.whole or u.recast_at > a.was as anew
       from unnest(%(ids)s::text[], %(was)s::bigint[], %(whole)s::boolean[]) as a(user_id, was, whole)
       join hark.history_user u on u.user_id = a.user_id
 ),
 mine as materialized (
-    select a.user_id, a.was, a.whole, f.key, f.kind, f.product_id, p.category_id, f.store_id, f.amount_minor, f.currency,
+    select a.place, a.whole, a.anew, f.key, f.kind, f.product_id, p.category_id, f.store_id, f.amount_minor, f.currency,
            f.quantity, f.occurred_at, f.version, a.whole or f.moved_at > a.was as changed,
            a.anew or f.moved_at > a.was as touches,
            not f.deleted and f.occurred_at >= w.starts_at as counts
@@ -36,59 +38,67 @@ mine as materialized (
       join hark.fact f on f.user_id = a.user_id
       left join hark.product p on p.product_id = f.product_id
 ),
-sent as (
-    select user_id, json_agg(key) filter (where not whole) as keys,
-           json_agg(json_build_array(
-               product_id, key, store_id, amount_minor, currency, quantity::float8,
-               floor(extract(epoch from occurred_at))::bigint,
-               extract(microseconds from occurred_at)::bigint %% 1000000 * 1000,
-               version,
-               case kind when 'receipt' then substr(key, 9, length(key) - 8 - strpos(reverse(key), ':')) end,
-               case kind when 'order' then substr(key, 7) end)) filter (where counts) as lines
-      from mine
-     where changed
-     group by user_id
-),
 by_currency as (
-    select of, user_id, id, currency, bool_or(touches) as touched, count(*) filter (where counts) as count,
+    select of, place, id, currency, bool_or(anew) as anew, bool_or(touches) as touched, count(*) filter (where counts) as count,
            sum(quantity) filter (where counts) as quantity, sum(amount_minor) filter (where counts) as total,
            min(occurred_at) filter (where counts) as first_at, max(occurred_at) filter (where counts) as last_at
       from mine
      cross join lateral (values ('category', category_id), ('store', store_id)) as led(of, id)
      where id is not null
-     group by of, user_id, id, currency
+     group by of, place, id, currency
 ),
 summed as (
-    select user_id, json_agg(row) filter (where of = 'category' and counted) as categories,
-           json_agg(row) filter (where of = 'store' and counted) as stores,
-           json_agg(id) filter (where of = 'category') as touched_categories,
-           json_agg(id) filter (where of = 'store') as touched_stores
-      from (select of, user_id, id, sum(count) > 0 as counted, json_build_array(
-                       id, sum(count)::bigint, sum(quantity)::float8,
-                       floor(extract(epoch from min(first_at)))::bigint,
-                       extract(microseconds from min(first_at))::bigint %% 1000000 * 1000,
-                       floor(extract(epoch from max(last_at)))::bigint,
-                       extract(microseconds from max(last_at))::bigint %% 1000000 * 1000,
-                       coalesce(json_agg(currency order by currency) filter (where total is not null), '[]'),
-                       -- A sum past what the graph can hold stops there: 92 quadrillion of a currency's units.
-                       coalesce(json_agg(least(greatest(total, -9223372036854775808), 9223372036854775807)::bigint
-                                         order by currency) filter (where total is not null), '[]')) as row
-              from by_currency
-             group by of, user_id, id
-            having bool_or(touched)) rows
-     group by user_id
+    select of, place, id, bool_or(anew) as anew, sum(count)::bigint as count, sum(quantity)::float8 as quantity,
+           min(first_at) as first_at, max(last_at) as last_at,
+           coalesce(string_agg(currency, '' order by currency) filter (where total is not null), '') as currencies,
+           -- A sum past what the graph can hold stops there: 92 quadrillion of a currency's units.
+           coalesce(string_agg(least(greatest(total, -9223372036854775808), 9223372036854775807)::text, ' '
+                               order by currency) filter (where total is not null), '') as totals
+      from by_currency
+     group by of, place, id
+    having bool_or(touched)
+),
+sums as (
+    select of,
+           row(array_agg(place), array_agg(id), array_agg(count), array_agg(quantity),
+               array_agg(date_part('epoch', date_trunc('second', first_at))::bigint),
+               array_agg(date_part('microseconds', first_at)::int %% 1000000 * 1000),
+               array_agg(date_part('epoch', date_trunc('second', last_at))::bigint),
+               array_agg(date_part('microseconds', last_at)::int %% 1000000 * 1000),
+               array_agg(currencies), array_agg(totals)) as columns
+      from summed
+     where count > 0
+     group by of
+),
+touched as (
+    select of, row(array_agg(place), array_agg(id)) as columns
+      from summed
+     where not anew
+     group by of
+),
+nothing as (
+    select row(null, null) as touched, row(null, null, null, null, null, null, null, null, null, null) as sums
 )
-select a.user_id as id, a.was, a.version, a.whole, a.anew,
-       json_build_array(floor(extract(epoch from a.changed_at))::bigint,
-                        extract(microseconds from a.changed_at)::bigint %% 1000000 * 1000) as at,
-       coalesce(s.keys, '[]') as keys, coalesce(s.lines, '[]') as lines,
-       coalesce(g.categories, '[]') as categories, coalesce(g.stores, '[]') as stores,
-       case when a.anew then '[]' else coalesce(g.touched_categories, '[]') end as touched_categories,
-       case when a.anew then '[]' else coalesce(g.touched_stores, '[]') end as touched_stores
-  from asked a
-  left join sent s on s.user_id = a.user_id
-  left join summed g on g.user_id = a.user_id
- order by a.user_id
+select (select row(array_agg(user_id order by place), array_agg(was order by place), array_agg(version order by place),
+                   array_agg(whole order by place), array_agg(anew order by place),
+                   array_agg(date_part('epoch', date_trunc('second', changed_at))::bigint order by place),
+                   array_agg(date_part('microseconds', changed_at)::int %% 1000000 * 1000 order by place))
+          from asked) as users,
+       (select row(array_agg(place), array_agg(key)) from mine where changed and not whole) as changed,
+       (select row(array_agg(place), array_agg(product_id), array_agg(key), array_agg(store_id), array_agg(amount_minor),
+                   array_agg(currency), array_agg(quantity::float8),
+                   array_agg(date_part('epoch', date_trunc('second', occurred_at))::bigint),
+                   array_agg(date_part('microseconds', occurred_at)::int %% 1000000 * 1000),
+                   array_agg(version),
+                   array_agg(case kind when 'receipt' then substr(key, 9, length(key) - 8 - strpos(reverse(key), ':')) end),
+                   array_agg(case kind when 'order' then substr(key, 7) end))
+          from mine
+         where changed and counts) as bought,
+       coalesce((select columns from sums where of = 'category'), nothing.sums) as categories,
+       coalesce((select columns from sums where of = 'store'), nothing.sums) as stores,
+       coalesce((select columns from touched where of = 'category'), nothing.touched) as touched_categories,
+       coalesce((select columns from touched where of = 'store'), nothing.touched) as touched_stores
+  from nothing
 
 -- name: products
 select p.product_id as id, a.was, p.version, p.name, p.category_id, c.hierarchy,

@@ -20,9 +20,9 @@ def _held(node: str, version: str) -> str:
     return f"coalesce(toIntegerOrNull({node}.{version}), -1)"
 
 
-def _moment(row: str, at: int = 0) -> str:
-    """The moment of which a row holds seconds and nanoseconds, one after the other."""
-    return f"datetime.fromepoch({row}[{at}], {row}[{at + 1}])"
+def _moment(columns: str, name: str, place: str) -> str:
+    """The moment of which two columns hold seconds and nanoseconds."""
+    return f"datetime.fromepoch(${columns}.{name}_s[{place}], ${columns}.{name}_ns[{place}])"
 
 
 def _versions(label: Node, version: str) -> str:
@@ -30,72 +30,101 @@ def _versions(label: Node, version: str) -> str:
     return f"""\
 UNWIND $ids AS id
 MATCH (n:{label} {{{key}: id}})
-RETURN n.{key} AS id, {_held("n", version)} AS version"""
+RETURN collect([n.{key}, {_held("n", version)}]) AS held"""
 
 
-def _locked(label: Node, version: str) -> str:
-    """Lock a node by writing to it, and go on only if it holds what was read before.
-
-    The lock is taken by the very statement that looks: read before it, the version could be an old one.
-    """
-    return f"""\
-UNWIND $changes AS row
-MERGE (n:{label} {{{UNIQUE[label]}: row.id}})
+_LOCK = """\
 SET n._lock = true
-REMOVE n._lock
-WITH n, row WHERE {_held("n", version)} = row.was"""
+REMOVE n._lock"""
+"""Lock a node by writing to it; then it is looked whether it holds what was read before.
+
+The lock is taken by the very statement that looks: read before it, the version could be an old one.
+"""
 
 
 def _found(label: str, nodes: str) -> str:
     """All nodes of a label that edges are to lead to, each looked up once, in the order of their ids.
 
-    If one id has several nodes, for want of constraints, one of them is taken: rows tell them by their places.
+    If one id has several nodes, for want of constraints, one of them is taken: edges tell them by their places.
     """
     return f"""\
 CALL () {{
-  UNWIND range(0, size(${nodes}) - 1) AS place
-  WITH place, ${nodes}[place] AS id
-  MERGE (t:{label} {{{UNIQUE[label]}: id}})
+  UNWIND range(0, size($ids.{nodes}) - 1) AS place
+  MERGE (t:{label} {{{UNIQUE[label]}: $ids.{nodes}[place]}})
   WITH place, head(collect(t)) AS t ORDER BY place
   RETURN collect(t) AS {nodes}
 }}"""
 
 
-def _sums(nodes: str, edge: str, to: str) -> str:
+def _each_user(place: str) -> str:
+    """The node of a user who is written; no row for who is not, and several if one id has several nodes."""
+    return f"UNWIND users[{place}] AS n"
+
+
+_ALL_USERS = f"UNWIND range(0, size(users) - 1) AS u {_each_user('u')}"
+
+
+def _edges(nodes: str, edge: str, properties: str) -> str:
+    """Edges of users who are written, from columns."""
     return f"""\
-CALL (n, row) {{ MATCH (n)-[old:{edge}]->(t) WHERE row.anew OR t.{to} IN row.touched_{nodes} DELETE old }}
-CALL (n, row, {nodes}) {{
-  UNWIND row.{nodes} AS a
-  WITH n, a, {nodes}[a[0]] AS t
-  CREATE (n)-[:{edge} {{count: a[1], quantity: a[2], first_at: {_moment("a", 3)}, last_at: {_moment("a", 5)}, \
-currencies: a[7], totals_minor: a[8], total_minor: CASE WHEN size(a[8]) = 1 THEN a[8][0] END}}]->(t)
+CALL (users, {nodes}) {{
+  UNWIND range(0, size(${nodes}.of) - 1) AS i
+  {_each_user(f"${nodes}.of[i]")}
+  WITH n, i, {nodes}[${nodes}.to[i]] AS t
+  CREATE (n)-[:{edge} {{{properties}}}]->(t)
 }}"""
+
+
+def _same(nodes: str, *names: str) -> str:
+    return ", ".join(f"{name}: ${nodes}.{name}[i]" for name in names)
+
+
+def _purchases() -> str:
+    names = ("key", "store_id", "amount_minor", "currency", "quantity", "version", "receipt_id", "order_id")
+    at = f"occurred_at: {_moment('products', 'at', 'i')}"
+    return f"""\
+CALL (users) {{ {_ALL_USERS} MATCH (n)-[old:PURCHASED]->() \
+WHERE $users.whole[u] OR old.key IN $users.keys[u] DELETE old }}
+{_edges("products", "PURCHASED", f"{_same('products', *names)}, {at}")}"""
+
+
+def _sums(nodes: str, edge: str, to: str) -> str:
+    totals = f"${nodes}.totals[i]"
+    properties = f"""{_same(nodes, "count", "quantity", "currencies")}, totals_minor: {totals}, \
+total_minor: CASE WHEN size({totals}) = 1 THEN {totals}[0] END, \
+first_at: {_moment(nodes, "first", "i")}, last_at: {_moment(nodes, "last", "i")}"""
+    return f"""\
+CALL (users) {{ {_ALL_USERS} MATCH (n)-[old:{edge}]->(t) \
+WHERE $users.anew[u] OR t.{to} IN $users.{nodes}[u] DELETE old }}
+{_edges(nodes, edge, properties)}"""
 
 
 VERSIONS = {Node.USER: _versions(Node.USER, "facts_version"), Node.PRODUCT: _versions(Node.PRODUCT, "version")}
 
 _WRITE_USERS = f"""\
-{_locked(Node.USER, "facts_version")}
-WITH collect([n, row]) AS won WHERE size(won) > 0
+CYPHER replan=skip
+UNWIND range(0, size($users.id) - 1) AS u
+MERGE (n:User {{user_id: $users.id[u]}})
+{_LOCK}
+WITH u, collect(CASE WHEN {_held("n", "facts_version")} = $users.was[u] THEN n END) AS won ORDER BY u
+WITH collect(won) AS users WHERE any(won IN users WHERE size(won) > 0)
 {_found("Product", "products")}
 {_found("Category", "categories")}
 {_found("Store", "stores")}
-UNWIND won AS each
-WITH each[0] AS n, each[1] AS row, products, categories, stores
-CALL (n, row) {{ MATCH (n)-[old:PURCHASED]->() WHERE row.whole OR old.key IN row.keys DELETE old }}
-CALL (n, row, products) {{
-  UNWIND row.products AS l
-  WITH n, l, products[l[0]] AS p
-  CREATE (n)-[:PURCHASED {{key: l[1], store_id: l[2], amount_minor: l[3], currency: l[4], quantity: l[5], \
-occurred_at: {_moment("l", 6)}, version: l[8], receipt_id: l[9], order_id: l[10]}}]->(p)
-}}
+{_purchases()}
 {_sums("categories", "SHOPS_IN", "category_id")}
 {_sums("stores", "SHOPS_AT", "store_id")}
-SET n = {{user_id: row.id, facts_version: row.version, last_updated_at: {_moment("row.at")}}}
-RETURN row.id AS id"""
+{_ALL_USERS}
+SET n = {{user_id: $users.id[u], facts_version: $users.version[u], last_updated_at: {_moment("users", "at", "u")}}}
+RETURN collect($users.id[u]) AS ids"""
+"""Planned once: each node is found by its constraint's index, however full the graph. Planning again, as Neo4j does when a
+graph has grown, would take longer than many a transaction and find the same."""
 
 _WRITE_PRODUCTS = f"""\
-{_locked(Node.PRODUCT, "version")}
+UNWIND $changes AS row
+MERGE (n:Product {{product_id: row.id}})
+{_LOCK}
+WITH n, row WHERE {_held("n", "version")} = row.was
 CALL (n) {{ MATCH (n)-[old:IN_CATEGORY]->() DELETE old }}
 CALL (n, row) {{
   UNWIND row.categories AS id
@@ -105,7 +134,7 @@ CALL (n, row) {{
 }}
 SET n = {{product_id: row.id, name: row.name, category_id: row.category_id, category_hierarchy: row.hierarchy, \
 version: row.version}}
-RETURN row.id AS id"""
+RETURN collect(row.id) AS ids"""
 
 WRITE = {Node.USER: _WRITE_USERS, Node.PRODUCT: _WRITE_PRODUCTS}
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
+
+from hark.history.projection.sending import Changes
 
 
 class Node(StrEnum):
@@ -32,11 +34,11 @@ class Graph(Protocol):
         """The versions that it holds; whoever is left out is at `NOTHING`."""
         ...
 
-    async def write(self, node: Node, changes: Sequence[Mapping[str, Any]]) -> set[str]:
+    async def write(self, node: Node, changes: Changes) -> set[str]:
         """Write each change whose node is still at the version that the change says; the ids that were written.
 
         Args:
-            changes: as `changes.py` makes them, in order of their ids: nobody waits for each other then.
+            changes: in order of their ids: nobody waits for each other then.
         """
         ...
 

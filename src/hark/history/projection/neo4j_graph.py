@@ -13,7 +13,7 @@ from hark.config.graphs import GraphAddress
 from hark.errors import BadInput, GraphDeadlock, GraphRefused, GraphTooSlow, Unreachable
 from hark.history.projection import cypher, uniting
 from hark.history.projection.graph import Node
-from hark.history.projection.sending import parameters
+from hark.history.projection.sending import Changes
 
 if TYPE_CHECKING:
     from neo4j import AsyncDriver
@@ -47,12 +47,12 @@ class Neo4jGraph:
     async def versions(self, node: Node, ids: Sequence[str]) -> dict[str, int]:
         """The versions that the graph holds."""
         rows = await self.ask(cypher.VERSIONS[node], ids=list(ids)) if ids else []
-        return {row[0]: row[1] for row in rows}
+        return {each: version for row in rows for each, version in row[0]}
 
-    async def write(self, node: Node, changes: Sequence[Mapping[str, Any]]) -> set[str]:
+    async def write(self, node: Node, changes: Changes) -> set[str]:
         """Write what is still at the version that was read."""
-        rows = await self.ask(cypher.WRITE[node], **parameters(node, changes)) if changes else []
-        return {row[0] for row in rows}
+        rows = await self.ask(cypher.WRITE[node], **changes.parameters()) if changes.ids else []
+        return {each for row in rows for each in row[0]}
 
     async def page(self, node: Node, after: str, limit: int) -> list[str]:
         """Ids after one."""

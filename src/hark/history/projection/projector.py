@@ -12,9 +12,10 @@ from typing import Any
 
 from hark.clock import Clock
 from hark.errors import GraphDeadlock, GraphRefused
-from hark.history.projection.changes import PRODUCTS, PUT_BACK, USERS, Ahead, Change, Subject, asked, slices
+from hark.history.projection.changes import PRODUCTS, PUT_BACK, USERS, Ahead, Subject, asked, slices
 from hark.history.projection.graph import NOTHING, Graph
 from hark.history.projection.lease import Lease
+from hark.history.projection.sending import Changes
 from hark.logs import Log
 from hark.postgres.database import Database
 
@@ -68,10 +69,11 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """Changes of one transaction, and how the versions of each were marked."""
+    """Changes of one transaction, of whom, and how the versions of each were marked."""
 
     subject: Subject
-    changes: Sequence[Change]
+    ahead: Sequence[Ahead]
+    changes: Changes
     marked: dict[str, int]
 
 
@@ -146,50 +148,53 @@ class Projector:
         marked = {each.id: each.marked for each in ahead}
         if passed := {each.id: held[each.id] for each in ahead if held.get(each.id, NOTHING) > each.version}:
             marked |= await overtake(self.database, subject, passed, self.clock.now())
-        changes: list[Change] = list(
-            await self.database.fetch(subject.changes, subject.row, asked(ahead, held), prepare=False)
-        )
-        return _Prepared(subject, changes, marked)
+        return _Prepared(subject, ahead, await subject.changes(self.database, asked(ahead, held)), marked)
 
     async def _write(self, prepared: _Prepared, done: Stepped) -> None:
         """Write, and mark what was written; what the graph refuses is found by halves, and keeps nobody else."""
-        changes = prepared.changes
         try:
             written = await self._sent(prepared)
         except GraphRefused as refusal:
-            if len(changes) == 1:
-                await self._put_back(changes[0], refusal, done)
-                return
-            for half in (changes[: len(changes) // 2], changes[len(changes) // 2 :]):
-                await self._write(_Prepared(prepared.subject, half, prepared.marked), done)
+            await self._halved(prepared, refusal, done)
             return
-        await self._mark(prepared, [each for each in changes if each.id in written], done)
-        done.beaten += len(changes) - len(written)
+        await self._mark(prepared, written, done)
+
+    async def _halved(self, prepared: _Prepared, refusal: GraphRefused, done: Stepped) -> None:
+        ahead = prepared.ahead
+        if len(ahead) == 1:
+            await self._put_back(ahead[0], refusal, done)
+            return
+        for half in (ahead[: len(ahead) // 2], ahead[len(ahead) // 2 :]):
+            await self._write(await self._prepare(prepared.subject, half), done)
 
     async def _sent(self, prepared: _Prepared) -> set[str]:
         """Whom the graph wrote; sent again where it waited for the other transaction under way, and that one for it."""
-        sent = [each.as_map() for each in prepared.changes]
         for _ in range(_TRIES - 1):
             with suppress(GraphDeadlock):
-                return await self.graph.write(prepared.subject.node, sent)
-        return await self.graph.write(prepared.subject.node, sent)
+                return await self.graph.write(prepared.subject.node, prepared.changes)
+        return await self.graph.write(prepared.subject.node, prepared.changes)
 
-    async def _mark(self, prepared: _Prepared, written: Sequence[Change], done: Stepped) -> None:
+    async def _mark(self, prepared: _Prepared, written: Collection[str], done: Stepped) -> None:
+        changes = prepared.changes
+        versions = {
+            each: version for each, version in zip(changes.ids, changes.versions, strict=True) if each in written
+        }
         given = {
-            "ids": [each.id for each in written],
-            "marked": [prepared.marked[each.id] for each in written],
-            "versions": [each.version for each in written],
+            "ids": list(versions),
+            "marked": [prepared.marked[each] for each in versions],
+            "versions": list(versions.values()),
         }
         await self.database.execute(prepared.subject.mark, given)
         if prepared.subject is USERS:
-            done.users += len(written)
+            done.users += len(versions)
         else:
-            done.products += len(written)
-        done.lines += sum(each.size for each in written)
+            done.products += len(versions)
+        done.lines += changes.lines_of(versions)
+        done.beaten += len(changes.ids) - len(versions)
 
-    async def _put_back(self, change: Change, refusal: GraphRefused, done: Stepped) -> None:
-        _log.error("graph_refused", id=change.id, version=change.version, error=str(refusal))
-        await self.database.execute(PUT_BACK, {"id": change.id, "now": self.clock.now()})
+    async def _put_back(self, ahead: Ahead, refusal: GraphRefused, done: Stepped) -> None:
+        _log.error("graph_refused", id=ahead.id, version=ahead.version, error=str(refusal))
+        await self.database.execute(PUT_BACK, {"id": ahead.id, "now": self.clock.now()})
         done.refused += 1
 
 
