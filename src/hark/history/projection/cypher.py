@@ -117,8 +117,8 @@ WITH collect(won) AS users WHERE any(won IN users WHERE size(won) > 0)
 {_ALL_USERS}
 SET n = {{user_id: $users.id[u], facts_version: $users.version[u], last_updated_at: {_moment("users", "at", "u")}}}
 RETURN collect($users.id[u]) AS ids"""
-"""Planned once: each node is found by its constraint's index, however full the graph. Planning again, as Neo4j does when
-a graph has grown, would take longer than many a transaction and find the same."""
+"""Planned once: each node is found by its constraint's index, however full the graph. Planning again, as Neo4j does
+when a graph has grown, would take longer than many a transaction and find the same."""
 
 _WRITE_PRODUCTS = f"""\
 UNWIND $changes AS row
