@@ -88,7 +88,8 @@ class Neo4jGraph:
         seconds = self.patience.total_seconds()
         with translated():
             async with asyncio.timeout(seconds + _CONNECT_S), self.driver.session(database=self.database) as session:
-                result = await session.run(Query(statement, timeout=seconds), given)
+                sent = {name: _unsaid(value) for name, value in given.items()}
+                result = await session.run(Query(statement, timeout=seconds), sent)
                 return [tuple(record.values()) async for record in result]
 
     async def rows(self, statement: str, given: Mapping[str, Any], patience: timedelta) -> list[dict[str, Any]]:
@@ -146,6 +147,27 @@ async def open_graph(url: str, *, patience: timedelta = timedelta(seconds=60)) -
         yield graph
     finally:
         await graph.close()
+
+
+class _UnsaidList(list[Any]):
+    def __repr__(self) -> str:
+        return f"[{len(self)}]"
+
+
+class _UnsaidMap(dict[str, Any]):
+    def __repr__(self) -> str:
+        return f"{{{', '.join(self)}}}"
+
+
+def _unsaid(value: Any) -> Any:
+    """The same, but short where it is written out: the driver does that with all it sends, whether it logs or not."""
+    match value:
+        case list():
+            return _UnsaidList(value)
+        case dict():
+            return _UnsaidMap(value)
+        case _:
+            return value
 
 
 def _native(value: Any) -> Any:

@@ -63,7 +63,7 @@ class Sizes:
 
     nodes: int = 200
     lines: int = 5_000
-    transactions: int = 16
+    transactions: int = 32
     at_once: int = 2
 
 
