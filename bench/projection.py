@@ -29,7 +29,7 @@ LINES = 40_000
 ALONE = 300
 """Users of the peer, which is too slow for all."""
 PRODUCTS, CATEGORIES, STORES = 170, 30, 20
-WARM_UP = 3
+WARM_UP = 6
 """Rounds that do not count: Java compiles what runs often, and nobody shall pay for that alone."""
 BATCH = 2_000
 """Lines in a transaction of the limit."""

@@ -4,7 +4,7 @@
     (people, in SQL)  (changes.sql)          (graph.py, one Cypher statement)           (guarded)
 
 projector.py   takes users and products that are ahead of the graph, chunk by chunk; one projector at a time, by lease
-changes.py     what of them is to be sent
+changes.py     what of them is to be sent; sending.py: how, as columns
 graph.py       the graph as the projector sees it; cypher.py and neo4j_graph.py: Neo4j behind it
 sweep.py       compares what the graph holds with what is marked: a restored or emptied graph heals by itself
 rebuild.py     writes users, or all, anew, and forgets whom the facts do not know
