@@ -178,7 +178,7 @@ async def undo_facts(
     """
     given = {"users": list(users), "run": run, "now": now}
     async with connection.transaction():
-        await connection.execute(_SQL["lock_given"].text(schema), given)
+        await connection.execute(_SQL["lock_given"].text(schema), given, prepare=False)
         (row,) = await fetch(connection, _SQL["undo"], _UndoneRow, given, schema=schema)
     return Undone(row.taken, _moved(row.users, row.versions))
 
@@ -219,8 +219,8 @@ async def _record_once(
     await connection.execute(_SQL["empty_tables"].text(schema))
     await _copy(connection, "copy_facts", _fact_line, words)
     await _copy(connection, "copy_snapshots", _snapshot_line, snapshots)
-    await connection.execute(_SQL["know_users"].text(schema), given)
-    await connection.execute(_SQL["lock_given"].text(schema), given)
+    await connection.execute(_SQL["know_users"].text(schema), given, prepare=False)
+    await connection.execute(_SQL["lock_given"].text(schema), given, prepare=False)
     (row,) = await fetch(connection, _SQL["record"], _RecordedRow, given, schema=schema, prepare=False)
     counts = (row.given, row.new, row.changed, row.same, row.stale, row.gone, row.refused)
     return Recorded(*counts, _moved(row.users, row.versions))

@@ -21,7 +21,8 @@ copy fact_load_given from stdin
 with facts as (delete from fact_given) delete from fact_load_given
 
 -- name: know_users
--- With all that stays as it is when they are moved on, so that no index is written then.
+-- With all that stays as it is when they are moved on, so that no index is written then. Not prepared, as all that is asked
+-- by these arrays: planned for good while there are few users, each user there is would be looked for in the array.
 with known as materialized (
     select user_id from hark.history_user where user_id = any (%(users)s::text[])
 )
