@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -95,11 +96,17 @@ async def test_a_key_of_another_user_is_quarantined_once(shop: Shop) -> None:
     assert [tuple(r) for r in rows] == [("bob", "receipt:9:1", 7, "ann", "milk")]
 
 
-async def test_a_new_key_that_two_claim_in_one_batch_is_the_first_ones(shop: Shop) -> None:
-    recorded = await shop.record(line("9", user="bob", version=5), line("9", user="ann"))
-    assert (recorded.new, recorded.refused) == (1, 1)
-    assert await shop.alive("ann") == {"receipt:9:1": 1}
-    assert await shop.alive("bob") == {}
+@pytest.mark.parametrize("names", [*itertools.permutations(["ann", "bob", "zoe"])], ids="-".join)
+@pytest.mark.parametrize("cut", [False, True], ids=["in one batch", "one by one"])
+async def test_a_new_key_is_whose_who_first_claims_it_wherever_the_stream_is_cut(
+    shop: Shop, names: Sequence[str], cut: bool
+) -> None:
+    claims = [line("9", user=user, version=9 - place) for place, user in enumerate([*names, names[0]])]
+    for batch in [[each] for each in claims] if cut else [claims]:
+        await shop.record(*batch)
+    assert {user: await shop.alive(user) for user in names if await shop.alive(user)} == {names[0]: {"receipt:9:1": 9}}
+    refused = await shop.rows("select user_id, owner from hark.fact_refused order by 1")
+    assert [tuple(each) for each in refused] == [(user, names[0]) for user in sorted(names[1:])]
 
 
 async def test_an_owners_word_holds_whoever_else_claims_the_key_in_the_same_batch(shop: Shop) -> None:

@@ -213,7 +213,9 @@ async def _record_once(
 ) -> Recorded:
     words, plain = _highest(facts)
     users = sorted({*(fact.user_id for fact in words), *(each.user_id for each in snapshots)})
-    given = {"users": _array(users), "plain": plain, **how.given(), **_loads(snapshots)}
+    contested = {} if plain else _contested(words)
+    claims = {"plain": plain, "contested": [*contested], "first": [*contested.values()]}
+    given = {"users": _array(users), **claims, **how.given(), **_loads(snapshots)}
     await connection.execute(MAKE_TABLE.text(schema))
     await connection.execute(_SQL["empty_table"].text(schema))
     await _copy(connection, words)
@@ -240,6 +242,17 @@ def _highest(facts: Sequence[Fact]) -> tuple[Sequence[Fact], bool]:
         if _rank(fact) > _rank(other):
             kept[fact.key] = fact
     return list(kept.values()), True
+
+
+def _contested(facts: Sequence[Fact]) -> dict[str, str]:
+    """Keys that several users claim, and who of them came first: so it does not matter where a stream is cut."""
+    first: dict[str, str] = {}
+    contested: dict[str, str] = {}
+    for fact in facts:
+        user = first.setdefault(fact.key, fact.user_id)
+        if user != fact.user_id:
+            contested[fact.key] = user
+    return contested
 
 
 def _rank(fact: Fact) -> tuple[tuple[bool, Any], ...]:

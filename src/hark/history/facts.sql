@@ -48,14 +48,16 @@ with loads as materialized (
 ),
 claimed as materialized (
     -- Only if a key is there twice, else `plain`: of each key and user the highest word. A new key that two users claim at once
-    -- is the first one's, by id; one that is known is its owner's.
+    -- is the `first` one's; one that is known is its owner's.
     select g.*, row_number() over same_key as place, first_value(g.user_id) over same_key as first_user
       from fact_given g
       left join hark.fact f on f.key = g.key
+      left join unnest(%(contested)s::text[], %(first)s::text[]) as c (key, user_id) on c.key = g.key
      where not %(plain)s
     window same_key as (
         partition by g.key
-            order by g.user_id is not distinct from f.user_id desc, g.user_id, g.version desc, g.deleted desc,
+            order by g.user_id is not distinct from f.user_id desc, g.user_id is not distinct from c.user_id desc,
+                     g.user_id, g.version desc, g.deleted desc,
                      g.occurred_at desc nulls last, g.product_id desc nulls last, g.store_id desc nulls last,
                      g.amount_minor desc nulls last, g.currency desc nulls last, g.quantity desc nulls last,
                      g.receipt desc nulls last)
