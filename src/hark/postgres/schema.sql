@@ -768,8 +768,10 @@ insert into hark.backfill_transition values
     ('PAUSED',   'APPLYING', 'Resumed, at the first batch that is not done.'),
     ('PAUSED',   'CANCELED', 'Called off; what was applied is in the journal.'),
     ('APPLIED',  'APPLYING', 'What failed is applied again, and only that.'),
+    ('APPLIED',  'CANCELED', 'An undo: who could not be taken back is left so, and not tried again.'),
     ('APPLIED',  'VERIFIED', 'Read again: all that does not hold is explained.'),
     ('VERIFIED', 'APPLYING', 'What failed is applied again, and only that.'),
+    ('VERIFIED', 'CANCELED', 'An undo: who could not be taken back is left so, and not tried again.'),
     ('VERIFIED', 'APPLIED',  'Read again: something does not hold any more, and nothing explains it.'),
     ('FAILED',   'APPLYING', 'The batches that failed are applied again.'),
     ('FAILED',   'CANCELED', 'Called off; what was applied is in the journal.');
@@ -975,10 +977,13 @@ begin
 end
 $$;
 
--- Whether backfills left the channels for some reasons (its keys) alone since then.
+-- Whether backfills left the channels for some reasons (its keys) alone since then; not, if nobody knows since when.
 create function hark.undisturbed(whose text, reasons jsonb, at timestamptz, behind bigint)
 returns boolean language plpgsql stable parallel safe set plan_cache_mode = force_generic_plan as $$
 begin
+    if undisturbed.at is null then
+        return false;
+    end if;
     if not exists (select from hark.backfill_item later
                     where later.recipient_id = whose and later.outcome = 'applied'
                       and (later.at, later.backfill_id) > (undisturbed.at, behind)) then

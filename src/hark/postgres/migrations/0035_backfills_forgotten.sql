@@ -1,0 +1,22 @@
+-- Backfills: what is forgotten takes nothing of others with it.
+
+insert into hark.backfill_transition values
+    ('APPLIED',  'CANCELED', 'An undo: who could not be taken back is left so, and not tried again.'),
+    ('VERIFIED', 'CANCELED', 'An undo: who could not be taken back is left so, and not tried again.');
+
+-- Whether backfills left the channels for some reasons (its keys) alone since then; not, if nobody knows since when.
+create or replace function hark.undisturbed(whose text, reasons jsonb, at timestamptz, behind bigint)
+returns boolean language plpgsql stable parallel safe set plan_cache_mode = force_generic_plan as $$
+begin
+    if undisturbed.at is null then
+        return false;
+    end if;
+    if not exists (select from hark.backfill_item later
+                    where later.recipient_id = whose and later.outcome = 'applied'
+                      and (later.at, later.backfill_id) > (undisturbed.at, behind)) then
+        return true;
+    end if;
+    return not exists (select from jsonb_object_keys(reasons) reason
+                        cross join lateral hark.done_since(whose, reason, undisturbed.at, behind));
+end
+$$;
