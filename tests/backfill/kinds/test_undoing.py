@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from hark.backfill import control
@@ -112,3 +116,82 @@ async def test_of_a_forgotten_one_that_was_undone_the_undo_says_whom_it_left_as_
     await campus.undone(back)
     await campus.run("update hark.preference set channels = '{\"like\": [\"email\", \"push\"]}'")
     assert await chain.whose(1) == OTHERS
+
+
+# Rows that came and went ---------------------------------------------------------------------------------------------
+
+
+async def rows(campus: Campus) -> list[Any]:
+    """The table, but for when it was written to."""
+    return await campus.rows("select recipient_id, channels, frequencies, since, chose from hark.preference order by 1")
+
+
+async def test_what_was_taken_back_with_its_row_is_restored_in_the_row_that_came_since(campus: Campus) -> None:
+    people = ("ann", "bob", "cat", "dan")
+    await campus.people(dict.fromkeys(people))
+    first = await created(campus, ["like", "tip"])
+    back = await later(campus, campus.undone(first))
+    assert await campus.channels() == {}
+    other = await created(campus, ["page"], members=["ann", "bob", "cat"])
+    await campus.choose("bob", "tip", ["email"])
+    await campus.run("update hark.preference set channels = channels || '{\"like\": []}' where recipient_id = 'cat'")
+    had = await campus.channels()
+
+    again = await later(campus, campus.undone(back))
+
+    assert await campus.counts(again) == {
+        ("like", "restore"): 3,
+        ("like", "changed_since"): 1,
+        ("tip", "restore"): 3,
+        ("tip", "changed_since"): 1,
+    }
+    like, tip = {"like": ["in_app", "push"]}, {"tip": ["email", "push"]}
+    assert await campus.channels() == {
+        "ann": {**had["ann"], **like, **tip},
+        "bob": {**had["bob"], **like},
+        "cat": {**had["cat"], **tip},
+        "dan": {**like, **tip},
+    }
+    assert (await campus.verified(again)).good
+    await later(campus, campus.undone(again))
+    assert await campus.channels() == had
+    await later(campus, campus.undone(other))
+    assert await campus.channels() == {"bob": {"tip": ["email"]}, "cat": {"like": []}}
+
+
+async def later(campus: Campus, does: Awaitable[int]) -> int:
+    """A minute on."""
+    campus.clock.advance(timedelta(minutes=1))
+    return await does
+
+
+async def created(campus: Campus, reasons: list[str], members: list[str] | None = None) -> int:
+    """A backfill that adds `push` and creates rows, applied a minute on."""
+    campus.clock.advance(timedelta(minutes=1))
+    backfill = await campus.plan(reasons, ["push"], create_rows=True, members=members)
+    await campus.apply(backfill)
+    return backfill
+
+
+async def test_a_row_that_was_there_before_stays_though_backfills_had_made_one_once(campus: Campus) -> None:
+    await campus.people({"ann": None})
+    once = await created(campus, ["tip"])
+    await later(campus, campus.undone(once))
+    await campus.run("insert into hark.preference (recipient_id, updated_at) values ('ann', %s)", campus.clock.now())
+    before = await rows(campus)
+    backfill = await created(campus, ["like"])
+    await later(campus, campus.undone(backfill))
+    assert await rows(campus) == before == [("ann", {}, {}, {}, {})]
+
+
+async def test_a_row_that_backfills_made_goes_with_the_last_of_them_also_after_undos_of_undos(campus: Campus) -> None:
+    await campus.people({"ann": None, "bob": None})
+    first = await created(campus, ["tip"])
+    back = await later(campus, campus.undone(first))
+    await later(campus, campus.undone(back))
+    second = await created(campus, ["like"])
+    await later(campus, campus.undone(first))
+    await campus.run("update hark.preference set channels = '{}' where recipient_id = 'bob'")
+    assert await campus.channels() == {"ann": {"like": ["in_app", "push"]}, "bob": {}}
+    await later(campus, campus.undone(second))
+    assert await campus.channels() == {"bob": {}}

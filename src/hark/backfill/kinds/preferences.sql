@@ -22,16 +22,30 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, mine.held, a
 -- The users of a span that a backfill changed, those who are alike together: what it changed, and the reasons for which
 -- that stands as it was left, and was neither chosen nor changed by another backfill since: what somebody confirmed is theirs,
 -- and what another one gave anew is that one's. Of the others, those that another backfill changed since, where they stood
--- until then as it had left them, and were not chosen; or may have, where one that is forgotten came behind it. They had no row before it; or one that another backfill made, which was undone by
--- now, and nothing else is in it, nor was anything chosen: so it goes with the last of what backfills put there.
+-- until then as it had left them, and were not chosen; or may have, where one that is forgotten came behind it. They had no row before it; or the one that another backfill
+-- made, and nothing took away until then, and what that put there was taken back since, and nothing else is in it, nor was anything
+-- chosen: so it goes with the last of what backfills put there.
 select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.after,
        coalesce(p.channels = i.after and p.frequencies = '{}', false) as nothing_else,
        case when i.before = '{}' and p.channels = i.after and p.frequencies = '{}' and p.chose = '{}'
             then exists (select from hark.backfill_item made
-                           join hark.backfill_item unmade on unmade.recipient_id = made.recipient_id and unmade.outcome = 'applied'
-                           join hark.backfill f on f.id = unmade.backfill_id and f.undoes = made.backfill_id
-                          where made.recipient_id = s.recipient_id and made.outcome = 'applied' and made.at <= i.at
-                            and made.before is null and made.after is not null)
+                          cross join lateral (
+                            select unmade.at, unmade.backfill_id, unmade.after
+                              from hark.backfill_item unmade
+                             where unmade.recipient_id = made.recipient_id and unmade.outcome = 'applied'
+                               and coalesce(unmade.before, '{}') || coalesce(unmade.after, '{}') ?| array(select jsonb_object_keys(made.after))
+                             order by unmade.at desc, unmade.backfill_id desc
+                             limit 1) unmade
+                           join hark.backfill f on f.id = unmade.backfill_id and f.undoes is not null
+                          where made.recipient_id = s.recipient_id and made.outcome = 'applied'
+                            and made.before is null and made.after is not null and (made.at, made.backfill_id) < (i.at, i.backfill_id)
+                            and (unmade.at, unmade.backfill_id) > (i.at, i.backfill_id)
+                            and not coalesce(unmade.after, '{}') ?| array(select jsonb_object_keys(made.after))
+                            and not exists (select from hark.backfill_item gone
+                                             where gone.recipient_id = s.recipient_id and gone.outcome = 'applied'
+                                               and gone.before is not null and gone.after is null
+                                               and (gone.at, gone.backfill_id) > (made.at, made.backfill_id)
+                                               and (gone.at, gone.backfill_id) < (i.at, i.backfill_id)))
             else i.before is null end as had_no_row,
        left_alone.reasons as standing,
        others.reasons as others,
