@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any
@@ -11,13 +12,12 @@ import pytest
 from hark.backfill import control
 from hark.backfill.failures import retry_failures
 from hark.backfill.forgetting import forget
-from hark.backfill.kind import Batch
+from hark.backfill.kind import Applied, Batch
 from hark.backfill.kinds.preferences import PREFERENCES
 from hark.backfill.undo import undo
 from hark.errors import BadInput
 from tests.backfill.campus import Campus
 from tests.backfill.kinds.test_chains import MINE, OTHERS, Chain
-
 
 # What is forgotten, and what is still to be taken back ---------------------------------------------------------------
 
@@ -81,7 +81,7 @@ async def test_what_a_forgotten_one_may_have_given_since_is_left_alone(campus: C
     elsewhere = await campus.plan(["reply"], ["push"])
     await campus.apply(elsewhere)
     await chain.run(["+push", "=email", "+push"])
-    await campus.run("update hark.preference set channels = channels || '{\"reply\": [\"email\", \"push\"]}'")
+    await campus.run('update hark.preference set channels = channels || \'{"reply": ["email", "push"]}\'')
     first, second = chain.backfills
     late = await undo(campus.database, first, who="olga", now=campus.clock.now())
     await campus.planned(late)
@@ -114,7 +114,7 @@ async def test_of_a_forgotten_one_that_was_undone_the_undo_says_whom_it_left_as_
     await forget(campus.database, chain.backfills[1], who="paul", now=campus.clock.now())
     assert await chain.whose(1) == MINE
     await campus.undone(back)
-    await campus.run("update hark.preference set channels = '{\"like\": [\"email\", \"push\"]}'")
+    await campus.run('update hark.preference set channels = \'{"like": ["email", "push"]}\'')
     assert await chain.whose(1) == OTHERS
 
 
@@ -195,3 +195,80 @@ async def test_a_row_that_backfills_made_goes_with_the_last_of_them_also_after_u
     assert await campus.channels() == {"ann": {"like": ["in_app", "push"]}, "bob": {}}
     await later(campus, campus.undone(second))
     assert await campus.channels() == {"bob": {}}
+
+
+# Why somebody drifted ------------------------------------------------------------------------------------------------
+
+OTHER = "another backfill changed it since"
+CHOSE = "chose otherwise since the plan"
+
+
+async def why(campus: Campus, backfill: int) -> list[str]:
+    return await campus.column("select why from hark.backfill_item where backfill_id = %s", backfill)
+
+
+async def raced(campus: Campus, first: int, second: int) -> list[str]:
+    """Two that are planned write to one row, the second while the first has not committed: why it did not."""
+    campus.clock.advance(timedelta(minutes=1))
+    now = campus.clock.now()
+    async with campus.database.transaction() as connection:
+        assert (await PREFERENCES.apply(connection, Batch(first, 1), now)).applied == 1
+        late = asyncio.create_task(applied(campus, second))
+        while await campus.column(WAITING) == [0]:
+            assert not late.done()
+    assert (await late).drifted == 1
+    return await why(campus, second)
+
+
+WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+
+
+async def applied(campus: Campus, backfill: int) -> Applied:
+    async with campus.database.transaction() as connection:
+        return await PREFERENCES.apply(connection, Batch(backfill, 1), campus.clock.now())
+
+
+async def test_of_two_at_once_the_one_that_came_too_late_says_what_came_before(campus: Campus) -> None:
+    await campus.people({"ann": {"like": ["email"]}})
+    push, in_app = await campus.plan(["like"], ["push"]), await campus.plan(["like"], ["in_app"])
+    assert await raced(campus, push, in_app) == [OTHER]
+    await campus.run("update hark.backfill set state = 'APPLYING' where id = %s", push)
+    await campus.run("update hark.backfill_batch set state = 'DONE', applied = 1 where backfill_id = %s", push)
+    await campus.run("update hark.backfill set state = 'APPLIED' where id = %s", push)
+    campus.clock.advance(timedelta(minutes=1))
+    backs = [await undo(campus.database, push, who="olga", now=campus.clock.now()) for _ in range(2)]
+    for back in backs:
+        await campus.planned(back)
+    assert await raced(campus, *backs) == [OTHER]
+    assert await campus.channels() == {"ann": {"like": ["email"]}}
+
+
+async def test_two_that_create_a_row_at_once_say_so_too(campus: Campus) -> None:
+    await campus.people({"ann": None})
+    like, tip = [await campus.plan([reason], ["push"], create_rows=True) for reason in ("like", "tip")]
+    assert await raced(campus, like, tip) == [OTHER]
+
+
+@pytest.mark.parametrize("since", ["+email", "-1"])
+async def test_what_drifted_is_told_by_what_came_since_it_was_planned(since: str, campus: Campus) -> None:
+    await campus.people({"ann": {"like": []}})
+    chain = Chain(campus, "ann")
+    late = await campus.ask(["like"], ["push"])
+    await chain.run(["!", "+in_app"])
+    campus.clock.advance(timedelta(minutes=1))
+    await campus.planned(late)
+    if since == "-1":
+        await later(campus, campus.undone(chain.backfills[0]))
+    else:
+        await chain.run([since])
+    await campus.apply(late)
+    assert await why(campus, late) == [OTHER]
+
+
+async def test_who_chose_since_it_was_planned_did_so_though_a_backfill_came_too(campus: Campus) -> None:
+    await campus.people({"ann": {"like": []}})
+    chain = Chain(campus, "ann")
+    late = await campus.plan(["like"], ["push"])
+    await chain.run(["+in_app", "!email"])
+    await campus.apply(late)
+    assert await why(campus, late) == [CHOSE]

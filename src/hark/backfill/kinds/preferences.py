@@ -272,6 +272,13 @@ class _Verified:
 
 
 @dataclass(frozen=True, slots=True)
+class _Applied:
+    applied: int
+    drifted: int
+    unexplained: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Did:
     number: int
 
@@ -297,8 +304,11 @@ class Preferences:
     async def apply(self, connection: Connection, batch: Batch, now: datetime) -> Applied:
         """See `Kind.apply`."""
         given = {"backfill": batch.backfill, "batch": batch.number, "only": batch.only, "now": now}
-        (done,) = await fetch(connection, _SQL["apply"], Applied, given)
-        return done
+        (done,) = await fetch(connection, _SQL["apply"], _Applied, given)
+        if done.unexplained:
+            drifted = {"backfill": batch.backfill, "users": done.unexplained}
+            await connection.execute(_SQL["explain"].text(), drifted)
+        return Applied(done.applied, done.drifted)
 
     async def verify(self, connection: Connection, batch: Batch) -> Looked:
         """See `Kind.verify`."""

@@ -77,7 +77,7 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
 -- it is undone, if nobody said otherwise meanwhile. A row that still says since when is emptied, not removed. Only for
 -- reasons with feeds are rows looked up for that, and `returned` asked, which takes longer than all else. Of an undo, who comes back is whom what it takes back had taken the feed from,
 -- reachable or not; and what was chosen since, or given anew by another backfill, is left alone, though it be the same.
--- Why somebody drifted: what is not as the plan saw it is as other backfills left it, by their journals, or was chosen.
+-- Why somebody drifted is said afterwards, by `explain`, but for the type.
 -- A change that commits meanwhile makes Postgres look at the row again, and the guard with it: it is never overwritten.
 with part as materialized (
     select number, members, change ->> 'user_type' as user_type,
@@ -160,32 +160,49 @@ done as (
 journal as (
     insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, before, after, why, at, since, chose)
     select id, %(backfill)s, %(batch)s, case when done then 'applied' else 'drifted' end::hark.backfill_outcome, before, after,
-           case when done then null
-                when not same_type then 'is of type ' || coalesce(type_now, 'none (unknown)') || ' now, was of ' || user_type
-                when coalesce(
-                    (select bool_and((p.chose ->> reason)::timestamptz > b.created_at is not true
-                                     and hark.taken_by(judged.id, reason, judged.before -> reason, false, b.created_at, b.id) is not null
-                                     and p.channels -> reason is not distinct from
-                                         (select d.got
-                                            from hark.done_since(judged.id, reason, b.created_at, b.id) with ordinality d (which, had, got, place)
-                                           order by d.place desc
-                                           limit 1))
-                       from hark.backfill b
-                       left join hark.preference p on p.recipient_id = judged.id
-                      cross join lateral jsonb_object_keys(coalesce(judged.before, p.channels, '{}') || coalesce(judged.after, '{}')) as reason
-                      where b.id = %(backfill)s and p.channels -> reason is distinct from judged.before -> reason), not is_own)
-                  then 'another backfill changed it since'
-                when before is null then 'has preferences of their own now'
-                when not exists (select from hark.preference p where p.recipient_id = id) then 'has no preferences any more'
-                else 'chose otherwise since the plan' end,
+           case when not same_type then 'is of type ' || coalesce(type_now, 'none (unknown)') || ' now, was of ' || user_type end,
            %(now)s, case when done then since end,
            case when chose <> '{}' then (select jsonb_object_agg(key, value) from jsonb_each(chose)
                                           where coalesce(before, '{}') ? key or coalesce(after, '{}') ? key) end
       from (select m.*, d.chose, d.recipient_id is not null as done from member m left join done d on d.recipient_id = m.id) judged
-    returning outcome
+    returning recipient_id, outcome, why
 )
-select count(*) filter (where outcome = 'applied')::int as applied, count(*) filter (where outcome = 'drifted')::int as drifted
+select count(*) filter (where outcome = 'applied')::int as applied, count(*) filter (where outcome = 'drifted')::int as drifted,
+       coalesce(array_agg(recipient_id) filter (where outcome = 'drifted' and why is null), '{}') as unexplained
   from journal
+
+-- name: explain
+-- Why those drifted whose row was not as the plan saw it: it is as other backfills left it since they were looked at, by their
+-- journals, or was chosen. In a statement of its own, which sees what those committed that were waited for.
+with judged as materialized (
+    select j.recipient_id as id, j.before, j.after, p.recipient_id is not null as has_row, p.channels, p.chose,
+           coalesce(d.planned_at, b.created_at) as planned_at,
+           b.undoes is not null
+           and not hark.undisturbed(j.recipient_id, coalesce(j.before, '{}') || coalesce(j.after, '{}'), undone.at, b.undoes) as is_others
+      from hark.backfill_item j
+      join hark.backfill b on b.id = j.backfill_id
+      join hark.backfill_batch d on d.backfill_id = j.backfill_id and d.number = j.batch
+      left join hark.preference p on p.recipient_id = j.recipient_id
+      left join hark.backfill_item undone on undone.recipient_id = j.recipient_id and undone.backfill_id = b.undoes
+     where j.recipient_id = any (%(users)s::text[]) and j.backfill_id = %(backfill)s
+)
+update hark.backfill_item j
+   set why = case when coalesce(
+                       (select bool_and((m.chose ->> reason)::timestamptz > m.planned_at is not true
+                                        and hark.taken_by(m.id, reason, m.before -> reason, false, m.planned_at, %(backfill)s) is not null
+                                        and m.channels -> reason is not distinct from
+                                            (select d.got
+                                               from hark.done_since(m.id, reason, m.planned_at, %(backfill)s) with ordinality d (which, had, got, place)
+                                              order by d.place desc
+                                              limit 1))
+                          from jsonb_object_keys(coalesce(m.before, m.channels, '{}') || coalesce(m.after, '{}')) as reason
+                         where m.channels -> reason is distinct from m.before -> reason), m.is_others)
+                  then 'another backfill changed it since'
+                  when m.before is null then 'has preferences of their own now'
+                  when not m.has_row then 'has no preferences any more'
+                  else 'chose otherwise since the plan' end
+  from judged m
+ where j.recipient_id = m.id and j.backfill_id = %(backfill)s
 
 -- name: verify
 -- Each user of a batch to whom something was promised: does it hold, and if not, what says why? The journal; or, for each
