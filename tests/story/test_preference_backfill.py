@@ -78,7 +78,12 @@ CHOICES: list[tuple[str, str, list[Channel] | None, Frequency | None]] = [
 
 async def test_planned_applied_and_undone_the_table_is_as_though_it_had_not_been(campus: Campus) -> None:
     """For each user there is another one, whom no backfill is about, who has and chooses the same."""
-    people = {name: before for name, before, _ in table()} | {"fin": None, "gus": None, "hal": {"page": []}, "ida": {}}
+    people: dict[str, object] = {name: before for name, before, _ in table()} | {
+        "fin": None,
+        "gus": None,
+        "hal": {"page": []},
+        "ida": {},
+    }
     await campus.people({**people, **{f"{name}-too": before for name, before in people.items()}})
     before = await campus.rows(WHOLE)
     backfill = await campus.plan(["reply", "page"], ["push", "email"], members=list(people), create_rows=True)
