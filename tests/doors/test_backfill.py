@@ -615,3 +615,32 @@ def test_options_of_show_that_contradict_or_mean_nothing_are_refused(
 def test_hark_is_a_module_that_runs(desk: Desk) -> None:
     ran = subprocess.run([sys.executable, "-m", "hark", "--version"], capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stderr, ran.stdout[:4]) == (0, "", "hark")
+
+
+def test_that_all_are_held_is_said_wherever_it_is_said_what_comes_next(campus: Desk) -> None:
+    campus.hark(*PLAN)
+    assert "held" not in campus.hark("backfill", "list").err
+    campus.hark("backfill", "stop-all")
+    held = "held with all; next: hark backfill stop-all --release, then hark backfill"
+    assert campus.hark("backfill", "show", "1").out.endswith(f"nothing was changed; {held} apply 1\n")
+    assert campus.hark("backfill", "list").err == (
+        "all backfills are held; hark backfill stop-all --release lets them go on\n"
+    )
+    campus.execute("update hark.backfill set state = 'APPLYING'; update hark.backfill set state = 'PAUSED'")
+    assert campus.hark("backfill", "show", "1").out.endswith(f"{held} resume 1\n")
+
+
+def test_an_undo_that_has_nothing_to_do_stands_in_no_way(campus: Desk) -> None:
+    campus.hark(*PLAN, "--apply")
+    campus.hark("backfill", "undo", "1", "--apply")
+    for _ in range(2):
+        idle = campus.hark("backfill", "undo", "1")
+        assert idle.out.endswith("nothing is left to take back of backfill 1: there is nothing to apply\n")
+    applied = campus.hark("backfill", "apply", "3")
+    assert applied.code == 0
+    assert applied.out.endswith("it changed nothing, so there is nothing to take back\n")
+    assert "verify" not in applied.out
+    assert campus.hark("backfill", "forget", "1", "--apply").code == 0
+    refused = campus.hark("backfill", "apply", "4")
+    assert refused.code == 2
+    assert refused.err.startswith("backfill 4 takes back backfill 1, which was forgotten")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
+from hark import preferences
+from hark.catalogue import Channel, Frequency
 from tests.backfill.campus import Campus
 from tests.backfill.conftest import campus, campus_template
 
@@ -63,15 +66,49 @@ async def test_a_map_that_is_none_cannot_even_be_stored(campus: Campus) -> None:
         await campus.run("insert into hark.preference values ('nul', 'null', '{}', now())")
 
 
-async def test_planned_applied_and_undone_the_table_is_as_before_but_for_what_users_chose(campus: Campus) -> None:
-    people = {name: before for name, before, _ in table()}
-    await campus.people(people)
-    backfill = await campus.plan(channels=["push", "in_app"])
+CHOICES: list[tuple[str, str, list[Channel] | None, Frequency | None]] = [
+    ("ann", "like", [Channel.IN_APP], None),
+    ("dan", "tip", [Channel.EMAIL], None),
+    ("bob", "reply", None, Frequency.WEEKLY),
+    ("gus", "like", [], None),
+    ("hal", "like", [], None),
+]
+"""Of other reasons, or how often; gus had no preferences until the backfill made a row."""
+
+
+async def test_planned_applied_and_undone_the_table_is_as_though_it_had_not_been(campus: Campus) -> None:
+    """For each user there is another one, whom no backfill is about, who has and chooses the same."""
+    people: dict[str, object] = {name: before for name, before, _ in table()} | {
+        "fin": None,
+        "gus": None,
+        "hal": {"page": []},
+        "ida": {},
+    }
+    await campus.people({**people, **{f"{name}-too": before for name, before in people.items()}})
+    before = await campus.rows(WHOLE)
+    backfill = await campus.plan(["reply", "page"], ["push", "email"], members=list(people), create_rows=True)
     await campus.apply(backfill)
-    await campus.choose("ann", "like", ["in_app"])
-    await campus.choose("dan", "tip", ["email"])
+    assert await campus.column("select recipient_id from hark.preference where since <> '{}' order by 1") == [
+        *("ann", "bea", "bob", "cat", "dan", "eve", "fay", "fin", "gus", "hal", "ida")
+    ]
+    campus.clock.advance(timedelta(hours=1))
+    for name, reason, channels, frequency in CHOICES:
+        for each in (name, f"{name}-too"):
+            now = campus.clock.now()
+            await preferences.choose(campus.database, each, reason, now, channels=channels, frequency=frequency)
+    campus.clock.advance(timedelta(hours=1))
 
-    await campus.undone(backfill)
+    back = await campus.undone(backfill)
 
-    as_they_chose = {**people, "ann": {"reply": ["email"], "like": ["in_app"]}, "dan": {"tip": ["email"]}}
-    assert await campus.channels() == as_they_chose
+    after = {name: kept for name, *kept in await campus.rows(WHOLE)}
+    assert {name: after.get(name) for name in people} == {name: after.get(f"{name}-too") for name in people}
+    assert "fin" not in after and "gus" in after
+    chose = {each for name, *_ in CHOICES for each in (name, f"{name}-too")}
+    assert [row for row in await campus.rows(WHOLE) if row[0] not in chose] == [
+        row for row in before if row[0] not in chose
+    ]
+    assert (await campus.verified(back)).good
+
+
+WHOLE = "select recipient_id, channels, frequencies, since, chose from hark.preference order by 1"
+"""The table, but for when its rows were written to last."""

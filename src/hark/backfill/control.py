@@ -131,6 +131,21 @@ async def remembered(database: Database, backfill: int) -> Stand:
     return found
 
 
+async def to_apply(database: Database, backfill: int) -> Stand:
+    """How a backfill stands that is to be applied, or applied again: of an undo, what it takes back is remembered, too.
+
+    Raises:
+        BadInput: it was forgotten, or what it takes back was, or there is none of that number.
+    """
+    found = await remembered(database, backfill)
+    if found.undoes is not None and (await stand(database, found.undoes)).forgotten_at is not None:
+        raise BadInput(
+            f"backfill {backfill} takes back backfill {found.undoes}, which was forgotten: what it did is not known any"
+            f" more; nothing is left to do but hark backfill forget {backfill}"
+        )
+    return found
+
+
 async def approve(database: Database, backfill: int, *, who: str, now: datetime) -> Stand:
     """Agree to a plan, as a second person.
 
@@ -152,7 +167,7 @@ async def apply(database: Database, backfill: int, *, who: str, now: datetime, p
     Raises:
         BadInput: it cannot be applied as it stands, needs a second person's approval, or is another plan.
     """
-    found = await remembered(database, backfill)
+    found = await to_apply(database, backfill)
     check_hash(found, plan_hash)
     if found.state is State.APPLYING:
         return found
@@ -212,8 +227,10 @@ async def cancel(
 ) -> Stand:
     """Call it off. What was applied stays, and can be undone. Whoever wants to know of its end is told.
 
+    Of an undo that has ended, who could not be taken back is left so.
+
     Raises:
-        BadInput: it has ended already.
+        BadInput: it has ended already, and is no undo that failed for somebody.
     """
     canceled = await _move(database, "cancel", await stand(database, backfill), "canceled", who, now)
     await notice.call(webhook, database, backfill)

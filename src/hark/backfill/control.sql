@@ -25,6 +25,7 @@ with moved as (
        set state = 'APPLYING', why = '', next_at = %(now)s, started_at = coalesce(started_at, %(now)s), ended_at = null,
            changed_by = %(who)s, changed_at = %(now)s
      where id = %(backfill)s and forgotten_at is null
+       and not exists (select from hark.backfill undone where undone.id = backfill.undoes and undone.forgotten_at is not null)
        and (state in ('APPROVED', 'FAILED') and hash is not null
             or state = 'PLANNED' and (approval_over is null or to_change <= approval_over))
     returning id, state
@@ -50,11 +51,15 @@ update hark.backfill
 returning state::text as state
 
 -- name: cancel
--- Whom it was to apply again and did not is quarantined as before.
+-- Whom it was to apply again and did not is quarantined as before. Of an undo that has ended, those are left as they are whom
+-- it could not take back: what it takes back may be forgotten then.
 with moved as (
     update hark.backfill
        set state = 'CANCELED', why = '', ended_at = %(now)s, changed_by = %(who)s, changed_at = %(now)s
-     where id = %(backfill)s and state in ('PLANNING', 'PLANNED', 'APPROVED', 'APPLYING', 'PAUSED', 'FAILED')
+     where id = %(backfill)s
+       and (state in ('PLANNING', 'PLANNED', 'APPROVED', 'APPLYING', 'PAUSED', 'FAILED')
+            or state in ('APPLIED', 'VERIFIED') and undoes is not null
+               and exists (select from hark.backfill_batch d where d.backfill_id = backfill.id and d.quarantined > 0))
     returning id, state
 ),
 as_before as (

@@ -82,9 +82,9 @@ async def retry_failures(database: Database, backfill: int, *, who: str, now: da
     Who drifted is not among them: what they chose stands, and a new plan sees it.
 
     Raises:
-        BadInput: the run has not ended, was called off, or nothing of it failed.
+        BadInput: the run has not ended, was called off, or nothing of it failed; or what it takes back was forgotten.
     """
-    found = await control.remembered(database, backfill)
+    found = await control.to_apply(database, backfill)
     if found.state not in (State.APPLIED, State.VERIFIED, State.FAILED):
         raise BadInput(f"backfill {backfill} is {found.state}; what failed can be applied again when it has ended")
     async with database.transaction() as connection:

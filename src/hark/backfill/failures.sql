@@ -41,3 +41,4 @@ select coalesce(sum(users), 0)::int as users, count(*)::int as batches from ever
 update hark.backfill
    set state = 'APPLYING', why = '', ended_at = null, next_at = %(now)s, changed_by = %(who)s, changed_at = %(now)s
  where id = %(backfill)s and state in ('APPLIED', 'VERIFIED', 'FAILED')
+   and not exists (select from hark.backfill undone where undone.id = backfill.undoes and undone.forgotten_at is not null)

@@ -1,7 +1,7 @@
 """Forgetting: who the users of a backfill were, and what they had; how many got what, and who did what when, stays.
 
-What is forgotten cannot be verified, undone or applied again. An undo is forgotten after what it took back: else nobody
-could say what became of those users. Its journal has nobody whom the other's does not have.
+What is forgotten cannot be verified, undone or applied again, nor can an undo of it. An undo is forgotten after what it
+took back: else nobody could say what became of those users. Its journal has nobody whom the other's does not have.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class _Look:
     journaled: int
     faults: int
     undoing: list[int]
+    idle: list[int]
+    failing: list[int]
     undone: list[int]
     shared: bool
 
@@ -73,7 +75,8 @@ async def forgettable(database: Database, backfill: int) -> Forgettable:
     """What `forget` would forget.
 
     Raises:
-        BadInput: there is no such backfill, it has not ended, is being taken back, or took back what is not forgotten.
+        BadInput: there is no such backfill, it has not ended, is being taken back or could not be for some, or took
+            back what is not forgotten.
     """
     return _forgettable(backfill, await _look(database, backfill))
 
@@ -122,11 +125,23 @@ async def _look(database: Database, backfill: int) -> _Look:
     found = rows[0]
     if State(found.state) not in ENDED:
         raise BadInput(f"backfill {backfill} is {found.state}; let it end, or cancel it, before it is forgotten")
-    if found.undoing:
-        raise BadInput(f"backfill {backfill} is being taken back by backfill {found.undoing[0]}; let that end first")
+    if undoing := found.undoing or (found.idle if KINDS[found.kind].goes_outside else []):
+        raise BadInput(
+            f"backfill {backfill} is being taken back by backfill {undoing[0]}; let that end first, or call it off:"
+            f" hark backfill cancel {undoing[0]}"
+        )
+    if found.failing:
+        raise BadInput(_failing(backfill, found.failing[0]))
     if found.undone:
         raise BadInput(
             f"backfill {backfill} took back what backfill {found.undone[-1]} did, and of whom is only in its journal;"
             f" forget {' and '.join(map(str, found.undone))} first{', in this order' if found.undone[1:] else ''}"
         )
     return found
+
+
+def _failing(backfill: int, undo: int) -> str:
+    return (
+        f"backfill {undo} could not take back what backfill {backfill} did to some (hark backfill failures {undo});"
+        f" hark backfill failures {undo} --retry does so, and hark backfill cancel {undo} leaves them as they are"
+    )

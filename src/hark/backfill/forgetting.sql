@@ -5,7 +5,14 @@ select b.kind, b.state::text as state, b.cohort_id, b.forgotten_at,
        kept.members, kept.journaled,
        coalesce((select c.bad + c.unknown + c.excluded_unknown from hark.cohort c where c.id = b.cohort_id and c.state = 'STAGED'), 0)::bigint as faults,
        array(select u.id from hark.backfill u
-              where u.undoes = b.id and u.state not in ('APPLIED', 'VERIFIED', 'CANCELED', 'FAILED') order by u.id) as undoing,
+              where u.undoes = b.id and u.state not in ('APPLIED', 'VERIFIED', 'CANCELED', 'FAILED')
+                and not (u.state in ('PLANNED', 'APPROVED') and u.to_change = 0) order by u.id) as undoing,
+       array(select u.id from hark.backfill u
+              where u.undoes = b.id and u.state in ('PLANNED', 'APPROVED') and u.to_change = 0 order by u.id) as idle,
+       array(select u.id from hark.backfill u
+              where u.undoes = b.id and u.state in ('APPLIED', 'VERIFIED', 'FAILED') and u.forgotten_at is null
+                and exists (select from hark.backfill_batch d where d.backfill_id = u.id and (d.quarantined > 0 or d.state = 'FAILED'))
+              order by u.id) as failing,
        array(with recursive undone (id) as (
                  select b.undoes
                   union all

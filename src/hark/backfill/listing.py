@@ -39,6 +39,11 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class _Held:
+    stopped: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """How many users of a type get which outcome, for one subject (for preferences: a reason)."""
 
@@ -191,6 +196,11 @@ class Member:
 async def backfills(database: Database, *, before: int = _NEWEST, limit: int = 50) -> list[Line]:
     """One page of them, newest first."""
     return await database.fetch(_SQL["backfills"], Line, {"before": before, "limit": limit})
+
+
+async def are_held(database: Database) -> bool:
+    """Whether all of them are held: the stop-all switch."""
+    return (await database.one(_SQL["held"], _Held)).stopped
 
 
 async def show(database: Database, backfill: int, *, samples: int = 10, events: int = 20) -> Shown:

@@ -5,6 +5,9 @@ select id, kind, state::text as state, undoes, members, to_change, created_by, c
  order by id desc
  limit %(limit)s
 
+-- name: held
+select stopped from hark.backfill_switch
+
 -- name: head
 select b.id, b.kind, b.state::text as state, b.undoes,
        array(select u.id from hark.backfill u

@@ -225,8 +225,13 @@ class _Journaled:
 
     @property
     def left_alone(self) -> frozenset[str]:
-        """Those that stand as they were left. Where it took the row away, a new one is theirs."""
-        return frozenset(self.standing or ()) if self.has_row != (self.after is None) else frozenset()
+        """Those that stand as they were left. Where it took the row away, they may have a new one, without those."""
+        return frozenset(self.standing or ()) if self.has_row or self.after is None else frozenset()
+
+    @property
+    def left(self) -> Choices | None:
+        """What it left, as it stands: of a row that it took away, nothing in the one that came since."""
+        return {} if self.after is None and self.has_row else self.after
 
 
 def _taken_back(did: _Journaled) -> Part:
@@ -236,7 +241,7 @@ def _taken_back(did: _Journaled) -> Part:
     outcomes = {**dict.fromkeys(did.reasons, Outcome.CHANGED_SINCE), **others, **dict.fromkeys(mine, Outcome.RESTORE)}
     if not mine:
         return Part(did.place, did.user_type, outcomes, None, None, did.members)
-    left = _only(did.after, mine)
+    left = _only(did.left, mine)
     back = (
         None if did.had_no_row and did.nothing_else and len(mine) == len(did.reasons) else _only(did.before or {}, mine)
     )
@@ -267,6 +272,13 @@ class _Verified:
 
 
 @dataclass(frozen=True, slots=True)
+class _Applied:
+    applied: int
+    drifted: int
+    unexplained: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Did:
     number: int
 
@@ -292,8 +304,11 @@ class Preferences:
     async def apply(self, connection: Connection, batch: Batch, now: datetime) -> Applied:
         """See `Kind.apply`."""
         given = {"backfill": batch.backfill, "batch": batch.number, "only": batch.only, "now": now}
-        (done,) = await fetch(connection, _SQL["apply"], Applied, given)
-        return done
+        (done,) = await fetch(connection, _SQL["apply"], _Applied, given)
+        if done.unexplained:
+            drifted = {"backfill": batch.backfill, "users": done.unexplained}
+            await connection.execute(_SQL["explain"].text(), drifted)
+        return Applied(done.applied, done.drifted)
 
     async def verify(self, connection: Connection, batch: Batch) -> Looked:
         """See `Kind.verify`."""

@@ -22,16 +22,30 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, mine.held, a
 -- The users of a span that a backfill changed, those who are alike together: what it changed, and the reasons for which
 -- that stands as it was left, and was neither chosen nor changed by another backfill since: what somebody confirmed is theirs,
 -- and what another one gave anew is that one's. Of the others, those that another backfill changed since, where they stood
--- until then as it had left them, and were not chosen. They had no row before it; or one that another backfill made, which was undone by
--- now, and nothing else is in it, nor was anything chosen: so it goes with the last of what backfills put there.
+-- until then as it had left them, and were not chosen; or may have, where one that is forgotten came behind it. They had no row before it; or the one that another backfill
+-- made, and nothing took away until then, and what that put there was taken back since, and nothing else is in it, nor was anything
+-- chosen: so it goes with the last of what backfills put there.
 select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.after,
        coalesce(p.channels = i.after and p.frequencies = '{}', false) as nothing_else,
        case when i.before = '{}' and p.channels = i.after and p.frequencies = '{}' and p.chose = '{}'
             then exists (select from hark.backfill_item made
-                           join hark.backfill_item unmade on unmade.recipient_id = made.recipient_id and unmade.outcome = 'applied'
-                           join hark.backfill f on f.id = unmade.backfill_id and f.undoes = made.backfill_id
-                          where made.recipient_id = s.recipient_id and made.outcome = 'applied' and made.at <= i.at
-                            and made.before is null and made.after is not null)
+                          cross join lateral (
+                            select unmade.at, unmade.backfill_id, unmade.after
+                              from hark.backfill_item unmade
+                             where unmade.recipient_id = made.recipient_id and unmade.outcome = 'applied'
+                               and coalesce(unmade.before, '{}') || coalesce(unmade.after, '{}') ?| array(select jsonb_object_keys(made.after))
+                             order by unmade.at desc, unmade.backfill_id desc
+                             limit 1) unmade
+                           join hark.backfill f on f.id = unmade.backfill_id and f.undoes is not null
+                          where made.recipient_id = s.recipient_id and made.outcome = 'applied'
+                            and made.before is null and made.after is not null and (made.at, made.backfill_id) < (i.at, i.backfill_id)
+                            and (unmade.at, unmade.backfill_id) > (i.at, i.backfill_id)
+                            and not coalesce(unmade.after, '{}') ?| array(select jsonb_object_keys(made.after))
+                            and not exists (select from hark.backfill_item gone
+                                             where gone.recipient_id = s.recipient_id and gone.outcome = 'applied'
+                                               and gone.before is not null and gone.after is null
+                                               and (gone.at, gone.backfill_id) > (made.at, made.backfill_id)
+                                               and (gone.at, gone.backfill_id) < (i.at, i.backfill_id)))
             else i.before is null end as had_no_row,
        left_alone.reasons as standing,
        others.reasons as others,
@@ -50,7 +64,9 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
       from (select jsonb_object_keys(i.before) union select jsonb_object_keys(i.after)) touched(reason)
      where reason <> all (coalesce(left_alone.reasons, '{}'))
        and hark.chosen_since(p.chose, i.chose, jsonb_build_object(reason, null)) is not true
-       and hark.taken_by(s.recipient_id, reason, i.after -> reason, false, i.at, i.backfill_id) is not null
+       and (hark.taken_by(s.recipient_id, reason, i.after -> reason, false, i.at, i.backfill_id) is not null
+            or hark.left_by(i, reason, p.channels, p.chose)
+               and not exists (select from hark.done_since(s.recipient_id, reason, i.at, i.backfill_id)))
  ) others
  group by s.place, r.user_type, has_row, i.before, i.after, nothing_else, had_no_row, left_alone.reasons, others.reasons
  order by s.place, min(s.recipient_id)
@@ -61,7 +77,7 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
 -- it is undone, if nobody said otherwise meanwhile. A row that still says since when is emptied, not removed. Only for
 -- reasons with feeds are rows looked up for that, and `returned` asked, which takes longer than all else. Of an undo, who comes back is whom what it takes back had taken the feed from,
 -- reachable or not; and what was chosen since, or given anew by another backfill, is left alone, though it be the same.
--- Why somebody drifted: what is not as the plan saw it is as other backfills left it, by their journals, or was chosen.
+-- Why somebody drifted is said afterwards, by `explain`, but for the type.
 -- A change that commits meanwhile makes Postgres look at the row again, and the guard with it: it is never overwritten.
 with part as materialized (
     select number, members, change ->> 'user_type' as user_type,
@@ -144,32 +160,49 @@ done as (
 journal as (
     insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, before, after, why, at, since, chose)
     select id, %(backfill)s, %(batch)s, case when done then 'applied' else 'drifted' end::hark.backfill_outcome, before, after,
-           case when done then null
-                when not same_type then 'is of type ' || coalesce(type_now, 'none (unknown)') || ' now, was of ' || user_type
-                when coalesce(
-                    (select bool_and((p.chose ->> reason)::timestamptz > b.created_at is not true
-                                     and hark.taken_by(judged.id, reason, judged.before -> reason, false, b.created_at, b.id) is not null
-                                     and p.channels -> reason is not distinct from
-                                         (select d.got
-                                            from hark.done_since(judged.id, reason, b.created_at, b.id) with ordinality d (which, had, got, place)
-                                           order by d.place desc
-                                           limit 1))
-                       from hark.backfill b
-                       left join hark.preference p on p.recipient_id = judged.id
-                      cross join lateral jsonb_object_keys(coalesce(judged.before, p.channels, '{}') || coalesce(judged.after, '{}')) as reason
-                      where b.id = %(backfill)s and p.channels -> reason is distinct from judged.before -> reason), not is_own)
-                  then 'another backfill changed it since'
-                when before is null then 'has preferences of their own now'
-                when not exists (select from hark.preference p where p.recipient_id = id) then 'has no preferences any more'
-                else 'chose otherwise since the plan' end,
+           case when not same_type then 'is of type ' || coalesce(type_now, 'none (unknown)') || ' now, was of ' || user_type end,
            %(now)s, case when done then since end,
            case when chose <> '{}' then (select jsonb_object_agg(key, value) from jsonb_each(chose)
                                           where coalesce(before, '{}') ? key or coalesce(after, '{}') ? key) end
       from (select m.*, d.chose, d.recipient_id is not null as done from member m left join done d on d.recipient_id = m.id) judged
-    returning outcome
+    returning recipient_id, outcome, why
 )
-select count(*) filter (where outcome = 'applied')::int as applied, count(*) filter (where outcome = 'drifted')::int as drifted
+select count(*) filter (where outcome = 'applied')::int as applied, count(*) filter (where outcome = 'drifted')::int as drifted,
+       coalesce(array_agg(recipient_id) filter (where outcome = 'drifted' and why is null), '{}') as unexplained
   from journal
+
+-- name: explain
+-- Why those drifted whose row was not as the plan saw it: it is as other backfills left it since they were looked at, by their
+-- journals, or was chosen. In a statement of its own, which sees what those committed that were waited for.
+with judged as materialized (
+    select j.recipient_id as id, j.before, j.after, p.recipient_id is not null as has_row, p.channels, p.chose,
+           coalesce(d.planned_at, b.created_at) as planned_at,
+           b.undoes is not null
+           and not hark.undisturbed(j.recipient_id, coalesce(j.before, '{}') || coalesce(j.after, '{}'), undone.at, b.undoes) as is_others
+      from hark.backfill_item j
+      join hark.backfill b on b.id = j.backfill_id
+      join hark.backfill_batch d on d.backfill_id = j.backfill_id and d.number = j.batch
+      left join hark.preference p on p.recipient_id = j.recipient_id
+      left join hark.backfill_item undone on undone.recipient_id = j.recipient_id and undone.backfill_id = b.undoes
+     where j.recipient_id = any (%(users)s::text[]) and j.backfill_id = %(backfill)s
+)
+update hark.backfill_item j
+   set why = case when coalesce(
+                       (select bool_and((m.chose ->> reason)::timestamptz > m.planned_at is not true
+                                        and hark.taken_by(m.id, reason, m.before -> reason, false, m.planned_at, %(backfill)s) is not null
+                                        and m.channels -> reason is not distinct from
+                                            (select d.got
+                                               from hark.done_since(m.id, reason, m.planned_at, %(backfill)s) with ordinality d (which, had, got, place)
+                                              order by d.place desc
+                                              limit 1))
+                          from jsonb_object_keys(coalesce(m.before, m.channels, '{}') || coalesce(m.after, '{}')) as reason
+                         where m.channels -> reason is distinct from m.before -> reason), m.is_others)
+                  then 'another backfill changed it since'
+                  when m.before is null then 'has preferences of their own now'
+                  when not m.has_row then 'has no preferences any more'
+                  else 'chose otherwise since the plan' end
+  from judged m
+ where j.recipient_id = m.id and j.backfill_id = %(backfill)s
 
 -- name: verify
 -- Each user of a batch to whom something was promised: does it hold, and if not, what says why? The journal; or, for each

@@ -275,7 +275,8 @@ def _next(seen: Shown) -> str:
     if state in (State.PLANNED, State.APPROVED) and not seen.totals.to_change:
         return _nothing(seen)
     if state in (State.APPLIED, State.VERIFIED, State.CANCELED) and not _did(seen):
-        look = f"next: {_failed(seen)}hark backfill verify {number}; " if state is State.APPLIED else ""
+        idle = seen.head.undoes is not None and not seen.totals.to_change and not _let_in(seen)
+        look = f"next: {_failed(seen)}hark backfill verify {number}; " if state is State.APPLIED and not idle else ""
         return f"{look}it changed nothing, so there is nothing to take back"
     if state in ENDED and undone_by:
         return f"undone by {_and(undone_by)}; hark backfill show {undone_by[-1]} says what it did"
@@ -314,11 +315,11 @@ def _next_in(state: State, number: int, seen: Shown) -> str:
         case State.PLANNED if seen.needs_approval:
             return f"next: another person than {seen.head.created_by} runs hark backfill approve {number}"
         case State.PLANNED | State.APPROVED:
-            return f"nothing was changed; next: hark backfill apply {number}"
+            return f"nothing was changed; {_held(seen)}hark backfill apply {number}"
         case State.APPLYING:
             return f"{_held(seen)}hark backfill show {number} again; hark backfill pause {number} holds it"
         case State.PAUSED:
-            return f"next: hark backfill resume {number}"
+            return f"{_held(seen)}hark backfill resume {number}"
         case State.APPLIED:
             return f"next: {_failed(seen)}hark backfill verify {number}; {_undo(seen, 'it back')}"
         case State.FAILED:

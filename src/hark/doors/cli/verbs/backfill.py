@@ -70,12 +70,15 @@ async def show_all(
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
 ) -> None:
     """List backfills, newest first."""
-    from hark.backfill.listing import backfills
+    from hark.backfill.listing import are_held, backfills
 
     async with call.session(size=1) as session:
         page = await backfills(session.database, before=before or LARGEST, limit=limit)
+        held = await are_held(session.database)
         asked = await queues.ask(session.database, [line.id for line in page])
     call.output.table(page, _line_columns(), empty="there are no backfills")
+    if held:
+        call.output.note("all backfills are held; hark backfill stop-all --release lets them go on")
     for queue in asked:
         call.output.note(queue.line())
 
