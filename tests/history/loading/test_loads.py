@@ -190,13 +190,29 @@ async def test_who_was_let_out_meanwhile_is_loaded_again(yard: Yard) -> None:
     await flagged(yard)
     backfill = await yard.loaded(flag="live")
     assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 12}
-    assert await yard.outcomes(await yard.plan()) == {"load": 12}, "by another gate, and nobody knows what that dropped"
+    assert await yard.outcomes(await yard.plan()) == {"recent": 12}, "a load by a flag stands for one that names none"
+    everyone = await yard.plan(source="neo4j", cohort=CohortWords())
+    assert await yard.outcomes(everyone) == {"recent": 12}
     one = Named(["user-000001"])
     segment = f"history-{backfill}"
     await remove_users(yard.database, "live", segment, one, author(yard), reach=FileReach())
-    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 11, "load": 1}
+    for flag in ("live", None):
+        assert await yard.outcomes(await yard.plan(flag=flag)) == {"recent": 11, "load": 1}
     await add_users(yard.database, "live", segment, one, author(yard), reach=FileReach())
-    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 11, "load": 1}
+    for flag in ("live", None):
+        assert await yard.outcomes(await yard.plan(flag=flag)) == {"recent": 11, "load": 1}
+
+
+async def test_a_load_that_names_no_flag_stands_for_none_by_a_flag(yard: Yard) -> None:
+    await flagged(yard)
+    await create(yard.database, "beta", author(yard))
+    await yard.loaded(["user-000001"])
+    for flag in ("live", "beta"):
+        assert await yard.outcomes(await yard.plan(["user-000001"], flag=flag)) == {"load": 1}
+    await yard.loaded(["user-000002"], flag="live")
+    assert await yard.outcomes(await yard.plan(["user-000002"], flag="beta")) == {"load": 1}
+    await turned(yard, on=False)
+    assert await yard.outcomes(await yard.plan(["user-000002"])) == {"load": 1}, "its stream takes nothing"
 
 
 async def test_who_is_let_in_by_a_rollout_and_was_loaded_lately_is_left_alone(yard: Yard) -> None:

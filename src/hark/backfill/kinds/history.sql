@@ -8,21 +8,24 @@ sized as materialized (
 )
 
 -- name: standing
--- The users of a span: who was loaded lately, as far back, by the same flag, and has been let in by it ever since, need not be.
+-- The users of a span: who was loaded lately, as far back, need not be; if by a flag, only if that has let them in ever since. A load
+-- by a flag stands for one that names none: that says they are let in already. One that names none stands for none by a flag.
 select s.place, not %(force)s::boolean and coalesce(lately.loaded, false) as lately, array_agg(s.recipient_id order by s.recipient_id) as members
   from sized s
   left join lateral (
     select true as loaded
       from hark.history_user u
+      join hark.history_step one on one.user_id = u.user_id and one.kind = 'receipt' and one.state = 'DONE'
+      join hark.history_step two on two.user_id = u.user_id and two.kind = 'order' and two.state = 'DONE' and two.backfill_id = one.backfill_id
+      join hark.backfill b on b.id = one.backfill_id
+     cross join lateral (select b.request ->> 'flag' as flag) by
      where u.user_id = s.recipient_id and u.last_loaded_at > %(fresh_after)s::timestamptz
-       and exists (select from hark.history_step done
-                     join hark.backfill b on b.id = done.backfill_id
-                    where done.user_id = u.user_id and done.state = 'DONE' and done.loaded_at >= u.last_loaded_at
-                      and b.request ->> 'flag' is not distinct from %(flag)s::text
-                      and (b.request ->> 'since')::timestamptz <= %(since)s::timestamptz)
-       and (%(flag)s is null
+       and least(one.loaded_at, two.loaded_at) >= u.last_loaded_at
+       and (b.request ->> 'since')::timestamptz <= %(since)s::timestamptz
+       and (%(flag)s::text is null or by.flag = %(flag)s)
+       and (by.flag is null
             or exists (select from hark.flag f
-                        where f.name = %(flag)s and f.is_on and f.on_since <= u.last_loaded_at
+                        where f.name = by.flag and f.is_on and f.on_since <= u.last_loaded_at
                           and (exists (select from hark.enrolled e
                                         where e.user_id = u.user_id and e.flag = f.name and e.is_in and e.since <= u.last_loaded_at)
                                or exists (select from hark.segment_member m
@@ -33,6 +36,7 @@ select s.place, not %(force)s::boolean and coalesce(lately.loaded, false) as lat
                                             join hark.segment r on r.name = fs.segment and r.kind = 'rollout'
                                            where fs.flag = f.name and fs.since <= u.last_loaded_at and r.changed_at <= u.last_loaded_at
                                              and hark.rolled(r.salt, u.user_id) * 100000 < r.share * 4294967296))))
+     limit 1
   ) lately on true
  group by s.place, lately
  order by s.place, lately
