@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -546,6 +547,45 @@ async def test_what_is_left_is_written_and_gone_on_with(yard: Yard, tmp_path: Pa
         await yard.starter().step()
         await yard.run_out(again)
     assert await yard.facts() == yard.bought()
+
+
+async def all_but_two(yard: Yard, **given: Any) -> tuple[int, Runner]:
+    """A load of twelve in one batch, under way; of two the shop has not answered yet."""
+    yard.fault(Kind.SLOW, source="shop", times=2, seconds=60)
+    backfill = await yard.plan(batch_size=12, **given)
+    await yard.started(backfill)
+    runner = yard.runner()
+    await until(yard, runner, backfill, "select from hark.history_step where state = 'DONE' having count(*) = 22")
+    return backfill, runner
+
+
+async def test_who_is_done_before_the_batch_is_counts_as_loaded_by_then(yard: Yard, tmp_path: Path) -> None:
+    await flagged(yard)
+    backfill, runner = await all_but_two(yard, flag="live")
+    await control.cancel(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    await runner.close()
+    waiting = {user for (user,) in await yard.rows("select user_id from hark.history_step where state = 'WAITING'")}
+    assert await export_left(yard.database, backfill, tmp_path / "left.csv") == 2
+    assert {row["id"] for row in csv.DictReader((tmp_path / "left.csv").open())} == waiting
+    marks = "select user_id, loaded_epoch > 0 from hark.history_user where last_loaded_at is not null"
+    assert dict(await yard.rows(marks)) == dict.fromkeys(set(yard.users) - waiting, True)
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 10, "load": 2}
+    back = await yard.undone(backfill)
+    assert await yard.outcomes(back) == {"undo": 12}
+    assert await yard.facts() == {}
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"load": 12}, "they are not loaded any more"
+
+
+async def test_who_is_done_before_the_batch_is_and_before_the_flag_was_off_is_loaded_by_the_next_plan(
+    yard: Yard,
+) -> None:
+    await flagged(yard)
+    backfill, runner = await all_but_two(yard, flag="live")
+    await turned(yard, on=False)
+    await turned(yard, on=True)
+    await control.cancel(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    await runner.close()
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"load": 12}
 
 
 async def test_whom_a_load_left_that_was_never_planned_is_not_nobody(yard: Yard, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ select m.id as user_id
  limit %(limit)s
 
 -- name: loaded
--- Both steps done: loaded, from the earlier of the two on, by the version of the flag that was waited for. Else it is said why not.
+-- Both steps done: loaded, as is marked with the later of them (loading/steps.sql). Else it is said why not.
 with member as materialized (
     select m.id
       from hark.backfill_part p
@@ -79,18 +79,11 @@ with member as materialized (
      order by m.id
 ),
 judged as materialized (
-    select m.id, count(*) filter (where s.state = 'DONE') = 2 as done, min(s.loaded_at) as loaded_at,
+    select m.id, count(*) filter (where s.state = 'DONE') = 2 as done,
            coalesce(string_agg(s.key || ': ' || s.why, '; ' order by s.key) filter (where s.state = 'QUARANTINED'), 'was not asked for') as why
       from member m
       left join hark.history_step s on s.user_id = m.id and s.backfill_id = %(backfill)s
      group by m.id
-),
-marked as (
-    update hark.history_user u
-       set last_loaded_at = j.loaded_at,
-           loaded_epoch = coalesce((select flag_version from hark.history_run where backfill_id = %(backfill)s), 0)
-      from judged j
-     where u.user_id = j.id and j.done and (u.last_loaded_at is null or u.last_loaded_at < j.loaded_at)
 ),
 journal as (
     insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, why, at)
@@ -232,12 +225,12 @@ select b.state::text as state, b.request, coalesce(c.spec, b.to_stage -> 'cohort
  where b.id = %(backfill)s and b.hash is null
 
 -- name: left
--- Those whom a run was to load and has not.
+-- Those whom a run was to load and has not: whose steps are both done is loaded, though their batch is not.
 select m.id as user_id
   from hark.backfill_part p
  cross join lateral unnest(p.members) as m(id)
  where p.backfill_id = %(backfill)s and p.change is not null and m.id > %(after)s
-   and not exists (select from hark.backfill_item i
-                    where i.recipient_id = m.id and i.backfill_id = %(backfill)s and i.outcome = 'applied')
+   and (select count(*) from hark.history_step s
+         where s.user_id = m.id and s.backfill_id = %(backfill)s and s.state = 'DONE') < 2
  order by m.id
  limit %(limit)s
