@@ -19,11 +19,14 @@ from hark.backfill.cohort import CohortWords
 from hark.backfill.failures import failures, retry_failures
 from hark.backfill.forgetting import forget
 from hark.backfill.kinds.history import History, export_left, load_of
+from hark.backfill.listing import show
 from hark.backfill.loads import LoadWords, check_words
 from hark.backfill.ordering import apply_plan
 from hark.backfill.run import Runner
 from hark.backfill.throttle import Why
 from hark.backfill.undo import undo
+from hark.doors.cli.backfill_pages import shown
+from hark.doors.cli.backfilling import Pulse, line
 from hark.durations import parse_rate
 from hark.errors import BadInput
 from hark.flags import (
@@ -574,6 +577,45 @@ async def test_who_is_done_before_the_batch_is_counts_as_loaded_by_then(yard: Ya
     assert await yard.outcomes(back) == {"undo": 12}
     assert await yard.facts() == {}
     assert await yard.outcomes(await yard.plan(flag="live")) == {"load": 12}, "they are not loaded any more"
+
+
+async def test_how_far_a_load_is_and_how_long_the_rest_takes_does_not_wait_for_the_end_of_a_batch(yard: Yard) -> None:
+    backfill, runner = await all_but_two(yard)
+    seen = await show(yard.database, backfill)
+    assert (seen.totals.batches_done, seen.totals.applied) == (0, 0)
+    assert (seen.totals.through, seen.totals.left) == (10, 2)
+    assert any(each.startswith("0 applied, 10 loaded in batches that are not done yet") for each in shown(seen))
+    pulse = Pulse()
+    for second in range(4):
+        pulse.note(second, second)
+    assert line(seen.totals, pulse) == "1/s, 0:00:02 to 0:00:02 left"
+    await yard.run(
+        "update hark.history_step set loaded_at = timestamptz '2026-01-01' + substr(user_id, 6)::int * interval '10 s'"
+        " where state = 'DONE'"
+    )
+    last = "(select max(loaded_at) from hark.history_step)"
+    await yard.run(f"update hark.history_step set due_at = {last} + interval '99 s' where state = 'WAITING'")
+    cost = (await show(yard.database, backfill)).estimate
+    assert cost is not None and cost.low < 1
+    assert 2 * 10 + 99 <= cost.high <= 2 * 14 + 99, "as quick as it went, and what was put off has its time"
+    yard.mended()
+    await runner.close()
+    assert await yard.run_out(backfill) == "APPLIED"
+    after = (await show(yard.database, backfill)).totals
+    assert (after.applied, after.through, after.left) == (12, 0, 0)
+
+
+async def test_whom_a_retry_asks_for_again_is_through_once_and_nobody_else_is_counted_twice(yard: Yard) -> None:
+    yard.fault(Kind.STRANGER, source="shop", times=1)
+    backfill = await yard.loaded(batch_size=12)
+    yard.mended()
+    yard.fault(Kind.SLOW, source="shop", seconds=60)
+    await retry_failures(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    runner = yard.runner()
+    await until(yard, runner, backfill, "select from hark.history_step where state = 'WAITING'")
+    seen = (await show(yard.database, backfill)).totals
+    assert (seen.applied, seen.through, seen.left) == (11, 0, 1)
+    await runner.close()
 
 
 async def test_who_is_done_before_the_batch_is_and_before_the_flag_was_off_is_loaded_by_the_next_plan(

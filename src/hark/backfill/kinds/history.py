@@ -19,7 +19,7 @@ from shlex import quote
 from typing import Any
 
 from hark.backfill.cohort import Buyers, Cohort, Everyone, File, Flag, Segment, cohort_from_json
-from hark.backfill.kind import Applied, Astray, Batch, Connection, Json, Looked, Part, Span
+from hark.backfill.kind import Applied, Astray, Batch, Connection, Json, Looked, Part, Span, Through
 from hark.backfill.spans import SPANNED, spanning
 from hark.backfill.states import State
 from hark.errors import BadInput
@@ -259,6 +259,10 @@ class History:
         course = {} if found is None else {**asdict(found), "changed_at": found.changed_at.isoformat()}
         users = await database.fetch(_SQL["let_in"], _Users, {"backfill": backfill})
         return {**course, **({"let_in": users[0].users} if users else {})} or None
+
+    async def through(self, database: Database, backfill: int) -> Through:
+        """See `Stepwise.through`: whose steps are both done."""
+        return await database.one(_SQL["through"], Through, {"backfill": backfill})
 
     async def forget(self, connection: Connection, backfill: int) -> None:
         """See `Kind.forget`."""

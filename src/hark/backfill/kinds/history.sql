@@ -198,6 +198,29 @@ select s.members as users
   join hark.segment s on s.name = fs.segment
  where b.id = %(backfill)s and s.members > 0
 
+-- name: through
+-- Of the batches that somebody has begun and that are not done: whose steps are both done, how long that took from the first of them
+-- to the last, and how long after the last question what was put off may be asked again. Of a retry, only of whom that is.
+with member as materialized (
+    select m.id
+      from hark.backfill_batch b
+      join hark.backfill_part p on p.backfill_id = b.backfill_id and p.batch = b.number and p.change is not null
+     cross join lateral unnest(p.members) as m(id)
+     where b.backfill_id = %(backfill)s and b.state <> 'DONE' and b.worker is not null
+       and (b.retried is null or m.id = any (b.retried))
+),
+stepped as (
+    select s.user_id, count(*) filter (where s.state = 'DONE') = 2 as done, max(s.loaded_at) as at,
+           max(s.due_at) filter (where s.state = 'WAITING') as due
+      from member m
+      join hark.history_step s on s.user_id = m.id and s.backfill_id = %(backfill)s
+     group by s.user_id
+)
+select (count(*) filter (where done))::int as users,
+       coalesce(extract(epoch from max(at) filter (where done) - min(at) filter (where done)), 0)::float8 as seconds,
+       coalesce(greatest(extract(epoch from max(due) - max(at)), 0), 0)::float8 as waits
+  from stepped
+
 -- name: load_of
 select request from hark.backfill where id = %(backfill)s and kind = 'history' and undoes is null
 
