@@ -52,7 +52,7 @@ from hark.history.loading.course import Shown
 from hark.history.sandbox.faults import Kind
 from hark.history.sources.reach import Sources
 from hark.lists import FileReach
-from tests.history.loading.yard import Yard
+from tests.history.loading.yard import OFTEN, Yard
 
 
 async def flagged(yard: Yard) -> None:
@@ -712,6 +712,8 @@ async def test_a_load_that_needs_a_second_person_does_not_begin_by_itself(yard: 
     await control.approve(yard.database, backfill, who="paul", now=yard.scene.clock.now())
     assert await yard.starter().step() is True
     assert await yard.state(backfill) == "APPLYING"
+    (began,) = await yard.rows("select who, from_state::text from hark.backfill_event where to_state = 'APPLYING'")
+    assert began == ("olga", "APPROVED"), "who asked for it, though nobody said so again"
 
 
 async def test_everyone_in_the_graph_is_everyone_with_facts(yard: Yard) -> None:
@@ -900,11 +902,41 @@ async def test_forgetting_a_load_forgets_who_it_asked_for(yard: Yard) -> None:
 # Words ----------------------------------------------------------------------------------------------------------------
 
 
-async def test_all_that_is_wrong_with_the_words_is_told_at_once(yard: Yard) -> None:
+async def test_all_that_is_wrong_with_the_words_is_told_at_once(yard: Yard, tmp_path: Path) -> None:
     with pytest.raises(BadInput) as refused:
         await yard.plan(lookback_days=0, rate_limit=2000, source="mysql", window="soon")
     said = str(refused.value)
     assert "--lookback-days: 0" in said and "--rate-limit: 2000" in said and '--source: "mysql"' in said
+    missing = tmp_path / "none.txt"
+    with pytest.raises(BadInput) as refused:
+        check(yard, cohort=CohortWords(files=[str(missing)]), queue_url="not-a-url", lookback_days=0)
+    said = str(refused.value)
+    assert "--lookback-days: 0" in said and "'not-a-url' is no queue's URL" in said
+    assert f"{missing} cannot be read: No such file or directory" in said
+    with pytest.raises(BadInput) as refused:
+        await yard.ask(yard.words(flag="nope", cohort=CohortWords(segments=["none"], flags=["nowhere"])))
+    assert [line.partition(":")[0] for line in str(refused.value).splitlines()] == ["--flag", '"none"', '"nowhere"']
+
+
+async def test_who_names_nobody_is_told_by_which_options_a_load_names_somebody(yard: Yard) -> None:
+    with pytest.raises(BadInput) as refused:
+        check(yard, cohort=CohortWords(), flag="live")
+    assert str(refused.value) == (
+        "say whose: --ids a,b, --file people.csv, --from s3://bucket/key, --segment NAME, --members-of live,"
+        " --source neo4j, or --all"
+    )
+    with pytest.raises(BadInput, match=r"leave out --ids, --file, --from, --segment and --members-of$"):
+        check(yard, cohort=CohortWords(everyone=True, ids=["bob"]))
+    with pytest.raises(BadInput, match=r"^--members-of: \"\" is not the name of a flag$"):
+        check(yard, cohort=CohortWords(flags=[""]))
+
+
+def check(yard: Yard, **words: Any) -> None:
+    now, allowed = yard.scene.clock.now(), OFTEN
+    check_words(yard.words(**words), now=now, allowed=allowed, reach=FileReach(local=True))
+
+
+async def test_a_rate_is_at_most_what_the_settings_allow(yard: Yard) -> None:
     minutes = parse_rate("30/m")
     at_once = {"now": yard.scene.clock.now(), "reach": FileReach()}
     check_words(yard.words(rate_limit=1), allowed=minutes, **at_once)
