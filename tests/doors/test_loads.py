@@ -188,6 +188,13 @@ def test_what_is_wrong_is_told_at_once(desk: Desk) -> None:
         "backfill", "history", "--ids", "bob", "--rate-limit", "0", "--queue-url", "https://sqs.example/q"
     )
     assert queue.code == 2 and "is no queue's URL" in queue.err and "--rate-limit: 0" in queue.err
+    every = desk.hark(
+        *("backfill", "history", "--resume-from", "none.csv", "--queue-url", "not-a-url", "--dry-run", "--apply")
+    )
+    assert every.code == 2 and "none.csv cannot be read" in every.err and "'not-a-url' is no queue's" in every.err
+    assert "--dry-run and --apply exclude each other" in every.err
+    whose = desk.hark("backfill", "history", "--flag", "history-live")
+    assert whose.code == 2 and "--members-of history-live, --source neo4j, or --all" in whose.err
     assert desk.hark("backfill", "history", "--ids", "bob").code == 0
     alone = desk.hark("backfill", "apply", "1")
     assert alone.code == 2 and "set HARK_PURCHASE_URL and HARK_SHOP_URL" in alone.err
@@ -225,6 +232,8 @@ def test_a_load_over_http_begins_by_itself_and_can_be_called_off(desk: Desk, san
         job = made.json()["job_id"]
         shown = ann.waits_for(job, "APPLIED")
         assert (shown["totals"]["applied"], shown["more"]["stage"]) == (2, "DONE")
+        began = [each["who"] for each in shown["events"] if each["to_state"] == "APPLYING"]
+        assert began == ["ann"], "the key that asked for it"
         assert ann.call("POST", f"/{job}/cancel").status_code == 409
 
         enrolled = served.client.request(

@@ -87,6 +87,34 @@ class Looked:
     astray: Sequence[Astray]
 
 
+@dataclass(frozen=True, slots=True)
+class Through:
+    """Of the batches of a run that are begun and not done: for whom all is done by now, and how that went.
+
+    Attributes:
+        users: for whom all is done.
+        seconds: between the first and the last of them.
+        waits: seconds from when the last was asked for until what was put off may be asked for again.
+    """
+
+    users: int
+    seconds: float
+    waits: float
+
+    def rest(self, users: int) -> float:
+        """Seconds that so many more take, if it goes on as it went."""
+        each = self.seconds / (self.users - 1) if self.users > 1 else 0.0
+        return users * each + self.waits
+
+
+class Stepwise(Protocol):
+    """A kind that is done with users one by one, before it is with their batch."""
+
+    async def through(self, database: Database, backfill: int) -> Through:
+        """How far it is within batches; nobody, of runs that are of another kind. Cheap enough for every second."""
+        ...
+
+
 class Kind(Protocol):
     """One kind of backfill."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from hark.backfill.cohort import Staged, load
 from hark.backfill.control import Stand, remembered, stand
-from hark.backfill.kinds import KINDS
+from hark.backfill.kind import Through
+from hark.backfill.kinds import KINDS, STEPWISE
 from hark.backfill.states import State
 from hark.lists.writing import written
 from hark.postgres.database import Database
@@ -72,6 +73,7 @@ class Totals:
         done: users of the cohort whose batches are done, of `members`.
         took: how long batches were worked at, all workers together.
         last_at: when the last batch was done.
+        through: users of batches that are begun and not done, for whom all is done already.
     """
 
     batches: int
@@ -85,11 +87,12 @@ class Totals:
     quarantined: int
     took: timedelta
     last_at: datetime | None
+    through: int = 0
 
     @property
     def left(self) -> int:
         """Users still to be changed."""
-        return self.to_change - self.applied - self.drifted - self.quarantined
+        return self.to_change - self.applied - self.drifted - self.quarantined - self.through
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,10 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a plan will cost, by its rehearsal: seconds from `low` to `high`, bytes, rows locked at once, how long."""
+    """What a plan will cost, by its rehearsal: seconds from `low` to `high`, bytes, rows locked at once, how long.
+
+    Of what cannot be rehearsed: from what its rate allows to what it takes as it goes. It is of what is left.
+    """
 
     low: float
     high: float
@@ -212,13 +218,13 @@ async def show(database: Database, backfill: int, *, samples: int = 10, events: 
     found = await stand(database, backfill)
     given = {"backfill": backfill, "samples": samples, "events": events}
     head = await database.one(_SQL["head"], Head, given)
-    seen = await totals(database, backfill)
+    seen, through = await _far(database, backfill)
     return Shown(
         head,
         seen,
         await counts(database, backfill),
         await database.fetch(_SQL["samples"], Sample, given),
-        _estimate(head, seen),
+        _estimate(head, seen, through),
         await database.fetch(_SQL["waited"], Waited, given),
         await database.fetch(_SQL["events"], Happened, given),
         needs_approval(found),
@@ -234,7 +240,20 @@ def needs_approval(found: Stand) -> bool:
 
 async def totals(database: Database, backfill: int) -> Totals:
     """How far it is: cheap enough to be asked every second."""
-    return await database.one(_SQL["totals"], Totals, {"backfill": backfill})
+    return (await _far(database, backfill))[0]
+
+
+async def _far(database: Database, backfill: int) -> tuple[Totals, Through]:
+    """In this order: of a batch that ends in between nobody is counted for a moment, rather than everybody twice."""
+    seen = await database.one(_SQL["totals"], Totals, {"backfill": backfill})
+    through = await _through(database, backfill)
+    return replace(seen, through=through.users), through
+
+
+async def _through(database: Database, backfill: int) -> Through:
+    """Of a kind that is done with users one by one; of others it is nobody."""
+    every = [await kind.through(database, backfill) for kind in STEPWISE]
+    return max(every, key=lambda each: each.users)
 
 
 async def counts(database: Database, backfill: int) -> list[Count]:
@@ -270,12 +289,12 @@ async def export_members(database: Database, backfill: int, outcome: str, path: 
     return count
 
 
-def _estimate(head: Head, seen: Totals) -> Estimate | None:
+def _estimate(head: Head, seen: Totals, through: Through) -> Estimate | None:
     """Alone on a calm database a run takes what its batches take; a shared one may bear half of that."""
     if not head.rehearsal:
         return None
     if not head.rehearsal["users"]:
-        return _by_rate(head, seen)
+        return _by_rate(head, seen, through)
     times = seen.left / head.rehearsal["users"]
     seconds = times * head.rehearsal["seconds"]
     paced = seen.left / head.rate if head.rate else 0.0
@@ -288,9 +307,9 @@ def _estimate(head: Head, seen: Totals) -> Estimate | None:
     )
 
 
-def _by_rate(head: Head, seen: Totals) -> Estimate | None:
-    """Of what cannot be rehearsed, the least that it takes is known where it goes by a rate."""
+def _by_rate(head: Head, seen: Totals, through: Through) -> Estimate | None:
+    """Of what cannot be rehearsed, the least that it takes is known where it goes by a rate; the most, once it goes."""
     if not head.rate or head.kind not in KINDS or not KINDS[head.kind].goes_outside:
         return None
-    seconds = round(seen.left / head.rate, 1)
-    return Estimate(seconds, seconds, 0, 0, 0.0)
+    seconds = seen.left / head.rate
+    return Estimate(round(seconds, 1), round(max(seconds, through.rest(seen.left)), 1), 0, 0, 0.0)

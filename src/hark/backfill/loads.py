@@ -17,10 +17,12 @@ from hark.backfill.cohort import (
     CohortWords,
     FileReach,
     Ids,
+    Spelling,
     Staged,
     check_names,
     cohort_of,
     forget,
+    readable,
     stage,
     within,
 )
@@ -118,17 +120,18 @@ class _Name:
 
 
 @dataclass(frozen=True, slots=True)
-class _Id:
+class _ToStart:
     id: int
+    created_by: str
 
 
 def check_words(words: LoadWords, *, now: datetime, allowed: Rate, reach: FileReach) -> None:
-    """Read the words and nothing else.
+    """Read the words, and look whether the files of this machine that they name can be read.
 
     Raises:
         BadInput: all that is wrong with them.
     """
-    _read(words, now, allowed, reach)
+    _read(words, now, allowed, reach, readable)
 
 
 def gate_warnings(words: LoadWords, gate: str | None, say: str) -> tuple[str, ...]:
@@ -170,7 +173,7 @@ async def order_load(
     """
     who = check_who(who)
     read = _read(words, now, allowed, reach)
-    await _check_flag(database, read.asked.flag)
+    await _check_known(database, read)
     staged = await stage(
         database, read.cohort, user_types=None, now=now, reach=reach, progress=progress, strangers=True
     )
@@ -195,12 +198,17 @@ async def ask_load(
     """
     who = check_who(who)
     read = _read(words, now, allowed, reach)
-    await _check_flag(database, read.asked.flag)
-    await check_names(database, read.cohort)
+    await _check_known(database, read)
     return await create(database, _order(_rules(catalogue), read, ToStage(read.cohort, None, strangers=True), who), now)
 
 
-def _read(words: LoadWords, now: datetime, allowed: Rate, reach: FileReach) -> _Read:
+def _read(
+    words: LoadWords,
+    now: datetime,
+    allowed: Rate,
+    reach: FileReach,
+    look: Callable[[Cohort, FileReach], Cohort] = within,
+) -> _Read:
     reading = Reading()
     asked = reading.take(
         lambda: read_history(
@@ -212,7 +220,7 @@ def _read(words: LoadWords, now: datetime, allowed: Rate, reach: FileReach) -> _
             queue_url=words.queue_url,
         )
     )
-    cohort = reading.take(lambda: within(_cohort(words), reach))
+    cohort = reading.take(lambda: look(_cohort(words), reach))
     most = allowed.count / allowed.per.total_seconds()
     rate = reading.take(lambda: check_rate_limit(words.rate_limit, most))
     size = reading.take(lambda: check_batch_size(words.batch_size or batch_size_at(words.rate_limit)))
@@ -226,7 +234,9 @@ def _read(words: LoadWords, now: datetime, allowed: Rate, reach: FileReach) -> _
 
 def _cohort(words: LoadWords) -> Cohort:
     if words.source is None:
-        return cohort_of(words.cohort) if isinstance(words.cohort, CohortWords) else words.cohort()
+        spelling = Spelling("--members-of", words.flag or "NAME", also=f"--source {GRAPH_SOURCE}")
+        whose = words.cohort
+        return cohort_of(whose, spelling=spelling) if isinstance(whose, CohortWords) else whose()
     if words.source != GRAPH_SOURCE:
         raise BadInput(f"--source: {quoted(words.source)} is not known; write {GRAPH_SOURCE}: everyone in the graph")
     if words.cohort != CohortWords():
@@ -243,6 +253,14 @@ async def _check_resumed(database: Database, words: LoadWords, staged: Staged) -
         f"--resume-from: {words.resumes} names nobody, so nobody is loaded; if somebody was left, write them anew: hark"
         " backfill show ID --left -o FILE"
     )
+
+
+async def _check_known(database: Database, read: _Read) -> None:
+    """Its flag is there and on, and whom it names by name, too; all that is not is told at once."""
+    reading = Reading()
+    await reading.after(_check_flag(database, read.asked.flag))
+    await reading.after(check_names(database, read.cohort))
+    reading.end()
 
 
 async def _check_flag(database: Database, flag: str | None) -> None:
@@ -325,18 +343,18 @@ class Starter:
         _log.info("load_of_enrolled", backfill=number, users=len(loads))
 
     async def _planned(self) -> bool:
-        runs = await self.database.fetch(_SQL["to_start"], _Id)
+        runs = await self.database.fetch(_SQL["to_start"], _ToStart)
         for run in runs:
-            await self._start(run.id)
+            await self._start(run.id, run.created_by)
         return bool(runs)
 
-    async def _start(self, backfill: int) -> None:
-        """What may not be applied any more is called off; the log says why."""
+    async def _start(self, backfill: int, who: str) -> None:
+        """As who asked for it. What may not be applied any more is called off; the log says why."""
         now = self.clock.now()
         try:
-            await apply_plan(self.database, backfill, who=WHO, now=now, reach=self.reach, waits=True)
+            await apply_plan(self.database, backfill, who=who, now=now, reach=self.reach, waits=True)
         except BadInput as refusal:
             stand = await control.stand(self.database, backfill)
             if stand.state in (State.PLANNED, State.APPROVED):
                 _log.warning("load_not_started", backfill=backfill, why=str(refusal))
-                await control.cancel(self.database, backfill, who=WHO, now=now)
+                await control.cancel(self.database, backfill, who=who, now=now)

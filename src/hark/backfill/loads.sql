@@ -6,7 +6,7 @@ select name from hark.flag order by name
 
 -- name: to_start
 -- Planned, to be applied without anybody saying so again, and not waiting for a second person.
-select id
+select id, created_by
   from hark.backfill
  where state in ('PLANNED', 'APPROVED') and kind = 'history' and undoes is null and request -> 'start' = 'true'
    and (state = 'APPROVED' or approval_over is null or to_change <= approval_over)

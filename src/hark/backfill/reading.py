@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -24,6 +24,13 @@ class Reading:
         except BadInput as refusal:
             self.faults.append(str(refusal))
             return None
+
+    async def after(self, check: Awaitable[None]) -> None:
+        """What `check` refuses is kept."""
+        try:
+            await check
+        except BadInput as refusal:
+            self.faults.append(str(refusal))
 
     def end(self) -> None:
         """Nothing more is read.

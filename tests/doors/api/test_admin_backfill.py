@@ -351,14 +351,27 @@ async def test_what_is_wrong_with_a_load_is_told_where_it_is(office: Office) -> 
         ("body", "say whose, by one of user_ids, s3_uri and source, not by user_ids and source at once")
     ]
     nobody = await office.all.post("/admin/backfill", {"rate_limit": 10})
-    assert (nobody.status, nobody.faults) == (422, [("body", "say whose, by one of user_ids, s3_uri and source")])
+    whose = ("body", "say whose, by one of user_ids, s3_uri and source")
+    assert (nobody.status, nobody.faults) == (422, [whose])
+    every = await office.all.post(
+        "/admin/backfill", {"user_ids": [], "rate_limit": 0, "lookback_days": -1, "x": 1, "kind": "history"}
+    )
+    assert every.faults[0] == whose
+    assert {where for where, _ in every.faults} == {"body", "body.rate_limit", "body.lookback_days", "body.x"}
+    twice = await office.all.post("/admin/backfill", {"user_ids": ["bob"], "source": "neo4j", "rate_limit": 0})
+    assert [where for where, _ in twice.faults] == ["body", "body.rate_limit"]
+    slip = await office.all.post("/admin/backfill", {"source": "mysql", "rate_limit": 0})
+    assert {where for where, _ in slip.faults} == {"body.source", "body.rate_limit"}
 
 
 async def test_a_body_that_names_nothing_is_told_of_both_that_it_may_be(office: Office) -> None:
     refused = await office.all.post("/admin/backfill", {})
     where = [where for where, _ in refused.faults]
-    assert where == ["body.reasons", "body.channels", "body.user_types", "body.cohort", "body"]
-    assert refused.faults[-1][1] == "or is it a load of purchases? Then say whose, by user_ids, s3_uri or source"
+    assert where == ["body", "body.reasons", "body.channels", "body.user_types", "body.cohort"]
+    assert refused.faults[0][1].startswith("names nothing: a load of purchases says whose, by one of user_ids, s3_uri")
+    assert refused.body["detail"].startswith("body names nothing: a load of purchases")
+    named = await office.all.post("/admin/backfill", {"kind": "preferences"})
+    assert [where for where, _ in named.faults] == where[1:], "that it is no load is said"
 
 
 async def test_what_has_ended_goes_at_no_speed_and_nothing_is_no_change(world: World) -> None:

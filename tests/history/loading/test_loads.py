@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,11 +19,14 @@ from hark.backfill.cohort import CohortWords
 from hark.backfill.failures import failures, retry_failures
 from hark.backfill.forgetting import forget
 from hark.backfill.kinds.history import History, export_left, load_of
+from hark.backfill.listing import show
 from hark.backfill.loads import LoadWords, check_words
 from hark.backfill.ordering import apply_plan
 from hark.backfill.run import Runner
 from hark.backfill.throttle import Why
 from hark.backfill.undo import undo
+from hark.doors.cli.backfill_pages import shown
+from hark.doors.cli.backfilling import Pulse, line
 from hark.durations import parse_rate
 from hark.errors import BadInput
 from hark.flags import (
@@ -48,7 +52,7 @@ from hark.history.loading.course import Shown
 from hark.history.sandbox.faults import Kind
 from hark.history.sources.reach import Sources
 from hark.lists import FileReach
-from tests.history.loading.yard import Yard
+from tests.history.loading.yard import OFTEN, Yard
 
 
 async def flagged(yard: Yard) -> None:
@@ -190,13 +194,29 @@ async def test_who_was_let_out_meanwhile_is_loaded_again(yard: Yard) -> None:
     await flagged(yard)
     backfill = await yard.loaded(flag="live")
     assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 12}
-    assert await yard.outcomes(await yard.plan()) == {"load": 12}, "by another gate, and nobody knows what that dropped"
+    assert await yard.outcomes(await yard.plan()) == {"recent": 12}, "a load by a flag stands for one that names none"
+    everyone = await yard.plan(source="neo4j", cohort=CohortWords())
+    assert await yard.outcomes(everyone) == {"recent": 12}
     one = Named(["user-000001"])
     segment = f"history-{backfill}"
     await remove_users(yard.database, "live", segment, one, author(yard), reach=FileReach())
-    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 11, "load": 1}
+    for flag in ("live", None):
+        assert await yard.outcomes(await yard.plan(flag=flag)) == {"recent": 11, "load": 1}
     await add_users(yard.database, "live", segment, one, author(yard), reach=FileReach())
-    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 11, "load": 1}
+    for flag in ("live", None):
+        assert await yard.outcomes(await yard.plan(flag=flag)) == {"recent": 11, "load": 1}
+
+
+async def test_a_load_that_names_no_flag_stands_for_none_by_a_flag(yard: Yard) -> None:
+    await flagged(yard)
+    await create(yard.database, "beta", author(yard))
+    await yard.loaded(["user-000001"])
+    for flag in ("live", "beta"):
+        assert await yard.outcomes(await yard.plan(["user-000001"], flag=flag)) == {"load": 1}
+    await yard.loaded(["user-000002"], flag="live")
+    assert await yard.outcomes(await yard.plan(["user-000002"], flag="beta")) == {"load": 1}
+    await turned(yard, on=False)
+    assert await yard.outcomes(await yard.plan(["user-000002"])) == {"load": 1}, "its stream takes nothing"
 
 
 async def test_who_is_let_in_by_a_rollout_and_was_loaded_lately_is_left_alone(yard: Yard) -> None:
@@ -533,6 +553,84 @@ async def test_what_is_left_is_written_and_gone_on_with(yard: Yard, tmp_path: Pa
     assert await yard.facts() == yard.bought()
 
 
+async def all_but_two(yard: Yard, **given: Any) -> tuple[int, Runner]:
+    """A load of twelve in one batch, under way; of two the shop has not answered yet."""
+    yard.fault(Kind.SLOW, source="shop", times=2, seconds=60)
+    backfill = await yard.plan(batch_size=12, **given)
+    await yard.started(backfill)
+    runner = yard.runner()
+    await until(yard, runner, backfill, "select from hark.history_step where state = 'DONE' having count(*) = 22")
+    return backfill, runner
+
+
+async def test_who_is_done_before_the_batch_is_counts_as_loaded_by_then(yard: Yard, tmp_path: Path) -> None:
+    await flagged(yard)
+    backfill, runner = await all_but_two(yard, flag="live")
+    await control.cancel(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    await runner.close()
+    waiting = {user for (user,) in await yard.rows("select user_id from hark.history_step where state = 'WAITING'")}
+    assert await export_left(yard.database, backfill, tmp_path / "left.csv") == 2
+    assert {row["id"] for row in csv.DictReader((tmp_path / "left.csv").open())} == waiting
+    marks = "select user_id, loaded_epoch > 0 from hark.history_user where last_loaded_at is not null"
+    assert dict(await yard.rows(marks)) == dict.fromkeys(set(yard.users) - waiting, True)
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 10, "load": 2}
+    back = await yard.undone(backfill)
+    assert await yard.outcomes(back) == {"undo": 12}
+    assert await yard.facts() == {}
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"load": 12}, "they are not loaded any more"
+
+
+async def test_how_far_a_load_is_and_how_long_the_rest_takes_does_not_wait_for_the_end_of_a_batch(yard: Yard) -> None:
+    backfill, runner = await all_but_two(yard)
+    seen = await show(yard.database, backfill)
+    assert (seen.totals.batches_done, seen.totals.applied) == (0, 0)
+    assert (seen.totals.through, seen.totals.left) == (10, 2)
+    assert any(each.startswith("0 applied, 10 loaded in batches that are not done yet") for each in shown(seen))
+    pulse = Pulse()
+    for second in range(4):
+        pulse.note(second, second)
+    assert line(seen.totals, pulse) == "1/s, 0:00:02 to 0:00:02 left"
+    await yard.run(
+        "update hark.history_step set loaded_at = timestamptz '2026-01-01' + substr(user_id, 6)::int * interval '10 s'"
+        " where state = 'DONE'"
+    )
+    last = "(select max(loaded_at) from hark.history_step)"
+    await yard.run(f"update hark.history_step set due_at = {last} + interval '99 s' where state = 'WAITING'")
+    cost = (await show(yard.database, backfill)).estimate
+    assert cost is not None and cost.low < 1
+    assert 2 * 10 + 99 <= cost.high <= 2 * 14 + 99, "as quick as it went, and what was put off has its time"
+    yard.mended()
+    await runner.close()
+    assert await yard.run_out(backfill) == "APPLIED"
+    after = (await show(yard.database, backfill)).totals
+    assert (after.applied, after.through, after.left) == (12, 0, 0)
+
+
+async def test_whom_a_retry_asks_for_again_is_through_once_and_nobody_else_is_counted_twice(yard: Yard) -> None:
+    yard.fault(Kind.STRANGER, source="shop", times=1)
+    backfill = await yard.loaded(batch_size=12)
+    yard.mended()
+    yard.fault(Kind.SLOW, source="shop", seconds=60)
+    await retry_failures(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    runner = yard.runner()
+    await until(yard, runner, backfill, "select from hark.history_step where state = 'WAITING'")
+    seen = (await show(yard.database, backfill)).totals
+    assert (seen.applied, seen.through, seen.left) == (11, 0, 1)
+    await runner.close()
+
+
+async def test_who_is_done_before_the_batch_is_and_before_the_flag_was_off_is_loaded_by_the_next_plan(
+    yard: Yard,
+) -> None:
+    await flagged(yard)
+    backfill, runner = await all_but_two(yard, flag="live")
+    await turned(yard, on=False)
+    await turned(yard, on=True)
+    await control.cancel(yard.database, backfill, who="olga", now=yard.scene.clock.now())
+    await runner.close()
+    assert await yard.outcomes(await yard.plan(flag="live")) == {"load": 12}
+
+
 async def test_whom_a_load_left_that_was_never_planned_is_not_nobody(yard: Yard, tmp_path: Path) -> None:
     left = tmp_path / "left.csv"
     await flagged(yard)
@@ -615,6 +713,8 @@ async def test_a_load_that_needs_a_second_person_does_not_begin_by_itself(yard: 
     await control.approve(yard.database, backfill, who="paul", now=yard.scene.clock.now())
     assert await yard.starter().step() is True
     assert await yard.state(backfill) == "APPLYING"
+    (began,) = await yard.rows("select who, from_state::text from hark.backfill_event where to_state = 'APPLYING'")
+    assert began == ("olga", "APPROVED"), "who asked for it, though nobody said so again"
 
 
 async def test_everyone_in_the_graph_is_everyone_with_facts(yard: Yard) -> None:
@@ -803,11 +903,41 @@ async def test_forgetting_a_load_forgets_who_it_asked_for(yard: Yard) -> None:
 # Words ----------------------------------------------------------------------------------------------------------------
 
 
-async def test_all_that_is_wrong_with_the_words_is_told_at_once(yard: Yard) -> None:
+async def test_all_that_is_wrong_with_the_words_is_told_at_once(yard: Yard, tmp_path: Path) -> None:
     with pytest.raises(BadInput) as refused:
         await yard.plan(lookback_days=0, rate_limit=2000, source="mysql", window="soon")
     said = str(refused.value)
     assert "--lookback-days: 0" in said and "--rate-limit: 2000" in said and '--source: "mysql"' in said
+    missing = tmp_path / "none.txt"
+    with pytest.raises(BadInput) as refused:
+        check(yard, cohort=CohortWords(files=[str(missing)]), queue_url="not-a-url", lookback_days=0)
+    said = str(refused.value)
+    assert "--lookback-days: 0" in said and "'not-a-url' is no queue's URL" in said
+    assert f"{missing} cannot be read: No such file or directory" in said
+    with pytest.raises(BadInput) as refused:
+        await yard.ask(yard.words(flag="nope", cohort=CohortWords(segments=["none"], flags=["nowhere"])))
+    assert [line.partition(":")[0] for line in str(refused.value).splitlines()] == ["--flag", '"none"', '"nowhere"']
+
+
+async def test_who_names_nobody_is_told_by_which_options_a_load_names_somebody(yard: Yard) -> None:
+    with pytest.raises(BadInput) as refused:
+        check(yard, cohort=CohortWords(), flag="live")
+    assert str(refused.value) == (
+        "say whose: --ids a,b, --file people.csv, --from s3://bucket/key, --segment NAME, --members-of live,"
+        " --source neo4j, or --all"
+    )
+    with pytest.raises(BadInput, match=r"leave out --ids, --file, --from, --segment and --members-of$"):
+        check(yard, cohort=CohortWords(everyone=True, ids=["bob"]))
+    with pytest.raises(BadInput, match=r"^--members-of: \"\" is not the name of a flag$"):
+        check(yard, cohort=CohortWords(flags=[""]))
+
+
+def check(yard: Yard, **words: Any) -> None:
+    now, allowed = yard.scene.clock.now(), OFTEN
+    check_words(yard.words(**words), now=now, allowed=allowed, reach=FileReach(local=True))
+
+
+async def test_a_rate_is_at_most_what_the_settings_allow(yard: Yard) -> None:
     minutes = parse_rate("30/m")
     at_once = {"now": yard.scene.clock.now(), "reach": FileReach()}
     check_words(yard.words(rate_limit=1), allowed=minutes, **at_once)

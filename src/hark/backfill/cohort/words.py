@@ -48,7 +48,24 @@ class CohortWords:
     format: str | None = None
 
 
-def cohort_of(words: CohortWords, environment: Mapping[str, str] | None = None) -> Cohort:
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How a command says what others say otherwise.
+
+    Attributes:
+        members: the option for whom a flag lets in.
+        flag: which one could be meant.
+        also: what else says whose.
+    """
+
+    members: str = "--flag"
+    flag: str = "NAME"
+    also: str | None = None
+
+
+def cohort_of(
+    words: CohortWords, environment: Mapping[str, str] | None = None, spelling: Spelling = Spelling()
+) -> Cohort:
     """Whom the words mean: the union of all that is named, without all that is excepted.
 
     USER_IDS stands for `ids` that are not given; CSV_PATH or the bucket's object for `files` and `urls`. With
@@ -57,6 +74,7 @@ def cohort_of(words: CohortWords, environment: Mapping[str, str] | None = None) 
 
     Args:
         environment: where the variables are looked for; None: nowhere.
+        spelling: what the options are called that a refusal names.
 
     Raises:
         BadInput: all that is wrong with the words and the variables, one a line.
@@ -64,7 +82,7 @@ def cohort_of(words: CohortWords, environment: Mapping[str, str] | None = None) 
     given = _variables(words, environment or {})
     faults = list(_variable_faults(given))
     whole = words if faults else _with_variables(words, given)
-    faults += _faults(whole, given)
+    faults += _faults(whole, given, spelling)
     if faults:
         raise BadInput("\n".join(faults))
     kind = Format(whole.format) if whole.format else None
@@ -144,16 +162,16 @@ def _split(ids: Sequence[str]) -> list[str]:
     return [each for text in ids for each in (part.strip() for part in text.split(",")) if each]
 
 
-def _faults(words: CohortWords, given: Mapping[str, str]) -> Iterator[str]:
+def _faults(words: CohortWords, given: Mapping[str, str], spelling: Spelling) -> Iterator[str]:
     """`given`: the variables that say whose, too, or where that is."""
-    yield from _whose_faults(words, said=_names_somebody(given))
+    yield from _whose_faults(words, spelling, said=_names_somebody(given))
     yield from _file_faults(words, said=_name_a_file(given))
     yield from _id_faults("--ids", words.ids)
     yield from _id_faults("--except-ids", words.except_ids)
     yield from _name_faults("CSV_PATH" if "CSV_PATH" in given else "--file", words.files, "the path of a file")
     yield from _name_faults("--except-file", words.except_files, "the path or URL of a file")
     yield from _name_faults("--segment", words.segments, "the name of a segment")
-    yield from _name_faults("--flag", words.flags, "the name of a flag")
+    yield from _name_faults(spelling.members, words.flags, "the name of a flag")
     yield from _name_faults("--except-segment", words.except_segments, "the name of a segment")
     for url in words.urls:
         if "://" not in url or not url.isprintable():
@@ -164,13 +182,17 @@ def _faults(words: CohortWords, given: Mapping[str, str]) -> Iterator[str]:
         yield f"more than {MOST_PARTS - 2} files, segments and flags; put several into one file"
 
 
-def _whose_faults(words: CohortWords, *, said: bool) -> Iterator[str]:
+def _whose_faults(words: CohortWords, spelling: Spelling, *, said: bool) -> Iterator[str]:
     named = bool(words.ids or words.files or words.urls or words.segments or words.flags)
     if not words.everyone and not named and not said:
-        yield "say whose: --ids a,b, --file people.csv, --from s3://bucket/key, --segment NAME, --flag NAME, or --all"
+        also = f"{spelling.also}, " if spelling.also else ""
+        yield (
+            "say whose: --ids a,b, --file people.csv, --from s3://bucket/key, --segment NAME,"
+            f" {spelling.members} {spelling.flag}, {also}or --all"
+        )
     if words.everyone and (named or said):
         variables = "; unset USER_IDS, CSV_PATH and USE_BUCKET_CSV" if said else ""
-        options = "--ids, --file, --from, --segment and --flag"
+        options = f"--ids, --file, --from, --segment and {spelling.members}"
         yield f"--all is everybody already; leave it out, or leave out {options}{variables}"
 
 

@@ -19,7 +19,8 @@ from shlex import quote
 from typing import Any
 
 from hark.backfill.cohort import Buyers, Cohort, Everyone, File, Flag, Segment, cohort_from_json
-from hark.backfill.kind import Applied, Astray, Batch, Connection, Json, Looked, Part, Span
+from hark.backfill.kind import Applied, Astray, Batch, Connection, Json, Looked, Part, Span, Through
+from hark.backfill.reading import Reading
 from hark.backfill.spans import SPANNED, spanning
 from hark.backfill.states import State
 from hark.errors import BadInput
@@ -101,13 +102,21 @@ def read_history(
     """Check what is asked for.
 
     Raises:
-        BadInput: the look-back cannot be one, or the queue's URL.
+        BadInput: the look-back cannot be one, or the queue's URL: both of it at once.
     """
-    if not 1 <= lookback_days <= MOST_DAYS:
-        raise BadInput(f"--lookback-days: {lookback_days} is not from 1 to {MOST_DAYS:,}; write {LOOK_BACK_DAYS}")
-    since, fresh = start_of(now, timedelta(days=lookback_days)), now - FRESH
-    queue = None if queue_url is None else check_url(queue_url)
-    return HistoryRequest(lookback_days, since.isoformat(), fresh.isoformat(), force, flag, enrolled, start, queue)
+    reading = Reading()
+    days = reading.take(lambda: _check_days(lookback_days))
+    queue = reading.take(lambda: None if queue_url is None else check_url(queue_url))
+    reading.end()
+    assert days is not None
+    since, fresh = start_of(now, timedelta(days=days)), now - FRESH
+    return HistoryRequest(days, since.isoformat(), fresh.isoformat(), force, flag, enrolled, start, queue)
+
+
+def _check_days(days: int) -> int:
+    if not 1 <= days <= MOST_DAYS:
+        raise BadInput(f"--lookback-days: {days} is not from 1 to {MOST_DAYS:,}; write {LOOK_BACK_DAYS}")
+    return days
 
 
 def check_rate_limit(rate: int, allowed: float) -> int:
@@ -259,6 +268,10 @@ class History:
         course = {} if found is None else {**asdict(found), "changed_at": found.changed_at.isoformat()}
         users = await database.fetch(_SQL["let_in"], _Users, {"backfill": backfill})
         return {**course, **({"let_in": users[0].users} if users else {})} or None
+
+    async def through(self, database: Database, backfill: int) -> Through:
+        """See `Stepwise.through`: whose steps are both done."""
+        return await database.one(_SQL["through"], Through, {"backfill": backfill})
 
     async def forget(self, connection: Connection, backfill: int) -> None:
         """See `Kind.forget`."""

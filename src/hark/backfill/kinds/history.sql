@@ -8,21 +8,24 @@ sized as materialized (
 )
 
 -- name: standing
--- The users of a span: who was loaded lately, as far back, by the same flag, and has been let in by it ever since, need not be.
+-- The users of a span: who was loaded lately, as far back, need not be; if by a flag, only if that has let them in ever since. A load
+-- by a flag stands for one that names none: that says they are let in already. One that names none stands for none by a flag.
 select s.place, not %(force)s::boolean and coalesce(lately.loaded, false) as lately, array_agg(s.recipient_id order by s.recipient_id) as members
   from sized s
   left join lateral (
     select true as loaded
       from hark.history_user u
+      join hark.history_step one on one.user_id = u.user_id and one.kind = 'receipt' and one.state = 'DONE'
+      join hark.history_step two on two.user_id = u.user_id and two.kind = 'order' and two.state = 'DONE' and two.backfill_id = one.backfill_id
+      join hark.backfill b on b.id = one.backfill_id
+     cross join lateral (select b.request ->> 'flag' as flag) by
      where u.user_id = s.recipient_id and u.last_loaded_at > %(fresh_after)s::timestamptz
-       and exists (select from hark.history_step done
-                     join hark.backfill b on b.id = done.backfill_id
-                    where done.user_id = u.user_id and done.state = 'DONE' and done.loaded_at >= u.last_loaded_at
-                      and b.request ->> 'flag' is not distinct from %(flag)s::text
-                      and (b.request ->> 'since')::timestamptz <= %(since)s::timestamptz)
-       and (%(flag)s is null
+       and least(one.loaded_at, two.loaded_at) >= u.last_loaded_at
+       and (b.request ->> 'since')::timestamptz <= %(since)s::timestamptz
+       and (%(flag)s::text is null or by.flag = %(flag)s)
+       and (by.flag is null
             or exists (select from hark.flag f
-                        where f.name = %(flag)s and f.is_on and f.on_since <= u.last_loaded_at
+                        where f.name = by.flag and f.is_on and f.on_since <= u.last_loaded_at
                           and (exists (select from hark.enrolled e
                                         where e.user_id = u.user_id and e.flag = f.name and e.is_in and e.since <= u.last_loaded_at)
                                or exists (select from hark.segment_member m
@@ -33,6 +36,7 @@ select s.place, not %(force)s::boolean and coalesce(lately.loaded, false) as lat
                                             join hark.segment r on r.name = fs.segment and r.kind = 'rollout'
                                            where fs.flag = f.name and fs.since <= u.last_loaded_at and r.changed_at <= u.last_loaded_at
                                              and hark.rolled(r.salt, u.user_id) * 100000 < r.share * 4294967296))))
+     limit 1
   ) lately on true
  group by s.place, lately
  order by s.place, lately
@@ -65,7 +69,7 @@ select m.id as user_id
  limit %(limit)s
 
 -- name: loaded
--- Both steps done: loaded, from the earlier of the two on, by the version of the flag that was waited for. Else it is said why not.
+-- Both steps done: loaded, as is marked with the later of them (loading/steps.sql). Else it is said why not.
 with member as materialized (
     select m.id
       from hark.backfill_part p
@@ -75,18 +79,11 @@ with member as materialized (
      order by m.id
 ),
 judged as materialized (
-    select m.id, count(*) filter (where s.state = 'DONE') = 2 as done, min(s.loaded_at) as loaded_at,
+    select m.id, count(*) filter (where s.state = 'DONE') = 2 as done,
            coalesce(string_agg(s.key || ': ' || s.why, '; ' order by s.key) filter (where s.state = 'QUARANTINED'), 'was not asked for') as why
       from member m
       left join hark.history_step s on s.user_id = m.id and s.backfill_id = %(backfill)s
      group by m.id
-),
-marked as (
-    update hark.history_user u
-       set last_loaded_at = j.loaded_at,
-           loaded_epoch = coalesce((select flag_version from hark.history_run where backfill_id = %(backfill)s), 0)
-      from judged j
-     where u.user_id = j.id and j.done and (u.last_loaded_at is null or u.last_loaded_at < j.loaded_at)
 ),
 journal as (
     insert into hark.backfill_item (recipient_id, backfill_id, batch, outcome, why, at)
@@ -201,6 +198,29 @@ select s.members as users
   join hark.segment s on s.name = fs.segment
  where b.id = %(backfill)s and s.members > 0
 
+-- name: through
+-- Of the batches that somebody has begun and that are not done: whose steps are both done, how long that took from the first of them
+-- to the last, and how long after the last question what was put off may be asked again. Of a retry, only of whom that is.
+with member as materialized (
+    select m.id
+      from hark.backfill_batch b
+      join hark.backfill_part p on p.backfill_id = b.backfill_id and p.batch = b.number and p.change is not null
+     cross join lateral unnest(p.members) as m(id)
+     where b.backfill_id = %(backfill)s and b.state <> 'DONE' and b.worker is not null
+       and (b.retried is null or m.id = any (b.retried))
+),
+stepped as (
+    select s.user_id, count(*) filter (where s.state = 'DONE') = 2 as done, max(s.loaded_at) as at,
+           max(s.due_at) filter (where s.state = 'WAITING') as due
+      from member m
+      join hark.history_step s on s.user_id = m.id and s.backfill_id = %(backfill)s
+     group by s.user_id
+)
+select (count(*) filter (where done))::int as users,
+       coalesce(extract(epoch from max(at) filter (where done) - min(at) filter (where done)), 0)::float8 as seconds,
+       coalesce(greatest(extract(epoch from max(due) - max(at)), 0), 0)::float8 as waits
+  from stepped
+
 -- name: load_of
 select request from hark.backfill where id = %(backfill)s and kind = 'history' and undoes is null
 
@@ -228,12 +248,12 @@ select b.state::text as state, b.request, coalesce(c.spec, b.to_stage -> 'cohort
  where b.id = %(backfill)s and b.hash is null
 
 -- name: left
--- Those whom a run was to load and has not.
+-- Those whom a run was to load and has not: whose steps are both done is loaded, though their batch is not.
 select m.id as user_id
   from hark.backfill_part p
  cross join lateral unnest(p.members) as m(id)
  where p.backfill_id = %(backfill)s and p.change is not null and m.id > %(after)s
-   and not exists (select from hark.backfill_item i
-                    where i.recipient_id = m.id and i.backfill_id = %(backfill)s and i.outcome = 'applied')
+   and (select count(*) from hark.history_step s
+         where s.user_id = m.id and s.backfill_id = %(backfill)s and s.state = 'DONE') < 2
  order by m.id
  limit %(limit)s

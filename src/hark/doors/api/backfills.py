@@ -156,7 +156,10 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """How far a run is: users of the cohort, and those to be changed."""
+    """How far a run is: users of the cohort, and those to be changed.
+
+    `through`: users of batches that are begun and not done, for whom all is done already.
+    """
 
     batches: int
     batches_done: int
@@ -167,6 +170,7 @@ class Totals:
     applied: int
     drifted: int
     quarantined: int
+    through: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ def guarded(scope: Scope, tag: str, more: Mapping[str, More] | None = None) -> A
                     told, status = faults_of(error.errors(), self), _status(error)
                     if self.name in look and status is HTTPStatus.UNPROCESSABLE_ENTITY:
                         told += await look[self.name](await _door(request), error)
+                        told.sort(key=lambda each: each.where != "body")  # what is wrong with all of it leads
                     raise bad_input(told, status) from None
 
             return enter

@@ -65,7 +65,7 @@ def shown(seen: Shown) -> Iterator[str]:
     yield from _head(seen)
     yield from _counts(seen)
     yield from _samples(seen.samples)
-    if seen.estimate is not None and seen.totals.left:
+    if seen.estimate is not None and seen.totals.left and State(seen.head.state) not in ENDED:
         yield from _estimate(seen.estimate)
     yield from _far(seen)
     yield from _more(seen.more)
@@ -211,7 +211,8 @@ def _estimate(cost: Estimate) -> Iterator[str]:
     low, high = (timedelta(seconds=round(seconds)) for seconds in (cost.low, cost.high))
     yield ""
     if not cost.rows_locked:
-        yield f"will take about {low}, by the rate: longer where users have many pages, or sources ask to wait"
+        about = f"{low}, by the rate" if low == high else f"{low}, by the rate, to {high}, as it went of late"
+        yield f"will take about {about}: longer where users have many pages, or sources ask to wait"
         return
     yield (
         f"will take about {low} to {high}, write {cost.wal_bytes / 1e6:,.1f} MB of WAL, and lock"
@@ -221,12 +222,13 @@ def _estimate(cost: Estimate) -> Iterator[str]:
 
 def _far(seen: Shown) -> Iterator[str]:
     far = seen.totals
-    if not (far.applied or far.drifted or far.quarantined or seen.waited):
+    if not (far.applied or far.through or far.drifted or far.quarantined or seen.waited):
         return
+    through = f"{far.through:,} loaded in batches that are not done yet, " if far.through else ""
     yield ""
     yield (
-        f"{far.applied:,} applied, {far.drifted:,} drifted, {far.quarantined:,} quarantined, {far.left:,} left;"
-        f" {far.batches_done:,} of {far.batches:,} batches done"
+        f"{far.applied:,} applied, {through}{far.drifted:,} drifted, {far.quarantined:,} quarantined,"
+        f" {far.left:,} left; {far.batches_done:,} of {far.batches:,} batches done"
     )
     if seen.head.compared is not None:
         yield f"read again: {seen.head.holding:,} of {seen.head.compared:,} hold"

@@ -2,7 +2,7 @@
 
 SEGMENT    whom the flag does not let in yet is put into a segment of this run's; a flag that is off is waited for
 EFFECTIVE  everybody who goes by the flag acts on that: from here on the stream drops nothing of them
-LOAD       both steps of each user, read from the primary, each with its watermark; then they are marked as loaded
+LOAD       both steps of each user, read from the primary, each with its watermark; whose are done is marked as loaded
 STREAM     what the stream had when the last was loaded is recorded
 GRAPH      the graph has each user as they were loaded, or newer
 AUDIT      the facts and the graph of the run's users are compared

@@ -1,7 +1,8 @@
 """Steps: a user's receipts, and a user's shop orders, each loaded by a run at most once.
 
-A step's key is `receipt-<run>` or `shop-<run>`. Its facts are recorded in the transaction that marks it done; what
-fails for now is put off alone, and what cannot be taken is quarantined with its cause.
+A step's key is `receipt-<run>` or `shop-<run>`. Its facts are recorded in the transaction that marks it done, and its
+user as loaded, if it is the later of the two; what fails for now is put off alone, and what cannot be taken is
+quarantined with its cause.
 """
 
 from __future__ import annotations
@@ -126,13 +127,14 @@ async def waiting(database: Database, run: int, users: Sequence[str]) -> Waiting
 
 
 async def mark_done(connection: Connection, run: int, done: Sequence[Done]) -> None:
-    """In the transaction that recorded their facts: these are done."""
+    """In the transaction that recorded their facts: these are done, and whose other step is, too, is loaded."""
     given = {
         **_of(run, [each.step for each in done]),
         "watermarks": [each.watermark for each in done],
         "moments": [each.asked_at for each in done],
     }
     await connection.execute(_SQL["done"].text(), given)
+    await connection.execute(_SQL["loaded"].text(), given)
 
 
 async def put_off(connection: Connection, run: int, late: Sequence[PutOff]) -> None:

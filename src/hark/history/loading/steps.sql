@@ -45,6 +45,19 @@ update hark.history_step s
  cross join lateral hark.facts_of_run(given.user_id, given.kind, %(run)s) said
  where s.user_id = given.user_id and s.backfill_id = %(run)s and s.kind = given.kind and s.state = 'WAITING'
 
+-- name: loaded
+-- Of whom both steps are done now: loaded, from the earlier of the two on, by the version of the flag that was waited for. Whoever
+-- records facts of a user holds their row, so of two steps that come at once the later one sees the other.
+update hark.history_user u
+   set last_loaded_at = both_done.loaded_at,
+       loaded_epoch = coalesce((select flag_version from hark.history_run where backfill_id = %(run)s), 0)
+  from (select s.user_id, min(s.loaded_at) as loaded_at
+          from hark.history_step s
+         where s.user_id = any (%(users)s::text[]) and s.backfill_id = %(run)s and s.state = 'DONE'
+         group by s.user_id
+        having count(*) = 2) both_done
+ where u.user_id = both_done.user_id and (u.last_loaded_at is null or u.last_loaded_at < both_done.loaded_at)
+
 -- name: put_off
 update hark.history_step s
    set attempts = s.attempts + given.counted, due_at = given.due_at, why = given.why,

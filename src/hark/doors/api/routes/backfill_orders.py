@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated
 
@@ -61,12 +61,22 @@ _LAGGING = (
 )
 
 
+_NOTHING = (
+    "names nothing: a load of purchases says whose, by one of user_ids, s3_uri and source; preferences need the fields"
+    " that are missing here"
+)
+
+_WHOSE = ("user_ids", "s3_uri", "source")
+
+
 async def _rest(door: Door, error: RequestValidationError) -> list[ApiFault]:
-    """What the engine would say of the sound part of a body of preferences that has faults."""
-    if door.backfills is None or not isinstance(error.body, Mapping) or shape_of(error.body) != PREFERENCES:
+    """What is wrong with the sound part of a body that has faults: of preferences, what the engine would say."""
+    if door.backfills is None or not isinstance(error.body, Mapping):
         return []
-    if not any(name in error.body for name in _SOUND):
-        return [ApiFault("body", "or is it a load of purchases? Then say whose, by user_ids, s3_uri or source")]
+    if shape_of(error.body) != PREFERENCES:
+        return [_of_load(line) for line in _whose_faults([name for name in _WHOSE if error.body.get(name)])]
+    if not any(name in error.body for name in ("kind", *_SOUND)):
+        return [ApiFault("body", _NOTHING)]
     faulty = places(error.errors(), whole=("cohort",))
     sound = {name: value for name, value in without(error.body, faulty).items() if value != []}
     try:
@@ -128,14 +138,20 @@ def _load_asked(asked: AskedLoad) -> LoadAsked:
     Raises:
         BadInput: nobody is named, or several ways at once.
     """
-    said = [name for name in ("user_ids", "s3_uri", "source") if getattr(asked, name)]
-    if len(said) != 1:
-        instead = f", not by {' and '.join(said)} at once" if said else ""
-        raise BadInput(f"cohort: say whose, by one of user_ids, s3_uri and source{instead}")
+    if faults := _whose_faults([name for name in _WHOSE if getattr(asked, name)]):
+        raise BadInput("\n".join(faults))
     urls = (asked.s3_uri,) if asked.s3_uri else ()
     cohort = None if asked.source else CohortAsked(False, tuple(asked.user_ids), urls, (), (), (), (), (), None, None)
     everyone, days = asked.source is not None, asked.lookback_days
     return LoadAsked(cohort, everyone, asked.flag, asked.rate_limit, days, asked.force, asked.ignore_lag)
+
+
+def _whose_faults(said: Sequence[str]) -> list[str]:
+    """`said`: which of the fields that say whose are given."""
+    if len(said) == 1:
+        return []
+    instead = f", not by {' and '.join(said)} at once" if said else ""
+    return [f"cohort: say whose, by one of user_ids, s3_uri and source{instead}"]
 
 
 def _lagging(error: StreamBehind) -> Refusal:

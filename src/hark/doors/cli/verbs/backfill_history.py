@@ -132,8 +132,6 @@ async def history(
 
     Without --apply nobody is asked for: what would be done is stored as a plan, for hark backfill apply.
     """
-    if dry_run and apply_now:
-        raise BadInput("--dry-run and --apply exclude each other")
     excepted = Excepted(except_ids, except_file, except_segment, column, file_format)
     whose: CohortWords | Callable[[], Cohort]
     if resume_from is None:
@@ -142,6 +140,7 @@ async def history(
         whose, source = partial(_left_of, cohort(Named(files=[resume_from]), excepted)), None
     going = _Going(rate_limit, batch_size, adaptive, window, apply_now, queue_url)
     words = _words(whose, _Asked(source, flag, lookback_days, force, resume_from), going)
+    _check(call, words, dry_run=dry_run)
     return await _order(call, words, who_does_it(who), detach=detach, ignore_lag=ignore_lag)
 
 
@@ -183,7 +182,6 @@ async def _order(call: Call, words: LoadWords, who: str, *, detach: bool, ignore
     from hark.history.live.gates import own_flag
     from hark.history.loading.queue import check_queue
 
-    _check_words(call, words)
     if words.queue_url is not None:
         await check_queue(words.queue_url)
     async with backfilling.bench(call, install=True) as at:
@@ -220,8 +218,22 @@ async def _look_at_lag(call: Call, at: Bench, *, ignore: bool) -> None:
         raise Unreachable(said) if report.unreachable else HarkError(said)
 
 
+def _check(call: Call, words: LoadWords, *, dry_run: bool) -> None:
+    """Slips of the pen are told at once, and all of them, and not after Hark's own Postgres was started."""
+    from hark.backfill.reading import Reading
+
+    reading = Reading()
+    reading.take(lambda: _check_once(dry_run=dry_run, apply=words.apply))
+    reading.take(lambda: _check_words(call, words))
+    reading.end()
+
+
+def _check_once(*, dry_run: bool, apply: bool) -> None:
+    if dry_run and apply:
+        raise BadInput("--dry-run and --apply exclude each other")
+
+
 def _check_words(call: Call, words: LoadWords) -> None:
-    """A slip of the pen is told at once, and not after Hark's own Postgres was started."""
     from datetime import UTC, datetime
 
     from hark.backfill.cohort import FileReach
