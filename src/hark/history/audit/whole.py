@@ -45,8 +45,9 @@ _OF_SOURCES = (
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """How far all has moved on: the same before and after means that nothing moved."""
+    """How many there are and how far all has moved on: the same before and after means that nothing moved."""
 
+    many: int
     versions: int
     projected: int
     starts_at: datetime
