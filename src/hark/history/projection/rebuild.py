@@ -94,7 +94,8 @@ class Rebuild:
     async def forget_strangers(self) -> int:
         """Remove the users and products that the facts do not know, then stores and categories that nothing leads to.
 
-        Also what has a name of Hark's and can be nobody's: nodes without an id, edges that begin elsewhere.
+        Also what has a name of Hark's and can be nobody's: nodes without an id, edges that begin elsewhere, and
+        properties of stores and categories that Hark never wrote.
 
         Returns:
             How many nodes and such edges are gone.
