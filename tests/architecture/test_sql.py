@@ -123,7 +123,7 @@ def test_postgres_prepares_every_query(name: str, database: str) -> None:
         if name.startswith("segments."):
             connection.execute(MAKE_INCOMING.sql.encode())
         if name.startswith("facts."):
-            connection.execute(facts.MAKE_TABLES.sql.encode())
+            connection.execute(facts.MAKE_TABLE.sql.encode())
         connection.execute(f"prepare q as {numbered(all_queries()[name].sql)}".encode())
 
 

@@ -9,10 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.backfill.cohort.object_servers import environment_of
+from tests.backfill.cohort.stores import KEY, Store, gcs_store, s3_store
 from tests.doors.commands import Desk
 from tests.servers import eventually
 
@@ -204,6 +207,27 @@ def test_a_file_that_changed_since_the_plan_is_refused(campus: Desk) -> None:
     assert refused.code == 2
     assert "changed since the plan" in refused.err
     assert having_push(campus) == 0
+
+
+@pytest.fixture(params=["s3", "gs"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    with s3_store() if request.param == "s3" else gcs_store(tmp_path / "gcs") as one:
+        for name, value in environment_of(one.scheme).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HARK_OBJECT_STORES", f"{one.scheme}://cohorts/lists")
+        monkeypatch.setenv("HARK_OBJECT_ENDPOINTS", f"{one.scheme}={one.server}")
+        yield one
+
+
+def test_an_object_that_changed_since_the_plan_is_refused_until_it_is_put_back(campus: Desk, store: Store) -> None:
+    store.put(KEY, b"id\nu0001\n")
+    assert campus.hark(*ASKED, "--from", store.url).code == 0
+    store.put(KEY, b"id\nu0002\n")
+    refused = campus.hark("backfill", "apply", "1")
+    assert (refused.code, having_push(campus)) == (2, 0)
+    assert f"{store.url} was changed since the plan" in refused.err
+    store.put(KEY, b"id\nu0001\n")
+    assert (campus.hark("backfill", "apply", "1").code, having_push(campus)) == (0, 1)
 
 
 def test_a_second_person_approves(campus: Desk) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from psycopg import AsyncConnection
 
 from hark.errors import BadInput
 from hark.history.facts import Fact, Kind, Moved, Snapshot, line_key, record_facts, record_snapshots
@@ -93,11 +96,17 @@ async def test_a_key_of_another_user_is_quarantined_once(shop: Shop) -> None:
     assert [tuple(r) for r in rows] == [("bob", "receipt:9:1", 7, "ann", "milk")]
 
 
-async def test_a_new_key_that_two_claim_in_one_batch_is_the_first_ones(shop: Shop) -> None:
-    recorded = await shop.record(line("9", user="bob", version=5), line("9", user="ann"))
-    assert (recorded.new, recorded.refused) == (1, 1)
-    assert await shop.alive("ann") == {"receipt:9:1": 1}
-    assert await shop.alive("bob") == {}
+@pytest.mark.parametrize("names", [*itertools.permutations(["ann", "bob", "zoe"])], ids="-".join)
+@pytest.mark.parametrize("cut", [False, True], ids=["in one batch", "one by one"])
+async def test_a_new_key_is_whose_who_first_claims_it_wherever_the_stream_is_cut(
+    shop: Shop, names: Sequence[str], cut: bool
+) -> None:
+    claims = [line("9", user=user, version=9 - place) for place, user in enumerate([*names, names[0]])]
+    for batch in [[each] for each in claims] if cut else [claims]:
+        await shop.record(*batch)
+    assert {user: await shop.alive(user) for user in names if await shop.alive(user)} == {names[0]: {"receipt:9:1": 9}}
+    refused = await shop.rows("select user_id, owner from hark.fact_refused order by 1")
+    assert [tuple(each) for each in refused] == [(user, names[0]) for user in sorted(names[1:])]
 
 
 async def test_an_owners_word_holds_whoever_else_claims_the_key_in_the_same_batch(shop: Shop) -> None:
@@ -328,6 +337,14 @@ select 'u' || n % 8000 + 1, 'receipt:' || n || ':1', 'receipt', 'milk', 1, now()
 """
 
 
+async def explain_all(connection: AsyncConnection[Any], explained: list[str]) -> None:
+    """Append the plan of each statement from now on, as it went."""
+    await connection.execute("load 'auto_explain'")
+    for setting in ("log_min_duration = 0", "log_analyze = on", "log_timing = off", "log_level = notice"):
+        await connection.execute(f"set auto_explain.{setting}".encode())
+    connection.add_notice_handler(lambda told: explained.append(told.message_primary or ""))
+
+
 @pytest.mark.parametrize("counted", [False, True], ids=["before anybody counted", "counted"])
 @pytest.mark.parametrize("loaded", [False, True], ids=["live", "loaded"])
 async def test_what_is_recorded_is_looked_up_however_many_facts_there_are(
@@ -339,10 +356,7 @@ async def test_what_is_recorded_is_looked_up_however_many_facts_there_are(
             await connection.execute(statement.encode())
         if counted:
             await connection.execute("analyze")
-        await connection.execute("load 'auto_explain'")
-        for setting in ("auto_explain.log_min_duration = 0", "auto_explain.log_level = notice"):
-            await connection.execute(f"set {setting}".encode())
-        connection.add_notice_handler(lambda told: explained.append(told.message_primary or ""))
+        await explain_all(connection, explained)
         given = [line(f"new{n}", user=f"u{n // 20 + 1}") for n in range(4_000)]
         if loaded:
             snapshots = [Snapshot(each.user_id, Kind.RECEIPT, JANUARY, 100, [each]) for each in given[:1]]
@@ -352,3 +366,20 @@ async def test_what_is_recorded_is_looked_up_however_many_facts_there_are(
     (plan,) = [each for each in explained if "Planned anew each time" in each]
     assert "fact_key" in plan
     assert not re.findall(r"Seq Scan on (?:hark\.)?(?:fact|history_user)\b", plan)
+
+
+async def test_nothing_is_compared_one_by_one_though_it_was_prepared_when_there_was_nothing(shop: Shop) -> None:
+    """A statement that was planned for good while its table was empty is not planned anew when that has grown."""
+    explained: list[str] = []
+    async with shop.database.connection() as connection:
+        for begun in range(2):
+            await connection.execute("truncate hark.fact, hark.history_user")
+            await connection.execute("alter table hark.history_user set (autovacuum_enabled = false)")
+            await connection.execute("vacuum analyze hark.fact, hark.history_user")
+            if begun:
+                await explain_all(connection, explained)
+            for batch in range(15):
+                given = [line(f"{batch}-{n}", user=f"user-{batch * 1_000 + n}") for n in range(1_000)]
+                await record_facts(connection, given, now=NOW, by=None)
+    assert "history_user" in explained[-1]
+    assert not re.findall(r"Rows Removed by (?:Join )?Filter: \d{5,}", "\n".join(explained))

@@ -10,11 +10,11 @@ Each user whose facts really changed is moved on to a new version, and each chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
@@ -24,7 +24,7 @@ from hark.postgres.database import fetch
 from hark.postgres.queries import SCHEMA, Queries
 
 __all__ = [
-    "MAKE_TABLES",
+    "MAKE_TABLE",
     "Fact",
     "Kind",
     "Moved",
@@ -41,13 +41,12 @@ __all__ = [
 
 _SQL = Queries.beside(__file__)
 
-MAKE_TABLES = _SQL["make_tables"]
+MAKE_TABLE = _SQL["make_table"]
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_COLUMNS = 12
 _SLICE = 500
 _TRIES = 5
-_NULL = "\\N"
 
-T = TypeVar("T")
 Connection = AsyncConnection[Any]
 
 
@@ -178,7 +177,7 @@ async def undo_facts(
     """
     given = {"users": list(users), "run": run, "now": now}
     async with connection.transaction():
-        await connection.execute(_SQL["lock_given"].text(schema), given)
+        await connection.execute(_SQL["lock_given"].text(schema), given, prepare=False)
         (row,) = await fetch(connection, _SQL["undo"], _UndoneRow, given, schema=schema)
     return Undone(row.taken, _moved(row.users, row.versions))
 
@@ -214,13 +213,14 @@ async def _record_once(
 ) -> Recorded:
     words, plain = _highest(facts)
     users = sorted({*(fact.user_id for fact in words), *(each.user_id for each in snapshots)})
-    given = {"users": _array(users), "plain": plain, **how.given()}
-    await connection.execute(MAKE_TABLES.text(schema))
-    await connection.execute(_SQL["empty_tables"].text(schema))
-    await _copy(connection, "copy_facts", _fact_line, words)
-    await _copy(connection, "copy_snapshots", _snapshot_line, snapshots)
-    await connection.execute(_SQL["know_users"].text(schema), given)
-    await connection.execute(_SQL["lock_given"].text(schema), given)
+    contested = {} if plain else _contested(words)
+    claims = {"plain": plain, "contested": [*contested], "first": [*contested.values()]}
+    given = {"users": _array(users), **claims, **how.given(), **_loads(snapshots)}
+    await connection.execute(MAKE_TABLE.text(schema))
+    await connection.execute(_SQL["empty_table"].text(schema))
+    await _copy(connection, words)
+    await connection.execute(_SQL["know_users"].text(schema), given, prepare=False)
+    await connection.execute(_SQL["lock_given"].text(schema), given, prepare=False)
     (row,) = await fetch(connection, _SQL["record"], _RecordedRow, given, schema=schema, prepare=False)
     counts = (row.given, row.new, row.changed, row.same, row.stale, row.gone, row.refused)
     return Recorded(*counts, _moved(row.users, row.versions))
@@ -244,6 +244,17 @@ def _highest(facts: Sequence[Fact]) -> tuple[Sequence[Fact], bool]:
     return list(kept.values()), True
 
 
+def _contested(facts: Sequence[Fact]) -> dict[str, str]:
+    """Keys that several users claim, and who of them came first: so it does not matter where a stream is cut."""
+    first: dict[str, str] = {}
+    contested: dict[str, str] = {}
+    for fact in facts:
+        user = first.setdefault(fact.key, fact.user_id)
+        if user != fact.user_id:
+            contested[fact.key] = user
+    return contested
+
+
 def _rank(fact: Fact) -> tuple[tuple[bool, Any], ...]:
     """Which of two words about one key is the higher one: as the statement `record` has it, nothing being the least."""
     said = (fact.occurred_at, fact.product_id, fact.store_id, fact.amount_minor, fact.currency, fact.quantity)
@@ -262,50 +273,57 @@ def _moved(users: Sequence[str], versions: Sequence[int]) -> tuple[Moved, ...]:
     return tuple(map(Moved, users, versions))
 
 
-async def _copy(connection: Connection, name: str, line: Callable[[T], str], rows: Sequence[T]) -> None:
+def _loads(snapshots: Sequence[Snapshot]) -> dict[str, object]:
+    return {
+        "load_users": [each.user_id for each in snapshots],
+        "load_kinds": [each.kind.value for each in snapshots],
+        "load_since": [each.since for each in snapshots],
+        "load_versions": [each.version for each in snapshots],
+    }
+
+
+async def _copy(connection: Connection, facts: Sequence[Fact]) -> None:
     """Send rows a slice at a time: while one is made, Postgres takes the one before."""
-    if not rows:
+    if not facts:
         return
-    async with connection.cursor() as cursor, cursor.copy(_SQL[name].sql) as copy:
-        for begin in range(0, len(rows), _SLICE):
-            await copy.write("".join(map(line, rows[begin : begin + _SLICE])))
+    async with connection.cursor() as cursor, cursor.copy(_SQL["copy_facts"].sql) as copy:
+        for begin in range(0, len(facts), _SLICE):
+            await copy.write(_fact_lines(facts[begin : begin + _SLICE]))
+
+
+def _fact_lines(facts: Sequence[Fact]) -> str:
+    """Rows as COPY reads them; whether any text must be escaped is seen of all at once."""
+    lines = "".join(map(_fact_line, facts))
+    tabs, ends = _COLUMNS * len(facts) - len(facts), len(facts)
+    if "\\" in lines or "\r" in lines or lines.count("\t") != tabs or lines.count("\n") != ends:
+        return "".join(map(_fact_line, map(_escaped, facts)))
+    return lines
 
 
 def _fact_line(fact: Fact) -> str:
-    """One row as COPY reads it."""
-    user, key, product, store, currency = _texts(fact.user_id, fact.key, fact.product_id, fact.store_id, fact.currency)
-    order = fact.key.startswith("order:")
-    receipt = key.rpartition(":")[0] if fact.whole and not order else _NULL
+    """One row as COPY reads it, if there is nothing to escape; no text of a fact is empty, so that is null."""
+    key, amount, at = fact.key, fact.amount_minor, fact.occurred_at
+    is_order = key.startswith("order:")
     return (
-        f"{user}\t{key}\t{'order' if order else 'receipt'}\t{product}\t{store}\t{_plain(fact.amount_minor)}\t"
-        f"{currency}\t{_plain(fact.quantity)}\t{_moment(fact.occurred_at)}\t{fact.version}\t"
-        f"{'t' if fact.deleted else 'f'}\t{receipt}\n"
+        f"{fact.user_id}\t{key}\t{'order' if is_order else 'receipt'}\t{fact.product_id or ''}\t{fact.store_id or ''}\t"
+        f"{'' if amount is None else amount}\t{fact.currency or ''}\t"
+        f"{'' if fact.quantity is None else str(fact.quantity)}\t{'' if at is None else _moment(at)}\t"
+        f"{fact.version}\t{'t' if fact.deleted else 'f'}\t"
+        f"{key.rpartition(':')[0] if fact.whole and not is_order else ''}\n"
     )
 
 
-def _texts(*texts: str | None) -> Sequence[str]:
-    """Texts as COPY reads them; those of an ordinary fact are looked through all at once."""
-    if None not in texts:
-        said = cast("Sequence[str]", texts)
-        together = "".join(said)
-        if together.isprintable() and "\\" not in together:
-            return said
-    return [*map(_text, texts)]
-
-
-def _snapshot_line(each: Snapshot) -> str:
-    return f"{each.user_id.translate(_ESCAPES)}\t{each.kind.value}\t{each.since}\t{each.version}\n"
-
-
-def _text(value: str | None) -> str:
-    return _NULL if value is None else value.translate(_ESCAPES)
-
-
-def _plain(value: object) -> str:
-    return _NULL if value is None else str(value)
+def _escaped(fact: Fact) -> Fact:
+    return replace(
+        fact,
+        user_id=fact.user_id.translate(_ESCAPES),
+        key=fact.key.translate(_ESCAPES),
+        product_id=fact.product_id and fact.product_id.translate(_ESCAPES),
+        store_id=fact.store_id and fact.store_id.translate(_ESCAPES),
+    )
 
 
 @lru_cache(maxsize=1_000)
-def _moment(at: datetime | None) -> str:
+def _moment(at: datetime) -> str:
     """Lines of one receipt are of one moment; to write it takes as long as all the rest of a line."""
-    return _plain(at)
+    return str(at)

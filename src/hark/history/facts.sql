@@ -1,38 +1,33 @@
--- name: make_tables
--- What is given lies in temporary tables of the connection; they are made once, and empty whenever a transaction ends.
+-- name: make_table
+-- What is given lies in a temporary table of the connection; it is made once, and empty whenever a transaction ends.
 create temp table if not exists fact_given (
     user_id text collate "C" not null, key text collate "C" not null, kind hark.fact_kind not null,
     product_id text collate "C", store_id text collate "C", amount_minor bigint, currency text collate "C",
     quantity numeric(12, 3), occurred_at timestamptz, version bigint not null, deleted boolean not null,
     receipt text collate "C"
-) on commit delete rows;
-create temp table if not exists fact_load_given (
-    user_id text collate "C" not null, kind hark.fact_kind not null, since timestamptz not null, version bigint not null
 ) on commit delete rows
 
 -- name: copy_facts
-copy fact_given from stdin
+copy fact_given from stdin with (null '')
 
--- name: copy_snapshots
-copy fact_load_given from stdin
-
--- name: empty_tables
+-- name: empty_table
 -- Of a batch before in the same transaction.
-with facts as (delete from fact_given) delete from fact_load_given
+delete from fact_given
 
 -- name: know_users
--- With all that stays as it is when they are moved on, so that no index is written then.
-with known as materialized (
+-- With all that stays as it is when they are moved on, so that no index is written then. Not prepared, as all that is asked
+-- by these arrays: planned for good while there are few users, each user there is would be looked for in the array.
+with strangers as materialized (
+    select user_id from unnest(%(users)s::text[]) as given (user_id)
+    except
     select user_id from hark.history_user where user_id = any (%(users)s::text[])
 )
 insert into hark.history_user (user_id, changed_at, ahead_since, oldest_at, recast_at)
-select user_id, %(now)s, %(now)s, min(oldest_at), 0
-  from (select user_id, case when not deleted then occurred_at end as oldest_at from fact_given
-        union all
-        select user_id, null from fact_load_given) given
- where not exists (select from known where known.user_id = given.user_id)
- group by user_id
- order by user_id
+select s.user_id, %(now)s, %(now)s, min(g.occurred_at) filter (where not g.deleted), 0
+  from strangers s
+  left join fact_given g on g.user_id = s.user_id
+ group by s.user_id
+ order by s.user_id
     on conflict do nothing
 
 -- name: lock_given
@@ -46,16 +41,23 @@ select count(*) as locked from locked
 -- name: record
 -- Planned anew each time, and in such a manner that it does not matter how wrongly the planner counts: nothing is joined to
 -- rows that are written here, and what is seldom needed lies behind a question that is asked once.
-with claimed as materialized (
+with loads as materialized (
+    select user_id collate "C" as user_id, kind, since, version
+      from unnest(%(load_users)s::text[], %(load_kinds)s::hark.fact_kind[], %(load_since)s::timestamptz[], %(load_versions)s::bigint[])
+           as given (user_id, kind, since, version)
+),
+claimed as materialized (
     -- Only if a key is there twice, else `plain`: of each key and user the highest word. A new key that two users claim at once
-    -- is the first one's, by id; one that is known is its owner's.
+    -- is the `first` one's; one that is known is its owner's.
     select g.*, row_number() over same_key as place, first_value(g.user_id) over same_key as first_user
       from fact_given g
       left join hark.fact f on f.key = g.key
+      left join unnest(%(contested)s::text[], %(first)s::text[]) as c (key, user_id) on c.key = g.key
      where not %(plain)s
     window same_key as (
         partition by g.key
-            order by g.user_id is not distinct from f.user_id desc, g.user_id, g.version desc, g.deleted desc,
+            order by g.user_id is not distinct from f.user_id desc, g.user_id is not distinct from c.user_id desc,
+                     g.user_id, g.version desc, g.deleted desc,
                      g.occurred_at desc nulls last, g.product_id desc nulls last, g.store_id desc nulls last,
                      g.amount_minor desc nulls last, g.currency desc nulls last, g.quantity desc nulls last,
                      g.receipt desc nulls last)
@@ -94,7 +96,7 @@ loaded as materialized (
     select s.user_id, s.kind, s.since, s.version
       from hark.fact_snapshot s
      where s.user_id = any (%(users)s::text[])
-       and not exists (select from fact_load_given l
+       and not exists (select from loads l
                         where l.user_id = s.user_id and l.kind = s.kind and l.version >= s.version)
 ),
 unseen as materialized (
@@ -149,12 +151,20 @@ fated as materialized (
       left join receipts r on r.user_id = g.user_id and r.receipt = g.receipt and r.lowest < r.version
       left join held h on h.user_id = g.user_id and h.receipt = g.receipt
 ),
+tally as materialized (
+    -- What is seldom there is looked for once, and not by each of those who would have to do with it.
+    select count(*) as given,
+           count(*) filter (where fate = 'new') as new, count(*) filter (where fate = 'changed') as changed,
+           count(*) filter (where fate = 'same') as same, count(*) filter (where fate = 'stale') as stale,
+           count(*) filter (where fate = 'refused') as refused
+      from fated
+),
 gone as materialized (
     select user_id, key, max(version) as version, bool_or(whole) as whole, bool_or(shown) as shown, min(occurred_at) as oldest_at,
            max(next) as next
       from (
         select f.user_id, f.key, s.version, false as whole, not f.deleted as shown, f.occurred_at, u.next
-          from fact_load_given s
+          from loads s
           join users u on u.user_id = s.user_id
          -- `offset`, so that it stays a look for each load given: joined, all facts of everybody would be read for none.
          cross join lateral (
@@ -218,14 +228,16 @@ updated as (
            runs = case when %(run)s = any (f.runs) or %(live)s then f.runs else f.runs || %(run)s::bigint end,
            moved_at = case when c.deleted and f.deleted then f.moved_at else c.next end
       from fated c
-     where c.fate = 'changed' and f.user_id = c.user_id and f.key = c.key
+     where (select changed from tally) > 0
+       and c.fate = 'changed' and f.user_id = c.user_id and f.key = c.key
 ),
 touched as (
     -- Who else says so: an undo leaves what others said as well.
     update hark.fact f
        set live = f.live or %(live)s, runs = case when %(live)s then f.runs else f.runs || %(run)s::bigint end
       from fated c
-     where c.fate in ('same', 'stale') and c.owner = c.user_id and f.user_id = c.user_id and f.key = c.key
+     where (select same + stale from tally) > 0
+       and c.fate in ('same', 'stale') and c.owner = c.user_id and f.user_id = c.user_id and f.key = c.key
        and case when %(live)s then not c.was_live else %(run)s <> all (c.was_runs) end
        and not exists (select from gone g where g.user_id = f.user_id and g.key = f.key)
 ),
@@ -242,7 +254,7 @@ refused as (
       from (select c.user_id, c.key, c.version, c.owner, to_jsonb(g) as fact
               from fated c
               join fact_given g on g.user_id = c.user_id and g.key = c.key and g.version = c.version
-             where c.fate = 'refused' and exists (select from fated where fate = 'refused')
+             where c.fate = 'refused' and (select refused from tally) > 0
             union all
             select r.user_id, r.key, r.version, c.owner, to_jsonb(g)
               from claimed r
@@ -265,7 +277,7 @@ noted as (
 ),
 kept as (
     insert into hark.fact_snapshot as s (user_id, kind, version, since, run, at)
-    select user_id, kind, version, min(since), %(run)s::bigint, %(now)s from fact_load_given
+    select user_id, kind, version, min(since), %(run)s::bigint, %(now)s from loads
      group by user_id, kind, version
      order by user_id, kind, version
         on conflict (user_id, kind, version) do update set since = least(s.since, excluded.since)
@@ -273,7 +285,7 @@ kept as (
 superseded as (
     -- A later load that reaches as far back, or over all that counts, says all that an earlier one did.
     delete from hark.fact_snapshot s
-     using fact_load_given n, hark.history_window w
+     using loads n, hark.history_window w
      where s.user_id = n.user_id and s.kind = n.kind and s.version < n.version
        and n.since <= greatest(s.since, w.starts_at)
 ),
@@ -281,12 +293,10 @@ ordered as (
     select array_agg(user_id) as users, array_agg(version) as versions
       from (select user_id, version from moved where moves order by user_id) in_order
 )
-select count(*) as given,
-       count(*) filter (where fate = 'new') as new, count(*) filter (where fate = 'changed') as changed,
-       count(*) filter (where fate = 'same') as same, count(*) filter (where fate = 'stale') as stale,
+select given, new, changed, same, stale,
        (select count(*) from gone where shown) as gone, (select count(*) from refused) as refused,
        coalesce((select users from ordered), '{}') as users, coalesce((select versions from ordered), '{}') as versions
-  from fated
+  from tally
 
 -- name: undo
 with said as (

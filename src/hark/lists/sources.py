@@ -9,7 +9,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,24 +51,36 @@ class Source:
         """The bytes, a block at a time.
 
         Raises:
-            BadInput: it was changed meanwhile.
+            BadInput: it was changed meanwhile; or it broke off, and is gone by now or may no longer be read.
             Unreachable: it broke off.
         """
-        for block in self._read():
+        for block in self._unbroken():
             self._hash.update(block)
             self._count += len(block)
             self.beat()
             yield block
-        self._check()
+        self._check_unchanged()
+        self._check_whole()
 
     def seen(self) -> ObjectSeen:
         """What was read."""
         return ObjectSeen(self.url, self.etag, self._hash.hexdigest(), self._count)
 
-    def _check(self) -> None:
-        changed = f"{self.url} was changed while it was read; nothing was staged; try again when it is complete"
+    def _unbroken(self) -> Iterator[bytes]:
+        """A store does not go on with an object that was replaced, and says no more than that its body broke off."""
+        try:
+            yield from self._read()
+        except Unreachable:
+            with suppress(Unreachable):
+                self._check_unchanged()
+            raise
+
+    def _check_unchanged(self) -> None:
         if self._etag_now() != self.etag:
+            changed = f"{self.url} was changed while it was read; nothing was staged; try again when it is complete"
             raise BadInput(changed)
+
+    def _check_whole(self) -> None:
         if self._count != self.size:
             raise Unreachable(f"{self.url} broke off after {self._count:,} of {self.size:,} bytes; try again")
 

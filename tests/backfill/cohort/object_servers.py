@@ -1,20 +1,28 @@
-"""Real servers of the stores' protocols, each in a process of its own; and a proxy that cuts bodies off."""
+"""Real servers of the stores' protocols, each in a process of its own."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import sys
-import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
 
 from tests.servers import eventually
+
+AZURE_KEY = base64.b64encode(b"hunter2" * 9).decode()
 
 
 def free_port() -> int:
@@ -25,9 +33,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(port: int, *command: str) -> Iterator[str]:
-    """A server for the time of a block; its URL."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def running(port: int, *command: str, more: Mapping[str, str] | None = None) -> Iterator[str]:
+    """A server for the time of a block, with `more` in its environment; its URL."""
+    environment = {**os.environ, **(more or {})}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     try:
         eventually(lambda: process.poll() is not None or _answers(port), f"{command[0]} listens on {port}")
         assert process.poll() is None, f"{command[0]} ended at once"
@@ -71,6 +80,36 @@ def gcs_server(folder: Path) -> Iterator[str]:
         yield url
 
 
+@contextmanager
+def azure_server() -> Iterator[str]:
+    """Azurite, keeping its blobs in memory, where HARK_TEST_AZURITE or PATH has its azurite-blob; else a skip."""
+    binary = os.environ.get("HARK_TEST_AZURITE") or shutil.which("azurite-blob")
+    if not binary:
+        pytest.skip("azurite-blob is not installed (npm install -g azurite); HARK_TEST_AZURITE names it elsewhere")
+    port = free_port()
+    options = ("--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--blobPort", str(port))
+    with running(port, binary, *options, more={"AZURITE_ACCOUNTS": f"acme:{AZURE_KEY}"}) as url:
+        yield f"{url}/acme"
+
+
+def put_azure(url: str, container: str, key: str, data: bytes) -> None:
+    """Put a blob, by the protocol."""
+    _put_azure(f"{url}/{container}", "restype=container", b"", {}, may_exist=True)
+    _put_azure(f"{url}/{container}/{key}", "", data, {"x-ms-blob-type": "BlockBlob"})
+
+
+def _put_azure(url: str, query: str, data: bytes, more: Mapping[str, str], *, may_exist: bool = False) -> None:
+    """Signed with the account's key (https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key)."""
+    headers = {**more, "x-ms-date": formatdate(usegmt=True), "x-ms-version": "2023-11-03"}
+    said = "".join(f"{name}:{value}\n" for name, value in sorted(headers.items()))
+    where = f"/acme{urlsplit(url).path}" + (f"\n{query.replace('=', ':')}" if query else "")
+    size, kind = str(len(data) or ""), "application/octet-stream"
+    signed = f"PUT\n\n\n{size}\n\n{kind}\n\n\n\n\n\n\n{said}{where}"
+    signature = hmac.new(base64.b64decode(AZURE_KEY), signed.encode(), hashlib.sha256).digest()
+    headers |= {"Content-Type": kind, "Authorization": f"SharedKey acme:{base64.b64encode(signature).decode()}"}
+    _send(urllib.request.Request(f"{url}?{query}", data, headers, method="PUT"), may_exist=may_exist)
+
+
 def put_gcs(url: str, bucket: str, key: str, data: bytes, *, encoding: str = "") -> None:
     """Put an object, by the protocol; `encoding`: the Content-Encoding that it is to be given out with."""
     _post(f"{url}/storage/v1/b?project=test", f'{{"name": "{bucket}"}}'.encode(), "application/json", may_exist=True)
@@ -79,7 +118,10 @@ def put_gcs(url: str, bucket: str, key: str, data: bytes, *, encoding: str = "")
 
 
 def _post(url: str, data: bytes, kind: str, *, may_exist: bool = False) -> None:
-    request = urllib.request.Request(url, data, {"Content-Type": kind}, method="POST")
+    _send(urllib.request.Request(url, data, {"Content-Type": kind}, method="POST"), may_exist=may_exist)
+
+
+def _send(request: urllib.request.Request, *, may_exist: bool) -> None:
     try:
         urllib.request.urlopen(request, timeout=30).close()
     except urllib.error.HTTPError as error:
@@ -96,53 +138,12 @@ def _answers(port: int) -> bool:
     return True
 
 
-@dataclass(slots=True)
-class CuttingProxy:
-    """Passes connections on to a server, and closes each after so many bytes of what it answers.
-
-    `times`: that many; those that come later are closed at once, or (`mends`) passed on whole.
-    """
-
-    target: int
-    after: int
-    times: int = 1
-    mends: bool = False
-    served: int = 0
-    _listener: socket.socket = field(default_factory=socket.socket)
-
-    def __enter__(self) -> str:
-        self._listener.bind(("127.0.0.1", 0))
-        self._listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self.target)) as server:
-            asked = client.recv(65536)
-            self.served += asked.startswith(b"GET")
-            left = self.after if self.served <= self.times else 2**62 if self.mends else 0
-            server.sendall(asked)
-            while left > 0 and (data := server.recv(min(left, 65536))):
-                client.sendall(data)
-                left -= len(data)
-
-
 def environment_of(scheme: str) -> dict[str, str]:
     """Credentials for the servers here."""
     if scheme == "s3":
         return {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "hunter2", "AWS_REGION": "us-east-1"}
+    if scheme == "az":
+        return {"AZURE_STORAGE_ACCOUNT_NAME": "acme", "AZURE_STORAGE_ACCOUNT_KEY": AZURE_KEY}
     return {"GOOGLE_SKIP_SIGNATURE": "true"}
 
 

@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from hark.backfill.cohort import CohortWords, FileReach, Staged, cohort_of, stage, unchanged
 from hark.errors import BadInput, HarkError, Unreachable
 from hark.lists.sources import open_source
 from tests.backfill.cohort.object_servers import (
-    CuttingProxy,
     environment_of,
     free_port,
     full_size,
@@ -23,6 +21,7 @@ from tests.backfill.cohort.object_servers import (
     put_gcs,
     s3_server,
 )
+from tests.backfill.cohort.stores import aws
 from tests.world import World
 
 pytestmark = pytest.mark.slow
@@ -32,7 +31,7 @@ LINES = 5_000_000 if full_size() else 100_000
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     with s3_server() as url:
-        bucket(url).create_bucket(Bucket="cohorts")
+        aws("s3", url).create_bucket(Bucket="cohorts")
         yield url
 
 
@@ -49,13 +48,8 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(name, value)
 
 
-def bucket(url: str) -> Any:
-    names = {"aws_access_key_id": "key", "aws_secret_access_key": "hunter2", "region_name": "us-east-1"}
-    return boto3.client("s3", endpoint_url=url, **names)
-
-
 def put_s3(url: str, key: str, data: bytes) -> None:
-    bucket(url).put_object(Bucket="cohorts", Key=key, Body=data)
+    aws("s3", url).put_object(Bucket="cohorts", Key=key, Body=data)
 
 
 def reach(scheme: str, endpoint: str) -> FileReach:
@@ -122,60 +116,6 @@ async def test_parquet(world: World, s3: str, tmp_path: Path) -> None:
     assert (found.members, found.duplicates, found.bad) == (1, 1, 1)
 
 
-async def test_what_is_not_there(world: World, s3: str, gcs: str) -> None:
-    put_gcs(gcs, "cohorts", "other", b"x")
-    for scheme, server in (("s3", s3), ("gs", gcs)):
-        error = await refused(world, f"{scheme}://cohorts/none.csv", reach(scheme, server))
-        assert isinstance(error, BadInput)
-        assert str(error) == f"{scheme}://cohorts/none.csv: there is no such object (404); check its bucket and key"
-
-
-async def test_what_may_not_be_read(world: World) -> None:
-    with Refusing() as server:
-        error = await refused(world, "s3://cohorts/people.csv", reach("s3", server))
-    assert isinstance(error, BadInput)
-    assert "s3://cohorts/people.csv may not be read (403); grant reading it" in str(error)
-
-
-async def test_a_body_that_breaks_off(world: World, s3: str) -> None:
-    put_s3(s3, "long.csv", b"id\n" + b"bob\n" * 500_000)
-    with CuttingProxy(int(s3.rpartition(":")[2]), after=700_000) as server:
-        error = await refused(world, "s3://cohorts/long.csv", reach("s3", server))
-    assert isinstance(error, Unreachable)
-    assert "s3://cohorts/long.csv broke off" in str(error) and "try again" in str(error)
-
-
-async def test_a_body_that_breaks_off_once_is_gone_on_with(world: World, s3: str) -> None:
-    data = b"id\n" + b"".join(b"u%d\n" % n for n in range(200_000))
-    put_s3(s3, "long.csv", data)
-    with CuttingProxy(int(s3.rpartition(":")[2]), after=700_000, mends=True) as server:
-        found = await staged(world, "s3://cohorts/long.csv", reach("s3", server))
-    assert (found.rows, found.duplicates) == (200_000, 0)
-    assert found.objects[0].sha256 == hashlib.sha256(data).hexdigest()
-
-
-async def test_an_object_that_is_replaced_while_it_is_read(world: World, s3: str) -> None:
-    put_s3(s3, "moving.csv", b"id\n" + b"bob\n" * 300_000)
-    error = await refused(
-        world,
-        "s3://cohorts/moving.csv",
-        reach("s3", s3),
-        progress=lambda rows: put_s3(s3, "moving.csv", b"id\ncy\n"),
-    )
-    assert isinstance(error, BadInput) and "was changed while it was read; nothing was staged" in str(error)
-
-
-async def test_an_object_that_is_replaced_after_the_plan(world: World, s3: str) -> None:
-    put_s3(s3, "plan.csv", b"id\nbob\n")
-    where = reach("s3", s3)
-    found = await staged(world, "s3://cohorts/plan.csv", where)
-    put_s3(s3, "plan.csv", b"id\nbob\n")
-    await unchanged(world.database, found.cohort_id, reach=where)
-    put_s3(s3, "plan.csv", b"id\ncy\n")
-    with pytest.raises(BadInput, match=r"s3://cohorts/plan.csv was changed since the plan .*; plan again"):
-        await unchanged(world.database, found.cohort_id, reach=where)
-
-
 async def test_no_credentials(world: World, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     error = await refused(world, "s3://cohorts/people.csv", reach("s3", s3))
@@ -200,28 +140,3 @@ def test_a_name_is_no_way_around(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.getaddrinfo", lambda *_: [(2, 1, 6, "", ("169.254.169.254", 0))])
     with pytest.raises(BadInput, match="link-local"), open_source("s3://cohorts/x", reach("s3", "http://store.acme")):
         pass
-
-
-class Refusing:
-    """A server that answers 403 to whoever asks."""
-
-    def __enter__(self) -> str:
-        import threading
-        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(403)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()

@@ -346,10 +346,11 @@ async def test_who_was_loaded_before_a_flag_was_off_is_said_and_loaded_by_the_ne
     await turned(yard, on=True)
     await yard.run("update hark.backfill_batch set lease_until = now() where state = 'CLAIMED'")
     assert await yard.run_out(backfill) == "APPLIED"
-    assert 0 < len(done) < 12
+    assert done
     ((said,),) = await yard.rows("select detail from hark.backfill_event where what = 'now STREAM'")
     assert said.startswith(f"all are loaded; {len(done)} of them before live was off for a time")
-    assert await yard.outcomes(await yard.plan(flag="live")) == {"recent": 12 - len(done), "load": len(done)}
+    again = await yard.outcomes(await yard.plan(flag="live"))
+    assert again == {what: n for what, n in (("recent", 12 - len(done)), ("load", len(done))) if n}
 
 
 async def test_who_is_taken_out_of_the_flag_meanwhile_is_not_loaded_and_that_is_said(yard: Yard) -> None:

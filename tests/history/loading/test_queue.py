@@ -63,7 +63,6 @@ def queued(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
         monkeypatch.setenv(f"AWS_{name}", "anything")
     monkeypatch.setattr(queue, "WAIT_S", 0)
-    monkeypatch.setattr(queue, "HIDDEN_S", 2)
     monkeypatch.setattr(driven, "_OTHERS_S", 0)
     monkeypatch.setattr(loading, "_QUEUE_WAIT", timedelta(milliseconds=50))
     client = boto3.client("sqs", endpoint_url=server, region_name="us-east-1")
@@ -134,6 +133,7 @@ async def test_messages_that_are_lost_doubled_late_or_come_again_change_nothing(
 ) -> None:
     monkeypatch.setattr(loading, "open_queue", lambda url: Unreliable(open_queue(url)))
     monkeypatch.setattr(driven, "AGAIN", timedelta(milliseconds=200))
+    monkeypatch.setattr(queue, "HIDDEN_S", 2)
     backfill = await yard.plan(queue_url=queued.url)
     assert await yard.apply(backfill) == "APPLIED"
     assert await yard.facts() == yard.bought()
