@@ -10,6 +10,7 @@ import pytest
 
 from hark.errors import GraphRefused
 from hark.history.audit import Audit, Name, Severity, audit_users
+from hark.history.audit.certificate import certify
 from hark.history.projection import uniting
 from tests.history.audit_world import audited, counted, filled, found, no_pause
 from tests.history.projection_world import Projected
@@ -83,6 +84,46 @@ EDGE_FAULTS = {
             " totals_minor is [129.0] in the graph, [129] by the facts",
         ),
     ),
+    "a quantity of another type": (
+        OF_ANN + "-[r:PURCHASED {key: 'receipt:r1:1'}]->() SET r.quantity = toInteger(r.quantity)",
+        ("wrong edge", "PURCHASED receipt:r1:1: quantity is 1 in the graph, 1.0 by the facts"),
+    ),
+    "a sum's quantity of another type": (
+        OF_ANN + "-[r:SHOPS_IN]->() SET r.quantity = toInteger(r.quantity)",
+        ("wrong total", "SHOPS_IN dairy: quantity is 1 in the graph, 1.0 by the facts"),
+    ),
+    "a total of another type": (
+        OF_ANN + "-[r:SHOPS_AT]->() SET r.total_minor = toFloat(r.total_minor)",
+        ("wrong total", "SHOPS_AT north: total_minor is 129.0 in the graph, 129 by the facts"),
+    ),
+    "a number as text": (
+        OF_ANN + "-[r:PURCHASED {key: 'receipt:r1:1'}]->() SET r.amount_minor = '129'",
+        ("wrong edge", "PURCHASED receipt:r1:1: amount_minor is 129 (text) in the graph, 129 (integer) by the facts"),
+    ),
+    "a moment as its microseconds": (
+        OF_ANN + "-[r:PURCHASED {key: 'receipt:r1:1'}]->() SET r.occurred_at = r.occurred_at.epochMillis * 1000",
+        (
+            "wrong edge",
+            "PURCHASED receipt:r1:1: occurred_at is 1795780800000000 in the graph,"
+            " 2026-11-27T12:00:00+00:00 by the facts",
+        ),
+    ),
+    "a moment as text": (
+        OF_ANN + "-[r:SHOPS_AT]->() SET r.last_at = '2026-11-27T12:00:00+00:00'",
+        (
+            "wrong total",
+            "SHOPS_AT north: last_at is 2026-11-27T12:00:00+00:00 (text) in the graph,"
+            " 2026-11-27T12:00:00+00:00 (moment) by the facts",
+        ),
+    ),
+    "a user's version of another type": (
+        OF_ANN + " SET u.facts_version = toFloat(u.facts_version)",
+        ("wrong node", "facts_version is 1.0 in the graph, 1 by the facts"),
+    ),
+    "a user's version as text": (
+        OF_ANN + " SET u.facts_version = toString(u.facts_version)",
+        ("wrong node", "facts_version is 1 (text) in the graph, 1 (integer) by the facts"),
+    ),
     "more on a node": (
         OF_ANN + " SET u.nickname = 'annie'",
         ("wrong node", "it has properties that Hark never wrote"),
@@ -99,6 +140,8 @@ async def test_a_planted_fault_is_found_with_user_and_cause_and_healed(projected
     await filled(projected)
     cypher, (check, cause) = EDGE_FAULTS[fault]
     await projected.ask(cypher)
+    certificate = await certify(projected.shop.database, projected.graph, "ann", now=NOW, pause=no_pause)
+    assert [(each.check, each.cause) for each in certificate.findings] == [(check, cause)]
     report = await audited(projected)
     assert not report.good
     assert report.score < 100
@@ -159,6 +202,16 @@ PRODUCT_FAULTS = {
         "name is Mischief in the graph, Milk by the facts; category_hierarchy is nothing in the graph,"
         " ['food', 'dairy'] by the facts",
     ),
+    "a version of another type": (
+        "MATCH (p:Product {product_id: 'milk'}) SET p.version = toFloat(p.version)",
+        "wrong product",
+        "version is 2.0 in the graph, 2 by the facts",
+    ),
+    "a version as text": (
+        "MATCH (p:Product {product_id: 'milk'}) SET p.version = toString(p.version)",
+        "wrong product",
+        "version is 2 (text) in the graph, 2 (integer) by the facts",
+    ),
     "a property more": (
         "MATCH (p:Product {product_id: 'milk'}) SET p.colour = 'white'",
         "wrong product",
@@ -192,6 +245,26 @@ async def test_what_is_wrong_with_a_product(projected: Projected, fault: str) ->
     await projected.rebuild.everything()
     await projected.project()
     assert found(await audited(projected)) == {}
+
+
+async def test_what_somebody_else_wrote_on_stores_and_categories(projected: Projected) -> None:
+    await filled(projected)
+    await projected.bought(line("r2", store="south"))
+    await projected.project()
+    await projected.ask(
+        "MATCH (c:Category), (s:Store {store_id: 'north'}) SET c.foo = 'x', s.`foo bar` = 1, s.hierarchy = ['food']"
+    )
+    report = await audited(projected)
+    assert found(report) == {
+        "foreign property": [
+            ("dairy", "a Category with foo, which Hark never wrote"),
+            ("north", "a Store with foo bar, hierarchy, which Hark never wrote"),
+        ]
+    }
+    assert not report.good and report.score < 100
+    assert await projected.rebuild.forget_strangers() == 0
+    assert found(await audited(projected)) == {}
+    await projected.assert_in_step()
 
 
 async def test_strangers_orphans_and_other_kinds_of_things(projected: Projected) -> None:

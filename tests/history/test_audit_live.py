@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from hark.history.audit import Audit, Report, cypher
+import pytest
+
+from hark.history.audit import Audit, Name, Report, cypher
 from hark.history.projection.graph import Node
 from tests.history.audit_world import counted, filled, found, no_pause
 from tests.history.projection_world import Projected
@@ -117,6 +119,24 @@ async def test_a_fault_is_found_among_all_that_moves(projected: Projected) -> No
     report = await audited_beside(projected, Interrupted(projected.graph, before=between))
     assert {user for user, _ in found(report)["missing edge"]} == {"cid"}
     assert sum(counted(report).values()) == 1
+
+
+@pytest.mark.parametrize("who", ["a user without purchases", "a product"])
+async def test_whoever_comes_at_version_0_before_the_graph_is_counted_is_no_fault(
+    projected: Projected, who: str
+) -> None:
+    await filled(projected)
+
+    async def comes() -> None:
+        if who == "a product":
+            await projected.shop.rows("insert into hark.product (product_id) values ('gin') returning 1")
+        else:
+            await projected.shop.load(user="late")
+        await projected.project()
+
+    counted_late = Interrupted(projected.graph, before=[comes], of=cypher.KINDS)
+    assert found(await audited_beside(projected, counted_late)) == {}
+    assert Name.TOTALS in {check.name for check in (await _audited(projected)).checks}
 
 
 async def test_an_audit_beside_writers_and_a_projector(projected: Projected) -> None:

@@ -13,6 +13,7 @@ from psycopg import AsyncConnection
 
 from hark.history.facts import Fact, Recorded, record_facts, undo_facts
 from hark.history.products import CategoryAnswer, ProductAnswer, put_categories, put_products
+from hark.history.projection import changes, sweep
 from tests.history.shopping import NOW, Shop, line
 
 
@@ -58,6 +59,26 @@ async def test_the_higher_version_holds_whoever_comes_first(shop: Shop, first: i
     await other
     assert await shop.alive() == {"receipt:1:1": 2}
     assert await shop.version() == max(second, 1)
+
+
+@pytest.mark.parametrize("who", ["mark_users", "agree_users"])
+async def test_a_projector_takes_users_in_the_order_in_which_writers_do(shop: Shop, who: str) -> None:
+    """Else the two could wait for each other: here the writer holds the first, and the last must still be free."""
+    names = [f"u{number:02}" for number in reversed(range(30))]
+    for name in names:  # the last id lies first in the table
+        await shop.record(line(name, user=name))
+    async with shop.database.connection() as connection:
+        await connection.execute("analyze hark.history_user")
+    query = (changes if who == "mark_users" else sweep)._SQL[who]
+    ids = ["u02", "u17", "u29"]
+    given = {"ids": ids, "marked": [-1] * 3, "versions": [1] * 3, "held": [1] * 3, "now": NOW}
+    locked = "select from hark.history_user where user_id = %s for no key update nowait"
+    async with shop.database.transaction() as writer:
+        await writer.execute(locked, [ids[0]])
+        marking = asyncio.create_task(shop.database.execute(query, given))
+        await is_waiting(shop, marking)
+        await writer.execute(locked, [ids[-1]])
+    assert await marking == 3
 
 
 async def test_a_key_that_two_users_claim_at_once_is_the_first_ones(shop: Shop) -> None:

@@ -65,6 +65,20 @@ def test_all_is_written_anew_and_then_one_user(shopped: Desk, graph_url: str) ->
     assert ask(graph_url, BOUGHT) == [("ann", "receipt:r1:1"), ("bob", "receipt:r2:1")]
 
 
+def test_who_is_unknown_to_facts_and_graph_is_named_and_nothing_is_done(shopped: Desk, graph_url: str) -> None:
+    ran = shopped.hark("history", "rebuild", "--user", "nosuch")
+    assert ran.code == ExitCode.BAD_INPUT
+    assert ran.out == ""
+    assert ran.err == "nosuch: neither facts nor graph know them, so there is nothing to rebuild; is the id right?\n"
+
+
+def test_who_is_only_in_the_graph_is_removed(shopped: Desk, graph_url: str) -> None:
+    ask(graph_url, "CREATE (:User {user_id: 'eve'})-[:PURCHASED {key: 'receipt:z:1'}]->(:Product {product_id: 'gin'})")
+    ran = shopped.hark("history", "rebuild", "--user", "eve", "--json")
+    assert (ran.code, ran.only["removed"]) == (ExitCode.DONE, 1)
+    assert ask(graph_url, "MATCH (u:User {user_id: 'eve'}) RETURN u") == []
+
+
 def test_what_a_worker_elsewhere_wrote_anew_is_said_to_be_written(
     shopped: Desk, graph_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

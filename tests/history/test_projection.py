@@ -32,6 +32,18 @@ async def test_lines_and_sums_are_what_postgres_answers(projected: Projected) ->
     assert (await projected.project()).more is False
 
 
+async def test_quantities_are_floats_also_where_they_are_whole(projected: Projected) -> None:
+    await projected.known("milk", "Milk", "dairy")
+    await projected.bought(line("r1", quantity="2"), line("r2", quantity="0.125", user="bob"), order("o1"))
+    await projected.project()
+    await projected.bought(line("r3", quantity="3"))
+    await projected.project()
+    types = "MATCH ()-[r:PURCHASED|SHOPS_IN|SHOPS_AT]->() RETURN DISTINCT type(r), valueType(r.quantity)"
+    assert sorted(await projected.ask(types)) == [
+        (edge, "FLOAT NOT NULL") for edge in ("PURCHASED", "SHOPS_AT", "SHOPS_IN")
+    ]
+
+
 async def test_only_what_changed_is_sent(projected: Projected) -> None:
     await projected.bought(*(line("r", number) for number in range(20)))
     await projected.project()

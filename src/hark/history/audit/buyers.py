@@ -71,9 +71,9 @@ class Buyers:
         """These users as the graph has them."""
         assert self.graph is not None
         found: dict[str, HeldPerson] = {}
-        for id_, version, at, keys, lines, ins, ats in await self.graph.ask(cypher.USERS, ids=list(ids)):
+        for id_, version, said, at, keys, lines, ins, ats in await self.graph.ask(cypher.USERS, ids=list(ids)):
             nodes = found[id_].nodes + 1 if id_ in found else 1
-            found[id_] = HeldPerson(version, comparing.microseconds(at), keys, lines, ins, ats, nodes)
+            found[id_] = HeldPerson(version, said, comparing.microseconds(at), keys, lines, ins, ats, nodes)
         return found
 
     async def _strays(self, compared: Mapping[str, Compared]) -> dict[str, _Whereabouts]:

@@ -22,11 +22,13 @@ LINE = (
     "receipt_id",
     "order_id",
 )
+GOODS = ("name", "category_id", "category_hierarchy", "version")
 SUM = ("count", "quantity", "first_at", "last_at", "currencies", "totals_minor", "total_minor")
 _NEVER_WROTE = "it has properties that Hark never wrote"
-_TIMES = frozenset({"occurred_at", "first_at", "last_at"})
-_WHOLE = frozenset({"amount_minor", "version", "count", "totals_minor", "total_minor"})
-"""What Hark writes as whole numbers: a 3.0 is equal to a 3, and all the same not what was written."""
+_TIMES = frozenset({"occurred_at", "first_at", "last_at", "last_updated_at"})
+_FLOATS = frozenset({"quantity"})
+"""What Hark writes as floats, also where they are whole."""
+_KINDS = {str: "text", int: "integer", float: "float", bool: "boolean", list: "list"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -69,11 +71,13 @@ class HeldPerson:
     """A user's node and what hangs on it; rows as `cypher.USERS` gives them.
 
     Attributes:
+        version: what stands for the version, as a number; `said`: just as it is.
         keys: how many properties the node has.
         nodes: how many have this id.
     """
 
     version: int
+    said: Any
     changed_us: Any
     keys: int
     lines: Sequence[Row]
@@ -101,11 +105,13 @@ class HeldGoods:
     """A product's node, and the categories that it is in.
 
     Attributes:
+        version: what stands for the version, as a number; `said`: just as it is.
         keys: how many properties the node has.
         categories: of each its id and hierarchy, and how many properties the edge to it has.
     """
 
     version: int
+    said: Any
     name: Any
     category_id: Any
     hierarchy: Any
@@ -148,10 +154,10 @@ def goods(facts: Goods, held: HeldGoods | None) -> Compared:
         return Compared([Finding(Name.MISSING_NODE, facts.id, "the product has no node")])
     if away := _twins(facts.id, held.nodes) or _versions(facts, held):
         return Compared(away)
-    named = {"name": facts.name, "category_id": facts.category_id, "category_hierarchy": facts.hierarchy}
-    has = {"name": held.name, "category_id": held.category_id, "category_hierarchy": held.hierarchy}
-    wrong = [_other(name, has[name], value) for name, value in named.items() if has[name] != value]
-    if not wrong and held.keys != sum(value is not None for value in (facts.id, facts.version, *named.values())):
+    known = (facts.name, facts.category_id, facts.hierarchy, facts.version)
+    has = (held.name, held.category_id, held.hierarchy, held.said)
+    wrong = _others(GOODS, has, known)
+    if not wrong and held.keys != sum(value is not None for value in (facts.id, *known)):
         wrong.append(_NEVER_WROTE)
     found = [Finding(Name.WRONG_PRODUCT, facts.id, "; ".join(wrong))] if wrong else []
     expected = [] if facts.category_id is None else [[facts.category_id, facts.hierarchy]]
@@ -164,7 +170,9 @@ def goods(facts: Goods, held: HeldGoods | None) -> Compared:
 
 
 def microseconds(at: Any) -> Any:
-    """A moment of the graph's in microseconds since 1970; whatever is no moment, as it is."""
+    """A moment of the graph's in microseconds since 1970; whatever is no moment as it is, but no number: as text."""
+    if isinstance(at, int | float):
+        return str(at)
     try:
         return (getattr(at, "to_native", lambda: at)() - _EPOCH) // _MICROSECOND
     except (AttributeError, TypeError, ValueError, OverflowError):
@@ -201,9 +209,8 @@ def _twins(named: str, nodes: int) -> list[Finding]:
 
 
 def _node(facts: Person, held: HeldPerson) -> Iterator[Finding]:
-    if held.changed_us != facts.changed_us:
-        cause = _other("last_updated_at", _time(held.changed_us), _time(facts.changed_us))
-        yield Finding(Name.WRONG_NODE, facts.id, cause)
+    if wrong := _others(NODE[1:], (held.said, held.changed_us), (facts.version, facts.changed_us)):
+        yield Finding(Name.WRONG_NODE, facts.id, "; ".join(wrong))
     elif held.keys != len(NODE):
         yield Finding(Name.WRONG_NODE, facts.id, _NEVER_WROTE)
 
@@ -261,27 +268,50 @@ def _differences(names: Sequence[str], expected: Row, held: Row, *, without: int
         without: how many of the names are no property of the edge.
     """
     *values, keys = held
-    wrong = [
-        _other(name, _time(is_) if name in _TIMES else is_, _time(be) if name in _TIMES else be)
-        for name, be, is_ in zip(names, expected, map(_as_given, names, values), strict=True)
-        if be != is_ or (name in _WHOLE and not _is_whole(is_))
-    ]
+    wrong = _others(names, list(map(_as_given, names, values)), list(map(_as_written, names, expected)))
     if not wrong and keys != sum(value is not None for value in expected) - without:
         wrong.append(_NEVER_WROTE)
     return "; ".join(wrong)
 
 
-def _is_whole(value: Any) -> bool:
-    """Whether a number, or all numbers of a list, are whole by their type; nothing is."""
-    return all(each is None or type(each) is int for each in (value if isinstance(value, list) else [value]))
+def _others(names: Sequence[str], held: Row, expected: Row) -> list[str]:
+    """Of each that is other, what it is and what it should be."""
+    each = zip(names, held, expected, strict=True)
+    return [_other(name, is_, be) for name, is_, be in each if not _alike(is_, be)]
+
+
+def _alike(held: Any, expected: Any) -> bool:
+    """Equal, and of one type: a 3.0 is equal to a 3, and all the same not what was written."""
+    if type(held) is not type(expected) or held != expected:
+        return False
+    return not isinstance(held, list) or all(map(_alike, held, expected))
 
 
 def _as_given(name: str, value: Any) -> Any:
     return microseconds(value) if name in _TIMES else value
 
 
+def _as_written(name: str, value: Any) -> Any:
+    """What the facts say, of the type that it is written in: JSON says whole floats as whole numbers."""
+    return float(value) if name in _FLOATS and value is not None else value
+
+
 def _other(name: str, held: Any, expected: Any) -> str:
-    return f"{name} is {_short(held)} in the graph, {_short(expected)} by the facts"
+    """What it is, and what it should be; where both read alike, also of which type."""
+    is_, be = _said(name, held), _said(name, expected)
+    if is_ == be:
+        is_, be = f"{is_} ({_kind(name, held)})", f"{be} ({_kind(name, expected)})"
+    return f"{name} is {is_} in the graph, {be} by the facts"
+
+
+def _said(name: str, value: Any) -> str:
+    return _short(_time(value) if name in _TIMES else value)
+
+
+def _kind(name: str, value: Any) -> str:
+    if name in _TIMES and isinstance(value, int):
+        return "moment"
+    return _KINDS.get(type(value), type(value).__name__)
 
 
 def _time(us: Any) -> Any:

@@ -9,7 +9,8 @@ from hark.history.audit.report import EXAMPLES
 from hark.history.projection import uniting
 from hark.history.projection.cypher import UNIQUE
 
-_HELD = "coalesce(toIntegerOrNull(n.{version}), -1)"
+_HELD = "coalesce(toIntegerOrNull(n.{version}), -1), n.{version}"
+"""The version as whoever writes reads it, and as it stands there."""
 
 
 def _shops(edge: str, label: str) -> str:
@@ -91,6 +92,14 @@ def foreign_edges(edge: str) -> Counted:
     found = uniting.begins_elsewhere(edge)
     named = f"coalesce({', '.join(f'a.{key}' for key in UNIQUE.values())})"
     return Counted(f"{found} RETURN count(*)", f"{found} RETURN labels(a), {named} LIMIT {EXAMPLES}")
+
+
+def foreign_properties(label: str) -> Counted:
+    """Stores or categories with properties that Hark never wrote: their ids, and which those are."""
+    found = uniting.foreign_properties(label)
+    return Counted(
+        f"{found} RETURN count(*)", f"{found} RETURN n.{UNIQUE[label]} AS id, more ORDER BY id LIMIT {EXAMPLES}"
+    )
 
 
 def _quoted(name: str) -> str:

@@ -42,8 +42,8 @@ class Products:
         found: dict[str, HeldGoods] = {}
         for id_, *row in await self.graph.ask(cypher.PRODUCTS, ids=list(ids)):
             nodes = found[id_].nodes + 1 if id_ in found else 1
-            version, name, category, hierarchy, keys, categories = row
-            found[id_] = HeldGoods(version, name, category, hierarchy, keys, categories, nodes)
+            version, said, name, category, hierarchy, keys, categories = row
+            found[id_] = HeldGoods(version, said, name, category, hierarchy, keys, categories, nodes)
         return found
 
 

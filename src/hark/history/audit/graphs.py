@@ -11,6 +11,7 @@ from hark.history.audit.cypher import Counted
 from hark.history.audit.looking import GraphReader
 from hark.history.audit.report import Example, Finding, Findings, Name
 from hark.history.projection.cypher import UNIQUE
+from hark.history.projection.uniting import OWN
 from hark.postgres.database import Database
 from hark.postgres.queries import Queries
 
@@ -92,6 +93,8 @@ class Whole:
         for edge in EDGES:
             cause = f"{edge}: it begins at a node of {{}}, where Hark leads none"
             await self._counted(Name.EXTRA_EDGE, cypher.foreign_edges(edge), cause)
+        for label in OWN:
+            await self._foreign_properties(label)
 
     async def _counted(self, check: Name, of: Counted, cause: str) -> None:
         ((many,),) = await self.graph.ask(of.count)
@@ -99,6 +102,14 @@ class Whole:
             some = [(_shown(what), named) for what, *named in await self.graph.ask(of.some)]
             examples = [Example(_id_of(named) or each, cause.format(each)) for each, named in some]
             self.findings.count(check, many, examples)
+
+    async def _foreign_properties(self, label: str) -> None:
+        of = cypher.foreign_properties(label)
+        ((many,),) = await self.graph.ask(of.count)
+        if many:
+            some = [(id_, ", ".join(sorted(more))[:80]) for id_, more in await self.graph.ask(of.some)]
+            examples = [Example(id_, f"a {label} with {more}, which Hark never wrote") for id_, more in some]
+            self.findings.count(Name.FOREIGN_PROPERTY, many, examples)
 
     def _twins(self, label: str, nodes: Sequence[_Node]) -> None:
         """Of users and products this is seen where they are compared."""

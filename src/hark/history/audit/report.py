@@ -34,6 +34,7 @@ class Name(StrEnum):
     STRANGER = "stranger"
     WRONG_PRODUCT = "wrong product"
     IN_CATEGORY = "in category"
+    FOREIGN_PROPERTY = "foreign property"
     VERSION = "version"
     TOTALS = "totals"
     ORPHAN = "orphan"
@@ -79,6 +80,7 @@ _MENDS: Mapping[Name, str] = {
     Name.STRANGER: _ALL,
     Name.WRONG_PRODUCT: _ALL,
     Name.IN_CATEGORY: _ALL,
+    Name.FOREIGN_PROPERTY: _ALL,
     Name.VERSION: "a worker's sweep mends it, or hark history rebuild",
     Name.TOTALS: _ALL,
     Name.ORPHAN: _ALL,

@@ -33,7 +33,7 @@ _OF_USERS = (
     Name.WAITING,
 )
 _OF_PRODUCTS = (Name.WRONG_PRODUCT, Name.IN_CATEGORY)
-_OF_NODES = (Name.TWIN_NODE, Name.STRANGER, Name.ORPHAN)
+_OF_NODES = (Name.TWIN_NODE, Name.STRANGER, Name.ORPHAN, Name.FOREIGN_PROPERTY)
 _OF_SOURCES = (
     Name.SOURCE_MISSING,
     Name.SOURCE_EXTRA,
@@ -45,8 +45,9 @@ _OF_SOURCES = (
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """How far all has moved on: the same before and after means that nothing moved."""
+    """How many there are and how far all has moved on: the same before and after means that nothing moved."""
 
+    many: int
     versions: int
     projected: int
     starts_at: datetime

@@ -1,7 +1,9 @@
 -- name: standing
-select u.versions, u.projected, w.starts_at
+-- How many there are, too: whoever comes at version 0 moves no sum.
+select u.many, u.versions, u.projected, w.starts_at
   from hark.history_window w
- cross join (select coalesce(sum(version), 0)::bigint as versions, coalesce(sum(projected), 0)::bigint as projected
+ cross join (select count(*) as many, coalesce(sum(version), 0)::bigint as versions,
+                    coalesce(sum(projected), 0)::bigint as projected
                from (select version, projected from hark.history_user
                      union all
                      select version, projected from hark.product) each) u

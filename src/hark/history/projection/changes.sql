@@ -111,10 +111,15 @@ select p.product_id as id, a.was, p.version, p.name, p.category_id, c.hierarchy,
 -- name: mark_users
 -- Only if the mark is still what it was: whoever moved it meanwhile (a sweep, a rebuild, another projector) knows better.
 -- Of who was there before it was kept (migration 0032), any version until now may be the one that was recast.
+-- `locked`: in the order in which whoever records facts locks them, so that the two do not wait for each other.
+with locked as materialized (
+    select user_id from hark.history_user where user_id = any (%(ids)s::text[]) order by user_id for no key update
+)
 update hark.history_user u
    set projected = g.version, ahead_since = case when g.version < u.version then u.changed_at end,
        recast_at = least(u.recast_at, u.version)
   from unnest(%(ids)s::text[], %(marked)s::bigint[], %(versions)s::bigint[]) as g(user_id, marked, version)
+  join locked using (user_id)
  where u.user_id = g.user_id and u.projected = g.marked
 
 -- name: mark_products
@@ -125,9 +130,13 @@ update hark.product p
 
 -- name: overtake_users
 -- The graph is ahead of the facts: these were restored from a backup. What it holds is of a history that is no more.
+with locked as materialized (
+    select user_id from hark.history_user where user_id = any (%(ids)s::text[]) order by user_id for no key update
+)
 update hark.history_user u
    set version = g.version + 1, projected = least(u.projected, -1) - 1, ahead_since = coalesce(u.ahead_since, %(now)s), changed_at = %(now)s
   from unnest(%(ids)s::text[], %(versions)s::bigint[]) as g(user_id, version)
+  join locked using (user_id)
  where u.user_id = g.user_id and u.version < g.version
 returning u.user_id as id, u.projected as marked
 

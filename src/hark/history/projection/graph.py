@@ -62,7 +62,10 @@ class Graph(Protocol):
         ...
 
     async def forget_foreign(self) -> int:
-        """Remove what has a name of Hark's and can be nobody's: nodes without an id, edges that begin elsewhere."""
+        """Remove what has a name of Hark's and can be nobody's: nodes without an id, edges that begin elsewhere.
+
+        Also properties of stores and categories that Hark never wrote; these are not counted.
+        """
         ...
 
     async def close(self) -> None:

@@ -72,7 +72,7 @@ class Neo4jGraph:
         return await uniting.unite(self)
 
     async def forget_foreign(self) -> int:
-        """Remove nodes without an id, and edges that begin elsewhere."""
+        """Remove nodes without an id, edges that begin elsewhere, and foreign properties of stores and categories."""
         return await uniting.forget_foreign(self)
 
     async def ask(self, statement: str, **given: Any) -> list[tuple[Any, ...]]:

@@ -68,6 +68,11 @@ class Rebuild:
             await Sweep(self.database, self.graph, self.clock).round()
         return united
 
+    async def knows(self, user: str) -> bool:
+        """Whether the facts know a user, or the graph has them: else there is nothing to write anew, or to remove."""
+        known = await self.database.fetch(_SQL["known_users"], _Known, {"ids": [user]})
+        return bool(known or await self.graph.versions(Node.USER, [user]))
+
     async def user(self, user: str) -> Marked | None:
         """Write one user anew, with the products that they bought.
 
@@ -94,7 +99,8 @@ class Rebuild:
     async def forget_strangers(self) -> int:
         """Remove the users and products that the facts do not know, then stores and categories that nothing leads to.
 
-        Also what has a name of Hark's and can be nobody's: nodes without an id, edges that begin elsewhere.
+        Also what has a name of Hark's and can be nobody's: nodes without an id, edges that begin elsewhere, and
+        properties of stores and categories that Hark never wrote.
 
         Returns:
             How many nodes and such edges are gone.

@@ -6,6 +6,7 @@ with chunk as (
      where user_id > %(after)s
      order by user_id
      limit %(limit)s
+       for no key update
 ),
 marked as (
     update hark.history_user u

@@ -14,10 +14,15 @@ select product_id as id, version, projected as marked
 
 -- name: agree_users
 -- Only if the mark is still what it was: a projector may have written and marked more meanwhile.
+-- `locked`: in the order in which whoever records facts locks them, so that the two do not wait for each other.
+with locked as materialized (
+    select user_id from hark.history_user where user_id = any (%(ids)s::text[]) order by user_id for no key update
+)
 update hark.history_user u
    set projected = g.held,
        ahead_since = case when g.held < u.version then coalesce(u.ahead_since, %(now)s) end
   from unnest(%(ids)s::text[], %(marked)s::bigint[], %(held)s::bigint[]) as g(user_id, marked, held)
+  join locked using (user_id)
  where u.user_id = g.user_id and u.projected = g.marked and g.held <= u.version
 
 -- name: agree_products

@@ -30,6 +30,10 @@ _INTO: Mapping[str, Sequence[tuple[str, str]]] = {
 _FROM = {"PURCHASED": "User", "SHOPS_IN": "User", "SHOPS_AT": "User", "IN_CATEGORY": "Product"}
 
 
+OWN: Mapping[str, Sequence[str]] = {"Category": ("category_id", "hierarchy"), "Store": ("store_id",)}
+"""What Hark writes on nodes that are never written whole. Whatever else stands there, somebody else wrote."""
+
+
 class Asked(Protocol):
     """A graph that takes Cypher."""
 
@@ -61,11 +65,17 @@ async def some_twins(graph: Asked) -> str:
 
 
 async def forget_foreign(graph: Asked) -> int:
-    """Remove nodes of Hark's labels without an id, and edges of its types that begin elsewhere; how many."""
+    """Remove nodes of Hark's labels without an id, and edges of its types that begin elsewhere; how many.
+
+    Of stores and categories also the properties that Hark never wrote; the nodes stay, and are not counted.
+    """
     gone = 0
     for statement in (*map(_nameless, UNIQUE), *(_begins_elsewhere(*each) for each in _FROM.items())):
         while more := int((await graph.ask(statement, limit=AT_ONCE))[0][0]):
             gone += more
+    for label in OWN:
+        while (await graph.ask(_bared(label), limit=AT_ONCE))[0][0]:
+            pass
     return gone
 
 
@@ -78,6 +88,14 @@ def nameless(label: str) -> str:
 def begins_elsewhere(edge: str) -> str:
     """Where an edge `r` of a type begins at a node `a` from which Hark leads none."""
     return f"MATCH (a)-[r:{edge}]->() WHERE NOT a:{_FROM[edge]}"
+
+
+def foreign_properties(label: str) -> str:
+    """Where a node `n` of a label has properties that Hark never wrote: `more`."""
+    return (
+        f"MATCH (n:{label}) WHERE n.{UNIQUE[label]} IS :: STRING NOT NULL"
+        f" WITH n, [key IN keys(n) WHERE NOT key IN {list(OWN[label])}] AS more WHERE size(more) > 0"
+    )
 
 
 def _twins(label: str) -> str:
@@ -128,3 +146,11 @@ def _nameless(label: str) -> str:
 
 def _begins_elsewhere(edge: str, _origin: str) -> str:
     return f"{begins_elsewhere(edge)} WITH r LIMIT $limit DELETE r RETURN count(*) AS gone"
+
+
+def _bared(label: str) -> str:
+    """One property after the other, and nothing else: whoever writes a hierarchy meanwhile shall have written it."""
+    return (
+        f"{foreign_properties(label)} WITH n, more LIMIT $limit"
+        " UNWIND more AS key REMOVE n[key] RETURN count(*) AS gone"
+    )

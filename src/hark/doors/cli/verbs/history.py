@@ -12,6 +12,7 @@ import typer
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import HISTORY, Call, verb
 from hark.doors.cli.verbs import history_audit
+from hark.errors import BadInput
 
 if TYPE_CHECKING:
     from hark.clock import Clock
@@ -135,6 +136,8 @@ async def _rebuild(call: Call, database: Database, graph: Neo4jGraph, user: str 
 
     clock = await DatabaseClock.start(database)
     rebuilding = Rebuild(database, graph, clock)
+    if user is not None and not await rebuilding.knows(user):
+        raise BadInput(f"{user}: neither facts nor graph know them, so there is nothing to rebuild; is the id right?")
     done.removed = await rebuilding.make_ready()
     marked = await (rebuilding.everything() if user is None else rebuilding.user(user))
     if marked is None:
