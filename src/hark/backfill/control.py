@@ -139,9 +139,10 @@ async def to_apply(database: Database, backfill: int) -> Stand:
     """
     found = await remembered(database, backfill)
     if found.undoes is not None and (await stand(database, found.undoes)).forgotten_at is not None:
+        verb = "forget" if found.state in ENDED else "cancel"
         raise BadInput(
             f"backfill {backfill} takes back backfill {found.undoes}, which was forgotten: what it did is not known any"
-            f" more; nothing is left to do but hark backfill forget {backfill}"
+            f" more; nothing is left to do but hark backfill {verb} {backfill}"
         )
     return found
 

@@ -55,7 +55,7 @@ returning state::text as state
 -- it could not take back: what it takes back may be forgotten then.
 with moved as (
     update hark.backfill
-       set state = 'CANCELED', why = '', ended_at = %(now)s, changed_by = %(who)s, changed_at = %(now)s
+       set state = 'CANCELED', why = '', ended_at = coalesce(ended_at, %(now)s), changed_by = %(who)s, changed_at = %(now)s
      where id = %(backfill)s
        and (state in ('PLANNING', 'PLANNED', 'APPROVED', 'APPLYING', 'PAUSED', 'FAILED')
             or state in ('APPLIED', 'VERIFIED') and undoes is not null

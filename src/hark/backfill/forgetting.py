@@ -1,7 +1,8 @@
 """Forgetting: who the users of a backfill were, and what they had; how many got what, and who did what when, stays.
 
-What is forgotten cannot be verified, undone or applied again, nor can an undo of it. An undo is forgotten after what it
-took back: else nobody could say what became of those users. Its journal has nobody whom the other's does not have.
+What is forgotten cannot be verified, undone or applied again, nor can an undo of it. Of those that changed the same for
+the same users, the oldest is forgotten first: what is taken back of it is what nobody changed since, and that is asked
+of the journals of those that came later. So an undo is forgotten after what it took back.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class _Look:
     idle: list[int]
     failing: list[int]
     undone: list[int]
+    older: list[int]
+    open: list[int]
     shared: bool
 
 
@@ -75,8 +78,8 @@ async def forgettable(database: Database, backfill: int) -> Forgettable:
     """What `forget` would forget.
 
     Raises:
-        BadInput: there is no such backfill, it has not ended, is being taken back or could not be for some, or took
-            back what is not forgotten.
+        BadInput: there is no such backfill, it has not ended, is being taken back or could not be for some, or came
+            after others that are not forgotten and changed the same, or that are not done with the same.
     """
     return _forgettable(backfill, await _look(database, backfill))
 
@@ -135,9 +138,35 @@ async def _look(database: Database, backfill: int) -> _Look:
     if found.undone:
         raise BadInput(
             f"backfill {backfill} took back what backfill {found.undone[-1]} did, and of whom is only in its journal;"
-            f" forget {' and '.join(map(str, found.undone))} first{', in this order' if found.undone[1:] else ''}"
+            f" {_first(found.undone)}"
         )
+    if found.older:
+        raise BadInput(_later(backfill, found.older))
+    if found.open:
+        raise BadInput(_awaited(backfill, found.open[0]))
     return found
+
+
+def _later(backfill: int, older: list[int]) -> str:
+    return (
+        f"backfill {backfill} changed some of what backfill{'s' * bool(older[1:])} {_and(older)} had changed before,"
+        f" and what is taken back of that must not be what came since; {_first(older)}"
+    )
+
+
+def _awaited(backfill: int, other: int) -> str:
+    return (
+        f"backfill {other} was asked for before backfill {backfill} ended, and may have to say of some users what"
+        f" changed them; let it end first, or call it off: hark backfill cancel {other}"
+    )
+
+
+def _first(backfills: list[int]) -> str:
+    return f"forget {_and(backfills)} first{', in this order' if backfills[1:] else ''}"
+
+
+def _and(backfills: list[int]) -> str:
+    return " and ".join(map(str, backfills))
 
 
 def _failing(backfill: int, undo: int) -> str:

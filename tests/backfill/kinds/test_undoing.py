@@ -17,7 +17,7 @@ from hark.backfill.kinds.preferences import PREFERENCES
 from hark.backfill.undo import undo
 from hark.errors import BadInput
 from tests.backfill.campus import Campus
-from tests.backfill.kinds.test_chains import MINE, OTHERS, Chain
+from tests.backfill.kinds.test_chains import Chain
 
 # What is forgotten, and what is still to be taken back ---------------------------------------------------------------
 
@@ -75,47 +75,82 @@ async def test_what_takes_back_what_was_forgotten_by_now_is_not_applied_again_an
     assert await chain.held() == ["email", "push"]
 
 
-async def test_what_a_forgotten_one_may_have_given_since_is_left_alone(campus: Campus) -> None:
-    await campus.people({"ann": {"like": ["email"], "reply": ["email"]}})
-    chain = Chain(campus, "ann")
-    elsewhere = await campus.plan(["reply"], ["push"])
-    await campus.apply(elsewhere)
-    await chain.run(["+push", "=email", "+push"])
-    await campus.run('update hark.preference set channels = channels || \'{"reply": ["email", "push"]}\'')
-    first, second = chain.backfills
-    late = await undo(campus.database, first, who="olga", now=campus.clock.now())
-    await campus.planned(late)
-    await control.cancel(campus.database, late, who="olga", now=campus.clock.now())
+async def test_of_those_that_changed_the_same_the_oldest_is_forgotten_first(campus: Campus) -> None:
+    await campus.people({"ann": {"like": ["email"], "reply": ["email"]}, "bob": {"like": ["email"]}})
+    first = await applied_to(campus, ["like"], "push")
+    second = await applied_to(campus, ["like"], "in_app", ["ann"])
+    elsewhere = await applied_to(campus, ["reply"], "push", ["ann"])
+    others = await applied_to(campus, ["like"], "in_app", ["bob"])
+
+    await refused(campus, second, f"what backfill {first} had changed before.*; forget {first} first")
+    back = await later(campus, campus.undone(second))
+    await refused(campus, back, f"took back what backfill {second} did.*; forget {second} first")
     await forget(campus.database, second, who="paul", now=campus.clock.now())
+    await refused(campus, back, f"; forget {first} first")
+    for each in (elsewhere, first, back):
+        await forget(campus.database, each, who="paul", now=campus.clock.now())
+    await later(campus, campus.undone(others))
+    assert await campus.channels() == {
+        "ann": {"like": ["email", "push"], "reply": ["email", "push"]},
+        "bob": {"like": ["email", "push"]},
+    }
 
-    assert await chain.whose(1) == OTHERS
-    again = await campus.undone(elsewhere)
-    assert (await campus.shown(again)).totals.applied == 1
-    assert await campus.channels() == {"ann": {"like": ["email", "push"], "reply": ["email"]}}
+
+async def applied_to(campus: Campus, reasons: list[str], channel: str, members: list[str] | None = None) -> int:
+    """A backfill that adds a channel, a minute on."""
+    campus.clock.advance(timedelta(minutes=1))
+    backfill = await campus.plan(reasons, [channel], members=members)
+    await campus.apply(backfill)
+    return backfill
 
 
-async def test_an_undo_that_was_planned_before_takes_nothing_that_a_forgotten_one_gave(campus: Campus) -> None:
-    await campus.people({"ann": {"like": ["email"]}})
-    chain = Chain(campus, "ann")
-    await chain.run(["+push"])
-    late = await undo(campus.database, chain.backfills[0], who="olga", now=campus.clock.now())
-    await campus.planned(late)
-    await chain.run(["=email", "+push"])
-    await forget(campus.database, chain.backfills[1], who="paul", now=campus.clock.now())
+async def refused(campus: Campus, backfill: int, why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        await forget(campus.database, backfill, who="paul", now=campus.clock.now())
+
+
+async def test_who_came_before_it_ended_and_has_not_is_waited_for(campus: Campus) -> None:
+    await campus.people({"ann": {"like": ["email"], "reply": []}})
+    late, elsewhere = await campus.plan(["like"], ["push"]), await campus.plan(["reply"], ["push"])
+    first = await applied_to(campus, ["like"], "in_app")
+    after = await campus.plan(["like"], ["push"])
+    await refused(campus, first, f"backfill {late} was asked for before.*: hark backfill cancel {late}")
     await campus.apply(late)
-    assert await chain.held() == ["email", "push"]
+    assert await why(campus, late) == [OTHER]
+    await forget(campus.database, first, who="paul", now=campus.clock.now())
+    for each in (after, elsewhere):
+        await campus.apply(each)
+    assert await campus.channels() == {"ann": {"like": ["email", "in_app", "push"], "reply": ["push"]}}
 
 
-async def test_of_a_forgotten_one_that_was_undone_the_undo_says_whom_it_left_as_they_were(campus: Campus) -> None:
+async def test_an_undo_of_what_is_forgotten_is_called_off(campus: Campus) -> None:
     await campus.people({"ann": {"like": ["email"]}})
-    chain = Chain(campus, "ann")
-    await chain.run(["+push", "+in_app"])
-    back = await campus.undone(chain.backfills[1])
-    await forget(campus.database, chain.backfills[1], who="paul", now=campus.clock.now())
-    assert await chain.whose(1) == MINE
-    await campus.undone(back)
-    await campus.run('update hark.preference set channels = \'{"like": ["email", "push"]}\'')
-    assert await chain.whose(1) == OTHERS
+    first = await applied_to(campus, ["like"], "push")
+    await later(campus, campus.undone(first))
+    idle = await undo(campus.database, first, who="olga", now=campus.clock.now())
+    await campus.planned(idle)
+    await forget(campus.database, first, who="paul", now=campus.clock.now())
+    with pytest.raises(BadInput, match=f"nothing is left to do but hark backfill cancel {idle}"):
+        await control.apply(campus.database, idle, who="olga", now=campus.clock.now())
+    await control.cancel(campus.database, idle, who="olga", now=campus.clock.now())
+
+
+async def test_an_undo_that_is_called_off_when_it_had_ended_did_what_it_did(campus: Campus) -> None:
+    await campus.people({"ann": {"like": ["email"]}, "bob": {"like": ["email"]}})
+    first = await applied_to(campus, ["like"], "push")
+    back = await later(campus, campus.undone(first))
+    await campus.run(POISON.replace("for each row", "for each row when (new.recipient_id = 'bob')"))
+    restored = await later(campus, campus.undone(back))
+    await campus.run("drop trigger poison on hark.preference")
+    ended = await campus.column("select ended_at from hark.backfill where id = %s", restored)
+    for _ in range(2):
+        assert (await campus.shown(first)).head.undone_by == []
+        assert (await campus.shown(back)).head.undone_by == [restored]
+        if await campus.state(restored) == "APPLIED":
+            campus.clock.advance(timedelta(minutes=1))
+            await control.cancel(campus.database, restored, who="paul", now=campus.clock.now())
+    assert await campus.state(restored) == "CANCELED"
+    assert await campus.column("select ended_at from hark.backfill where id = %s", restored) == ended
 
 
 # Rows that came and went ---------------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, mine.held, a
 -- The users of a span that a backfill changed, those who are alike together: what it changed, and the reasons for which
 -- that stands as it was left, and was neither chosen nor changed by another backfill since: what somebody confirmed is theirs,
 -- and what another one gave anew is that one's. Of the others, those that another backfill changed since, where they stood
--- until then as it had left them, and were not chosen; or may have, where one that is forgotten came behind it. They had no row before it; or the one that another backfill
--- made, and nothing took away until then, and what that put there was taken back since, and nothing else is in it, nor was anything
+-- until then as it had left them, and were not chosen. They had no row before it; or the one that another backfill made, and
+-- nothing took away until then, and what that put there was taken back since, and nothing else is in it, nor was anything
 -- chosen: so it goes with the last of what backfills put there.
 select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.after,
        coalesce(p.channels = i.after and p.frequencies = '{}', false) as nothing_else,
@@ -64,9 +64,7 @@ select s.place, r.user_type, p.recipient_id is not null as has_row, i.before, i.
       from (select jsonb_object_keys(i.before) union select jsonb_object_keys(i.after)) touched(reason)
      where reason <> all (coalesce(left_alone.reasons, '{}'))
        and hark.chosen_since(p.chose, i.chose, jsonb_build_object(reason, null)) is not true
-       and (hark.taken_by(s.recipient_id, reason, i.after -> reason, false, i.at, i.backfill_id) is not null
-            or hark.left_by(i, reason, p.channels, p.chose)
-               and not exists (select from hark.done_since(s.recipient_id, reason, i.at, i.backfill_id)))
+       and hark.taken_by(s.recipient_id, reason, i.after -> reason, false, i.at, i.backfill_id) is not null
  ) others
  group by s.place, r.user_type, has_row, i.before, i.after, nothing_else, had_no_row, left_alone.reasons, others.reasons
  order by s.place, min(s.recipient_id)

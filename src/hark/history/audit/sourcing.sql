@@ -43,5 +43,7 @@ select s.kind::text as kind, min(s.since) as since
   from hark.fact_snapshot s
   join hark.history_user u on u.user_id = s.user_id
  where s.user_id = %(user)s and u.last_loaded_at is not null
-   and not exists (select from hark.backfill b where b.undoes = s.run and b.state in ('APPLIED', 'VERIFIED'))
+   and not exists (select from hark.backfill b
+                     join hark.backfill_item back on back.backfill_id = b.id and back.recipient_id = s.user_id
+                    where b.undoes = s.run and back.outcome = 'applied')
  group by s.kind

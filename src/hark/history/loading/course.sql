@@ -76,7 +76,9 @@ select m.recipient_id as user_id, exists (
         select from hark.history_step s
           join hark.backfill b on b.id = s.backfill_id
          where s.user_id = m.recipient_id and s.state = 'DONE' and s.backfill_id <> %(run)s and b.request ->> 'flag' = %(flag)s
-           and not exists (select from hark.backfill u where u.undoes = b.id and u.state in ('APPLIED', 'VERIFIED'))) as relied_on
+           and not exists (select from hark.backfill u
+                             join hark.backfill_item back on back.backfill_id = u.id and back.recipient_id = m.recipient_id
+                            where u.undoes = b.id and back.outcome = 'applied')) as relied_on
   from hark.segment_member m
   join hark.flag_segment fs on fs.segment = m.segment and fs.flag = %(flag)s
  where m.segment = %(segment)s
