@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from hark.backfill.forgetting import forget
 from hark.backfill.undo import undo
 from hark.errors import BadInput
 from tests.backfill.campus import Campus
@@ -197,3 +199,31 @@ async def test_what_is_undone_is_as_though_it_had_not_been_and_what_is_lost_stay
     lost = [which for which, (verdict, _) in enumerate(before, 1) if verdict == "lost"]
     await chain.run(more)
     assert {await chain.verdict(which) for which in lost} <= {"lost", "holds"}
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(steps=st.lists(STEP, max_size=5), order=st.permutations(range(6)))
+async def test_what_is_forgotten_changes_nothing_for_what_is_not(
+    campus: Campus, steps: list[str], order: list[int]
+) -> None:
+    (others,) = await campus.column("select count(*) from hark.recipient")
+    chain = Chain(campus, f"u{others}")
+    await campus.people({chain.name: {"like": ["email"]}})
+    await chain.run(["+push", *steps])
+    numbers = range(1, len(chain.backfills) + 1)
+    before = {which: await chain.whose(which) for which in numbers}
+    await campus.run("update hark.backfill set state = 'CANCELED', ended_at = created_at where state = 'PLANNED'")
+
+    forgotten = set()
+    for which in [each + 1 for each in order if each < len(chain.backfills)]:
+        with suppress(BadInput):
+            await forget(campus.database, chain.backfills[which - 1], who="paul", now=campus.clock.now())
+            forgotten.add(which)
+    assert {which: await chain.whose(which) for which in numbers if which not in forgotten} == {
+        which: outcome for which, outcome in before.items() if which not in forgotten
+    }
