@@ -120,7 +120,7 @@ async def forgotten_before(campus: Campus, backfill: int) -> None:
     await campus.run("delete from hark.backfill_item where backfill_id = %s", backfill)
 
 
-async def test_what_was_undone_and_forgotten_stands_in_nobodys_way(campus: Campus) -> None:
+async def test_what_ran_before_one_that_is_forgotten_cannot_be_undone_any_more(campus: Campus) -> None:
     await campus.people({"ann": {"reply": ["email"]}})
     first = await campus.plan(channels=["push"])
     await campus.apply(first)
@@ -129,11 +129,11 @@ async def test_what_was_undone_and_forgotten_stands_in_nobodys_way(campus: Campu
     await campus.apply(second)
     campus.clock.advance(timedelta(minutes=1))
     back = await campus.undone(second)
+    assert (await forgettable(campus.database, second)).outlived == (first,)
     await forget(campus.database, second, who="paul", now=campus.clock.now())
-    await campus.undone(first)
-    assert await campus.channels() == {"ann": {"reply": ["email"]}}
     assert (await campus.verified(first)).good
-    with pytest.raises(BadInput, match=f"forget {first} first"):
-        await forget(campus.database, back, who="paul", now=campus.clock.now())
-    for each in (first, back):
-        await forget(campus.database, each, who="paul", now=campus.clock.now())
+    with pytest.raises(BadInput, match=f"{first} cannot be undone any more: backfill {second} may have changed"):
+        await campus.undone(first)
+    await forget(campus.database, back, who="paul", now=campus.clock.now())
+    assert (await campus.verified(first)).good
+    assert await campus.channels() == {"ann": {"reply": ["email", "push"]}}

@@ -33,6 +33,11 @@ class HasEnded(BadInput):
 
 
 @dataclass(frozen=True, slots=True)
+class _Since:
+    ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Stand:
     """A backfill as a command finds or leaves it."""
 
@@ -132,19 +137,40 @@ async def remembered(database: Database, backfill: int) -> Stand:
 
 
 async def to_apply(database: Database, backfill: int) -> Stand:
-    """How a backfill stands that is to be applied, or applied again: of an undo, what it takes back is remembered, too.
+    """How a backfill stands that is to be applied, or applied again: of an undo, it is still known what it takes back.
 
     Raises:
-        BadInput: it was forgotten, or what it takes back was, or there is none of that number.
+        BadInput: it was forgotten, or what it takes back was, or what came since; or there is none of that number.
     """
     found = await remembered(database, backfill)
-    if found.undoes is not None and (await stand(database, found.undoes)).forgotten_at is not None:
-        verb = "forget" if found.state in ENDED else "cancel"
+    if found.undoes is None:
+        return found
+    verb = "forget" if found.state in ENDED else "cancel"
+    left = f"; nothing is left to do but hark backfill {verb} {backfill}"
+    if (await stand(database, found.undoes)).forgotten_at is not None:
         raise BadInput(
             f"backfill {backfill} takes back backfill {found.undoes}, which was forgotten: what it did is not known any"
-            f" more; nothing is left to do but hark backfill {verb} {backfill}"
+            f" more{left}"
         )
+    await to_undo(database, found.undoes, left)
     return found
+
+
+async def to_undo(database: Database, backfill: int, left: str = "") -> None:
+    """It is known what others changed since a backfill, and so what it may take back.
+
+    Args:
+        left: what is said behind a refusal.
+
+    Raises:
+        BadInput: one that may have changed the same since is forgotten.
+    """
+    if since := (await database.one(_SQL["forgotten_since"], _Since, {"backfill": backfill})).ids:
+        ones = f"backfill{'s' * bool(since[1:])} {' and '.join(map(str, since))}"
+        raise BadInput(
+            f"backfill {backfill} cannot be undone any more: {ones} may have changed the same since, and what that was"
+            f" is forgotten{left}"
+        )
 
 
 async def approve(database: Database, backfill: int, *, who: str, now: datetime) -> Stand:

@@ -4,6 +4,9 @@ select id, state::text as state, cohort_id, undoes, created_by, approved_by, to_
   from hark.backfill
  where id = %(backfill)s
 
+-- name: forgotten_since
+select hark.forgotten_since(%(backfill)s) as ids
+
 -- name: alone
 -- Batches hold it shared: it is had when none is under way, and none begins until this transaction ends.
 select set_config('lock_timeout', %(patience)s, true), pg_advisory_xact_lock(1751216747, (%(backfill)s::bigint %% 2147483647)::int)

@@ -1,8 +1,9 @@
 """Forgetting: who the users of a backfill were, and what they had; how many got what, and who did what when, stays.
 
-What is forgotten cannot be verified, undone or applied again, nor can an undo of it. Of those that changed the same for
-the same users, the oldest is forgotten first: what is taken back of it is what nobody changed since, and that is asked
-of the journals of those that came later. So an undo is forgotten after what it took back.
+What is forgotten cannot be verified, undone or applied again, nor can an undo of it. Nor can those be undone that
+changed the same before it, or at the same time: what is taken back is what nobody changed since, and of the forgotten
+one nobody knows any more. An undo is forgotten after what it took back: else nobody could say what became of those
+users. Its journal has nobody whom the other's does not have.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Forgettable:
         members: users of its plan; `journaled`: those of whom it says what they had, or why they were not changed.
         faults: rows of its lists that were bad or named somebody unknown.
         shared: its cohort is of another backfill, too, and stays until that is forgotten.
+        outlived: backfills that cannot be undone any more when it is forgotten.
         forgotten: it was forgotten before; what is counted is left of that.
     """
 
@@ -44,6 +46,7 @@ class Forgettable:
     faults: int
     shared: bool
     forgotten: bool = False
+    outlived: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,8 @@ class _Look:
     idle: list[int]
     failing: list[int]
     undone: list[int]
-    older: list[int]
-    open: list[int]
+    outlived: list[int]
+    asking: list[int]
     shared: bool
 
 
@@ -78,8 +81,8 @@ async def forgettable(database: Database, backfill: int) -> Forgettable:
     """What `forget` would forget.
 
     Raises:
-        BadInput: there is no such backfill, it has not ended, is being taken back or could not be for some, or came
-            after others that are not forgotten and changed the same, or that are not done with the same.
+        BadInput: there is no such backfill, it has not ended, is being taken back or could not be for some, took back
+            what is not forgotten, or came after what is being taken back.
     """
     return _forgettable(backfill, await _look(database, backfill))
 
@@ -105,7 +108,8 @@ async def forget(database: Database, backfill: int, *, who: str, now: datetime) 
 
 def _forgettable(backfill: int, found: _Look) -> Forgettable:
     forgotten = found.forgotten_at is not None
-    return Forgettable(backfill, found.members, found.journaled, found.faults, found.shared, forgotten)
+    counts = (found.members, found.journaled, found.faults)
+    return Forgettable(backfill, *counts, found.shared, forgotten, tuple(found.outlived))
 
 
 async def ownerless(database: Database, *, now: datetime) -> list[int]:
@@ -138,35 +142,14 @@ async def _look(database: Database, backfill: int) -> _Look:
     if found.undone:
         raise BadInput(
             f"backfill {backfill} took back what backfill {found.undone[-1]} did, and of whom is only in its journal;"
-            f" {_first(found.undone)}"
+            f" forget {' and '.join(map(str, found.undone))} first{', in this order' if found.undone[1:] else ''}"
         )
-    if found.older:
-        raise BadInput(_later(backfill, found.older))
-    if found.open:
-        raise BadInput(_awaited(backfill, found.open[0]))
+    if found.asking:
+        raise BadInput(
+            f"backfill {found.asking[0]} takes back what was done before backfill {backfill}, and asks what that"
+            f" changed since; let it end first, or call it off: hark backfill cancel {found.asking[0]}"
+        )
     return found
-
-
-def _later(backfill: int, older: list[int]) -> str:
-    return (
-        f"backfill {backfill} changed some of what backfill{'s' * bool(older[1:])} {_and(older)} had changed before,"
-        f" and what is taken back of that must not be what came since; {_first(older)}"
-    )
-
-
-def _awaited(backfill: int, other: int) -> str:
-    return (
-        f"backfill {other} was asked for before backfill {backfill} ended, and may have to say of some users what"
-        f" changed them; let it end first, or call it off: hark backfill cancel {other}"
-    )
-
-
-def _first(backfills: list[int]) -> str:
-    return f"forget {_and(backfills)} first{', in this order' if backfills[1:] else ''}"
-
-
-def _and(backfills: list[int]) -> str:
-    return " and ".join(map(str, backfills))
 
 
 def _failing(backfill: int, undo: int) -> str:

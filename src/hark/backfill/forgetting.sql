@@ -1,8 +1,7 @@
 -- name: look
 -- Of one that was forgotten, only what is left, as the forgetting was cut short, is counted. `undone`: what it took back and is not
--- forgotten, and what that took back, and so on: of each user, only its journal says so. `older`: those that changed some of the
--- same before, so that it is asked what came since when they are taken back, but where the journal of an undo says it; `open`: those that were asked for before it ended, and
--- may have to say of some why they drifted.
+-- forgotten, and what that took back, and so on: of each user, only its journal says so. `outlived`: those that changed the same
+-- reasons before it ended, and cannot be undone then, for nobody knows what it changed of theirs; `asking`: undos of those.
 select b.kind, b.state::text as state, b.cohort_id, b.forgotten_at,
        kept.members, kept.journaled,
        coalesce((select c.bad + c.unknown + c.excluded_unknown from hark.cohort c where c.id = b.cohort_id and c.state = 'STAGED'), 0)::bigint as faults,
@@ -26,33 +25,22 @@ select b.kind, b.state::text as state, b.cohort_id, b.forgotten_at,
               where b.forgotten_at is null
                 and exists (select from hark.backfill_batch d where d.backfill_id = b.id and d.applied > 0)
               order by f.id) as undone,
-       array(select o.id
-               from hark.backfill o
-              where b.forgotten_at is null and o.forgotten_at is null and o.kind = b.kind and o.id <> b.id
-                and o.state in ('APPLIED', 'VERIFIED', 'CANCELED', 'FAILED')
-                and exists (select from hark.backfill_batch d where d.backfill_id = o.id and d.applied > 0)
-                and exists (
-                    select from hark.backfill_part p
-                     cross join lateral unnest(p.members) as m(id)
-                      join hark.backfill_item mine on mine.recipient_id = m.id and mine.backfill_id = b.id and mine.outcome = 'applied'
-                      join hark.backfill_item other on other.recipient_id = m.id and other.backfill_id = o.id and other.outcome = 'applied'
-                     where p.backfill_id = b.id and (other.at, other.backfill_id) < (mine.at, mine.backfill_id)
-                       and coalesce(mine.before, '{}') || coalesce(mine.after, '{}')
-                           ?| array(select jsonb_object_keys(coalesce(other.before, '{}') || coalesce(other.after, '{}')))
-                       and not exists (select from hark.backfill u
-                                         join hark.backfill_item back on back.backfill_id = u.id and back.recipient_id = m.id
-                                        where u.undoes = b.id and back.outcome = 'applied'))
-              order by o.id) as older,
-       array(select o.id
-               from hark.backfill o
-              where b.forgotten_at is null and o.forgotten_at is null and o.kind = b.kind and o.id <> b.id
-                and o.state not in ('APPLIED', 'VERIFIED', 'CANCELED', 'FAILED') and o.created_at < b.ended_at
-                and o.to_change is distinct from 0
-                and o.request -> 'reasons' ?| array(select jsonb_array_elements_text(b.request -> 'reasons'))
-                and exists (select from hark.backfill_batch d where d.backfill_id = b.id and d.applied > 0)
-              order by o.id) as open,
+       outlived.ids as outlived,
+       array(select u.id from hark.backfill u
+              where u.undoes = any (outlived.ids) and u.undoes <> b.id and u.state not in ('APPLIED', 'VERIFIED', 'CANCELED', 'FAILED')
+                and u.to_change is distinct from 0 order by u.id) as asking,
        exists (select from hark.backfill o where o.cohort_id = b.cohort_id and o.id <> b.id and o.forgotten_at is null) as shared
   from hark.backfill b
+ cross join lateral (
+    select array(select o.id
+                   from hark.backfill o
+                  where b.forgotten_at is null and o.forgotten_at is null and o.id <> b.id and o.kind = b.kind
+                    and o.started_at < b.ended_at and o.request -> 'reasons' ?| array(select jsonb_array_elements_text(b.request -> 'reasons'))
+                    and not hark.taken_back(o.id)
+                    and exists (select from hark.backfill_batch d where d.backfill_id = o.id and d.applied > 0)
+                    and exists (select from hark.backfill_batch d where d.backfill_id = b.id and d.applied > 0)
+                  order by o.id) as ids
+ ) outlived
  cross join lateral (
     select b.members, coalesce(sum(applied + drifted + quarantined), 0)::bigint as journaled
       from hark.backfill_batch

@@ -49,7 +49,8 @@ async def undo(
             for the backfill that is taken back, the lower is in force: its undo needs a second person where it did.
 
     Raises:
-        BadInput: it goes on, it changed nothing, or it is the undo of a load.
+        BadInput: it goes on, it changed nothing, or it is the undo of a load; or one that may have changed the same
+            since is forgotten.
     """
     found = await control.remembered(database, backfill)
     if found.state not in UNDOABLE:
@@ -62,6 +63,7 @@ async def undo(
         )
     if done.cohort_id is None or not await _did(database, done.kind, backfill):
         raise BadInput(f"backfill {backfill} changed nothing, so there is nothing to undo")
+    await control.to_undo(database, backfill)
     notify = Notify(done.notify["reason"], tuple(done.notify["to"])) if done.notify else None
     order = Order(
         done.kind,

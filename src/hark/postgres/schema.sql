@@ -1053,6 +1053,18 @@ returns boolean language sql stable parallel safe as $$
     select max(depth) % 2 = 1 from back
 $$;
 
+-- Backfills that are forgotten, and may have changed what this one did for the same reasons: after it, or at the same time.
+create function hark.forgotten_since(which bigint)
+returns bigint[] language sql stable parallel safe as $$
+    select array(select f.id
+                   from hark.backfill b
+                   join hark.backfill f on f.id <> b.id and f.kind = b.kind and f.forgotten_at is not null and f.ended_at > b.started_at
+                    and f.request -> 'reasons' ?| array(select jsonb_array_elements_text(b.request -> 'reasons'))
+                  where b.id = which
+                    and exists (select from hark.backfill_batch d where d.backfill_id = f.id and d.applied > 0)
+                  order by f.id)
+$$;
+
 -- Flags -------------------------------------------------------------------------------------------------------------
 
 create table hark.flag (

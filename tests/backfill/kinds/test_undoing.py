@@ -11,7 +11,7 @@ import pytest
 
 from hark.backfill import control
 from hark.backfill.failures import retry_failures
-from hark.backfill.forgetting import forget
+from hark.backfill.forgetting import forget, forgettable
 from hark.backfill.kind import Applied, Batch
 from hark.backfill.kinds.preferences import PREFERENCES
 from hark.backfill.undo import undo
@@ -75,25 +75,27 @@ async def test_what_takes_back_what_was_forgotten_by_now_is_not_applied_again_an
     assert await chain.held() == ["email", "push"]
 
 
-async def test_of_those_that_changed_the_same_the_oldest_is_forgotten_first(campus: Campus) -> None:
-    await campus.people({"ann": {"like": ["email"], "reply": ["email"]}, "bob": {"like": ["email"]}})
+async def test_those_that_ran_before_a_forgotten_one_are_named_and_cannot_be_undone_then(campus: Campus) -> None:
+    await campus.people(
+        {"ann": {"like": ["email"], "reply": ["email"]}, "bob": {"like": ["email"]}, "cat": {"like": []}}
+    )
     first = await applied_to(campus, ["like"], "push")
-    second = await applied_to(campus, ["like"], "in_app", ["ann"])
+    second = await applied_to(campus, ["like", "reply"], "in_app", ["ann"])
     elsewhere = await applied_to(campus, ["reply"], "push", ["ann"])
-    others = await applied_to(campus, ["like"], "in_app", ["bob"])
+    last = await applied_to(campus, ["like"], "in_app", ["bob"])
+    planned = await undo(campus.database, first, who="olga", now=campus.clock.now())
+    await campus.planned(planned)
 
-    await refused(campus, second, f"what backfill {first} had changed before.*; forget {first} first")
-    back = await later(campus, campus.undone(second))
-    await refused(campus, back, f"took back what backfill {second} did.*; forget {second} first")
+    await refused(campus, second, f"backfill {planned} takes back what was done before.*: .* cancel {planned}")
+    await control.cancel(campus.database, planned, who="olga", now=campus.clock.now())
+    assert (await forgettable(campus.database, second)).outlived == (first,)
     await forget(campus.database, second, who="paul", now=campus.clock.now())
-    await refused(campus, back, f"; forget {first} first")
-    for each in (elsewhere, first, back):
-        await forget(campus.database, each, who="paul", now=campus.clock.now())
-    await later(campus, campus.undone(others))
-    assert await campus.channels() == {
-        "ann": {"like": ["email", "push"], "reply": ["email", "push"]},
-        "bob": {"like": ["email", "push"]},
-    }
+    with pytest.raises(BadInput, match=f"{first} cannot be undone any more: backfill {second} may have changed"):
+        await undo(campus.database, first, who="olga", now=campus.clock.now())
+    assert (await forgettable(campus.database, first)).outlived == ()
+    assert (await forgettable(campus.database, last)).outlived == (first,)
+    await later(campus, campus.undone(elsewhere))
+    assert (await campus.channels())["ann"] == {"like": ["email", "push", "in_app"], "reply": ["email", "in_app"]}
 
 
 async def applied_to(campus: Campus, reasons: list[str], channel: str, members: list[str] | None = None) -> int:
@@ -109,18 +111,17 @@ async def refused(campus: Campus, backfill: int, why: str) -> None:
         await forget(campus.database, backfill, who="paul", now=campus.clock.now())
 
 
-async def test_who_came_before_it_ended_and_has_not_is_waited_for(campus: Campus) -> None:
-    await campus.people({"ann": {"like": ["email"], "reply": []}})
-    late, elsewhere = await campus.plan(["like"], ["push"]), await campus.plan(["reply"], ["push"])
+async def test_who_drifted_for_what_is_forgotten_did_not_choose_otherwise(campus: Campus) -> None:
+    await campus.people({"ann": {"like": ["email"]}, "bob": {"like": ["email"]}})
+    late = await campus.plan(["like"], ["push"])
     first = await applied_to(campus, ["like"], "in_app")
-    after = await campus.plan(["like"], ["push"])
-    await refused(campus, first, f"backfill {late} was asked for before.*: hark backfill cancel {late}")
-    await campus.apply(late)
-    assert await why(campus, late) == [OTHER]
+    await campus.choose("bob", "like", [])
     await forget(campus.database, first, who="paul", now=campus.clock.now())
-    for each in (after, elsewhere):
-        await campus.apply(each)
-    assert await campus.channels() == {"ann": {"like": ["email", "in_app", "push"], "reply": ["push"]}}
+    await campus.apply(late)
+    assert set(await why(campus, late)) == {
+        f"is not as it was, and what backfill {first} changed since is forgotten",
+        CHOSE,
+    }
 
 
 async def test_an_undo_of_what_is_forgotten_is_called_off(campus: Campus) -> None:

@@ -176,7 +176,16 @@ with judged as materialized (
     select j.recipient_id as id, j.before, j.after, p.recipient_id is not null as has_row, p.channels, p.chose,
            coalesce(d.planned_at, b.created_at) as planned_at,
            b.undoes is not null
-           and not hark.undisturbed(j.recipient_id, coalesce(j.before, '{}') || coalesce(j.after, '{}'), undone.at, b.undoes) as is_others
+           and not hark.undisturbed(j.recipient_id, coalesce(j.before, '{}') || coalesce(j.after, '{}'), undone.at, b.undoes) as is_others,
+           (select 'backfill ' || f.id
+              from hark.backfill f
+             where f.kind = b.kind and f.forgotten_at is not null and f.ended_at > coalesce(d.planned_at, b.created_at)
+               and f.request -> 'reasons' ?| array(select jsonb_array_elements_text(b.request -> 'reasons'))
+               and not exists (select from jsonb_each_text(p.chose) c(reason, at)
+                                where coalesce(j.before, '{}') || coalesce(j.after, '{}') ? c.reason
+                                  and c.at::timestamptz > coalesce(d.planned_at, b.created_at))
+             order by f.id
+             limit 1) as forgotten
       from hark.backfill_item j
       join hark.backfill b on b.id = j.backfill_id
       join hark.backfill_batch d on d.backfill_id = j.backfill_id and d.number = j.batch
@@ -196,6 +205,7 @@ update hark.backfill_item j
                           from jsonb_object_keys(coalesce(m.before, m.channels, '{}') || coalesce(m.after, '{}')) as reason
                          where m.channels -> reason is distinct from m.before -> reason), m.is_others)
                   then 'another backfill changed it since'
+                  when m.forgotten is not null then 'is not as it was, and what ' || m.forgotten || ' changed since is forgotten'
                   when m.before is null then 'has preferences of their own now'
                   when not m.has_row then 'has no preferences any more'
                   else 'chose otherwise since the plan' end

@@ -44,6 +44,9 @@ select s.kind::text as kind, min(s.since) as since
   join hark.history_user u on u.user_id = s.user_id
  where s.user_id = %(user)s and u.last_loaded_at is not null
    and not exists (select from hark.backfill b
-                     join hark.backfill_item back on back.backfill_id = b.id and back.recipient_id = s.user_id
-                    where b.undoes = s.run and back.outcome = 'applied')
+                     left join hark.backfill_item back on back.backfill_id = b.id and back.recipient_id = s.user_id
+                    where b.undoes = s.run
+                      and (back.outcome = 'applied'
+                           or b.forgotten_at is not null
+                              and exists (select from hark.backfill_batch d where d.backfill_id = b.id and d.applied > 0)))
  group by s.kind

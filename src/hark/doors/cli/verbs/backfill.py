@@ -132,10 +132,19 @@ def _of_one(found: Forgettable, applied: bool) -> str:
     if found.forgotten and not (found.members or found.journaled or found.faults):
         return f"backfill {found.backfill} was forgotten before: nothing is left of who its users were"
     kept = "; its cohort stays, for another backfill is of it" if found.shared else ""
+    also = f"{kept}{_outlived(found.outlived)}{_how(applied)}"
     return (
         f"of backfill {found.backfill}, {found.members:,} users of its plan, {found.journaled:,} of its journal and"
-        f" {found.faults:,} bad rows {'are' if applied else 'would be'} forgotten{kept}{_how(applied)}"
+        f" {found.faults:,} bad rows {'are' if applied else 'would be'} forgotten{also}"
     )
+
+
+def _outlived(backfills: tuple[int, ...]) -> str:
+    """Of which it would not be known any more what came since."""
+    if not backfills:
+        return ""
+    ones = f"backfill{'s' * bool(backfills[1:])} {' and '.join(map(str, backfills))}"
+    return f"; {ones}, of the same reasons, can then not be undone: what came since is not known any more"
 
 
 def _how(applied: bool) -> str:
