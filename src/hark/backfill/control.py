@@ -145,14 +145,13 @@ async def to_apply(database: Database, backfill: int) -> Stand:
     found = await remembered(database, backfill)
     if found.undoes is None:
         return found
-    verb = "forget" if found.state in ENDED else "cancel"
-    left = f"; nothing is left to do but hark backfill {verb} {backfill}"
+    left = f"; nothing is left to do but hark backfill {'forget' if found.state in ENDED else 'cancel'} {backfill}"
     if (await stand(database, found.undoes)).forgotten_at is not None:
         raise BadInput(
             f"backfill {backfill} takes back backfill {found.undoes}, which was forgotten: what it did is not known any"
             f" more{left}"
         )
-    await to_undo(database, found.undoes, left)
+    await to_undo(database, found.undoes, f"; call it off, if it is not: hark backfill cancel {backfill}")
     return found
 
 

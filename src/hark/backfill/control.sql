@@ -29,6 +29,7 @@ with moved as (
            changed_by = %(who)s, changed_at = %(now)s
      where id = %(backfill)s and forgotten_at is null
        and not exists (select from hark.backfill undone where undone.id = backfill.undoes and undone.forgotten_at is not null)
+       and (undoes is null or hark.forgotten_since(undoes) = '{}')
        and (state in ('APPROVED', 'FAILED') and hash is not null
             or state = 'PLANNED' and (approval_over is null or to_change <= approval_over))
     returning id, state

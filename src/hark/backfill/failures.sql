@@ -42,3 +42,4 @@ update hark.backfill
    set state = 'APPLYING', why = '', ended_at = null, next_at = %(now)s, changed_by = %(who)s, changed_at = %(now)s
  where id = %(backfill)s and state in ('APPLIED', 'VERIFIED', 'FAILED')
    and not exists (select from hark.backfill undone where undone.id = backfill.undoes and undone.forgotten_at is not null)
+   and (undoes is null or hark.forgotten_since(undoes) = '{}')

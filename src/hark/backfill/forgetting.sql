@@ -28,7 +28,7 @@ select b.kind, b.state::text as state, b.cohort_id, b.forgotten_at,
        outlived.ids as outlived,
        array(select u.id from hark.backfill u
               where u.undoes = any (outlived.ids) and u.undoes <> b.id and u.state not in ('APPLIED', 'VERIFIED', 'CANCELED', 'FAILED')
-                and u.to_change is distinct from 0 order by u.id) as asking,
+                and not (u.state in ('PLANNED', 'APPROVED') and u.to_change = 0) order by u.id) as asking,
        exists (select from hark.backfill o where o.cohort_id = b.cohort_id and o.id <> b.id and o.forgotten_at is null) as shared
   from hark.backfill b
  cross join lateral (
@@ -36,7 +36,6 @@ select b.kind, b.state::text as state, b.cohort_id, b.forgotten_at,
                    from hark.backfill o
                   where b.forgotten_at is null and o.forgotten_at is null and o.id <> b.id and o.kind = b.kind
                     and o.started_at < b.ended_at and o.request -> 'reasons' ?| array(select jsonb_array_elements_text(b.request -> 'reasons'))
-                    and not hark.taken_back(o.id)
                     and exists (select from hark.backfill_batch d where d.backfill_id = o.id and d.applied > 0)
                     and exists (select from hark.backfill_batch d where d.backfill_id = b.id and d.applied > 0)
                   order by o.id) as ids

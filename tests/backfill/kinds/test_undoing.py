@@ -98,6 +98,21 @@ async def test_those_that_ran_before_a_forgotten_one_are_named_and_cannot_be_und
     assert (await campus.channels())["ann"] == {"like": ["email", "push", "in_app"], "reply": ["email", "in_app"]}
 
 
+async def test_one_that_was_taken_back_is_named_too_and_what_failed_of_that_is_not_tried_again(campus: Campus) -> None:
+    await campus.people({"ann": {"like": ["email"]}})
+    first = await applied_to(campus, ["like"], "push")
+    failed = await quarantined(campus, first)
+    back = await later(campus, campus.undone(first))
+    second = await applied_to(campus, ["like"], "push")
+    assert (await forgettable(campus.database, second)).outlived == (first, back)
+    await forget(campus.database, second, who="paul", now=campus.clock.now())
+
+    for verb in (control.apply, retry_failures):
+        with pytest.raises(BadInput, match=f"{first} cannot be undone any more.*; call it off, .*cancel {failed}"):
+            await verb(campus.database, failed, who="olga", now=campus.clock.now())
+    assert await campus.channels() == {"ann": {"like": ["email", "push"]}}
+
+
 async def applied_to(campus: Campus, reasons: list[str], channel: str, members: list[str] | None = None) -> int:
     """A backfill that adds a channel, a minute on."""
     campus.clock.advance(timedelta(minutes=1))

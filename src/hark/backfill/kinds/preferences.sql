@@ -180,6 +180,7 @@ with judged as materialized (
            (select 'backfill ' || f.id
               from hark.backfill f
              where f.kind = b.kind and f.forgotten_at is not null and f.ended_at > coalesce(d.planned_at, b.created_at)
+               and exists (select from hark.backfill_batch e where e.backfill_id = f.id and e.applied > 0)
                and f.request -> 'reasons' ?| array(select jsonb_array_elements_text(b.request -> 'reasons'))
                and not exists (select from jsonb_each_text(p.chose) c(reason, at)
                                 where coalesce(j.before, '{}') || coalesce(j.after, '{}') ? c.reason
