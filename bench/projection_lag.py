@@ -9,11 +9,10 @@ import subprocess
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from tests.graph_server import graph_server
 
@@ -26,6 +25,7 @@ from hark.history.facts import Fact, line_key, record_facts
 from hark.history.products import CategoryAnswer, ProductAnswer, put_categories, put_products, spread
 from hark.history.projection import Node, Projector, Sweep
 from hark.history.projection.neo4j_graph import Neo4jGraph, open_graph
+from hark.history.projection.sending import Changes
 from hark.history.tending import Chunk, Graphed, Tender
 from hark.postgres.database import Database, open_database
 from hark.worker import Loop, Pace, Progress
@@ -169,13 +169,13 @@ class _Watched(Neo4jGraph):
 
     held: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
-    async def write(self, node: Node, changes: Sequence[Mapping[str, Any]]) -> set[str]:
+    async def write(self, node: Node, changes: Changes) -> set[str]:
         """Write, and look at the clock."""
         written = await Neo4jGraph.write(self, node, changes)
         at = time.monotonic()
-        for each in changes:
-            if node is Node.USER and each["id"] in written:
-                self.held.setdefault(each["id"], []).append((each["version"], at))
+        for each, version in zip(changes.ids, changes.versions, strict=True):
+            if node is Node.USER and each in written:
+                self.held.setdefault(each, []).append((version, at))
         return written
 
     def lag(self, said: _Said) -> float:

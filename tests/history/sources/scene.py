@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 from hark.clock import DatabaseClock
 from hark.delivery.backoff import Backoff
-from hark.doors.api.serving import serve, take_port, url_of
+from hark.doors.api import serving
 from hark.durations import Rate, parse_rate
 from hark.guarded.client import Guarded
 from hark.history.sandbox.app import Sandbox, build_sandbox
@@ -95,17 +96,19 @@ async def open_scene(dsn: str, goods: Goods | None = None, **given: Any) -> Asyn
         goods or MadeUp(users=20, until=UNTIL).goods(),
         **{"faults": Faults(), "token": None, "limit": None, **given},
     )
-    listening, stop = take_port("127.0.0.1", 0, ""), asyncio.Event()
+    listening, stop = serving.take_port("127.0.0.1", 0, ""), asyncio.Event()
     client = Guarded(LOOPBACK)
-    serving = asyncio.create_task(serve(build_sandbox(sandbox), listening, stop))
+    with mock.patch.object(serving, "_PATIENCE_S", 1):  # an answer that takes a minute keeps no test waiting
+        served = asyncio.create_task(serving.serve(build_sandbox(sandbox), listening, stop))
+        await asyncio.sleep(0)
     try:
         async with open_database(dsn, size=8) as database:
             clock = await DatabaseClock.start(database)
-            yield Scene(url_of(listening), sandbox, database, clock, client)
+            yield Scene(serving.url_of(listening), sandbox, database, clock, client)
     finally:
         await client.close()
         stop.set()
-        await serving
+        await served
         listening.close()
 
 
