@@ -7,7 +7,7 @@ that the graph looks each node up once.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -166,9 +166,12 @@ def _grouped(count: int, places: Iterable[int] | None, values: Iterable[str] | N
     return groups
 
 
-def _led_to(edges: Mapping[str, list[Any]]) -> list[str]:
-    """The ids that edges lead to, each once and in order; the edges say them by their places from now on."""
+def _led_to(edges: dict[str, list[Any]]) -> list[str]:
+    """The ids that edges lead to, each once and in order; the edges say them by their places from now on.
+
+    The column itself stays as it is: where the graph ends one of two that wait for each other, it is sent again.
+    """
     ids = sorted(set(edges["to"]))
     places = {each: place for place, each in enumerate(ids)}
-    edges["to"][:] = [places[each] for each in edges["to"]]
+    edges["to"] = [places[each] for each in edges["to"]]
     return ids
