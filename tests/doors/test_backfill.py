@@ -266,6 +266,19 @@ def test_interrupted_it_says_how_to_go_on_and_does(campus: Desk) -> None:
     assert having_push(campus) == 900
 
 
+def test_that_nothing_goes_on_because_all_are_held_is_said_and_once(campus: Desk) -> None:
+    campus.hark("backfill", "stop-all")
+    process = campus.spawn(*PLAN)
+    assert process.stderr is not None
+    held = "all backfills are held; hark backfill stop-all --release lets them go on\n"
+    assert process.stderr.readline() == held
+    campus.hark("backfill", "stop-all", "--release")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert held not in err
+    assert "nothing was changed; next: hark backfill apply 1" in out
+
+
 def test_one_whose_planner_was_killed_is_planned_by_who_would_apply_it(campus: Desk) -> None:
     campus.hark("backfill", "stop-all")
     process = campus.spawn(*PLAN)
@@ -558,6 +571,17 @@ def test_whom_a_list_to_leave_out_does_not_leave_out_is_told(campus: Desk) -> No
     assert [json.loads(line)["text"] for line in listed.splitlines()] == ["U0001", "u0002 "]
     cohort = json.loads(campus.hark("backfill", "show", "1", "--json").out)["cohort"]
     assert (cohort["excluded_unknown"], len(cohort["warnings"])) == (2, 1)
+
+
+def test_an_undo_that_would_be_refused_is_not_advised(campus: Desk) -> None:
+    for channel in ("push", "in_app"):
+        added = ("--reason", "app_shared", "--channels", channel, "--user-types", "Students", "--all", "--apply")
+        assert campus.hark("backfill", "preferences", *added).code == 0
+    assert campus.hark("backfill", "show", "1").out.endswith("hark backfill undo 1 takes it back\n")
+    campus.hark("backfill", "forget", "2", "--apply")
+    shown = campus.hark("backfill", "show", "1").out
+    assert shown.endswith("it cannot be undone any more: what backfill 2 changed since is forgotten\n")
+    assert campus.hark("backfill", "undo", "1").code == 2
 
 
 def test_of_what_is_forgotten_or_empty_nothing_more_is_offered(campus: Desk) -> None:

@@ -136,6 +136,7 @@ class Head:
     Attributes:
         forgotten_at: since when nobody knows who its users were.
         held_with_all: the stop-all switch.
+        forgotten_since: those that may have changed the same since and are forgotten: it cannot be undone any more.
     """
 
     id: int
@@ -162,6 +163,7 @@ class Head:
     why: str
     forgotten_at: datetime | None = None
     held_with_all: bool = False
+    forgotten_since: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ select b.id, b.kind, b.state::text as state, b.undoes,
        b.request, b.cohort_id, b.batch_size, b.rate, b.adaptive,
        to_char(b.opens, 'HH24:MI') || '-' || to_char(b.closes, 'HH24:MI') || ' ' || b.zone as "window",
        b.approval_over, b.hash, b.rehearsal, b.created_by, b.created_at, b.approved_by, b.started_at, b.ended_at,
-       b.compared, b.holding, b.why, b.forgotten_at, (select stopped from hark.backfill_switch) as held_with_all
+       b.compared, b.holding, b.why, b.forgotten_at, (select stopped from hark.backfill_switch) as held_with_all,
+       hark.forgotten_since(b.id) as forgotten_since
   from hark.backfill b
  where b.id = %(backfill)s
 

@@ -26,7 +26,7 @@ from hark.backfill.run import Runner
 from hark.backfill.throttle import Why
 from hark.backfill.undo import undo
 from hark.doors.cli.backfill_pages import shown
-from hark.doors.cli.backfilling import Pulse, line
+from hark.doors.cli.backfill_progress import Pulse, line
 from hark.durations import parse_rate
 from hark.errors import BadInput
 from hark.flags import (

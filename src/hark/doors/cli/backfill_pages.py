@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hark.backfill.verify import Verified
     from hark.history.audit.loads import AtSources
 
+HELD = "all backfills are held; hark backfill stop-all --release lets them go on"
+
 _FAULTS = 10
 _UNKNOWN = re.compile(r"(.+): no such user")
 _COLUMN = re.compile(r"(user|recipient|customer|member|account|student|uu|u)?[ _-]?(id|name|e?mail)?s?", re.IGNORECASE)
@@ -334,4 +336,6 @@ def _undo(seen: Shown, what: str) -> str:
     """How to take back what it did. An undo of a load is not undone: the sources have what it took back."""
     if seen.head.undoes is not None and seen.head.kind == HISTORY.name:
         return "a new load of the same users brings again what it took back: hark backfill history"
+    if since := seen.head.forgotten_since:
+        return f"it cannot be undone any more: what backfill {_and(since)} changed since is forgotten"
     return f"hark backfill undo {seen.head.id} takes {what}"

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hark.backfill import control, ordering
@@ -23,17 +20,15 @@ from hark.backfill.states import State
 from hark.backfill.steering import Stepped
 from hark.catalogue import load_catalogue
 from hark.clock import DatabaseClock
-from hark.doors.cli import queues
 from hark.doors.cli.backfill_pages import planned_by
+from hark.doors.cli.backfill_progress import Progress, pause
 from hark.doors.cli.exits import ExitCode
 from hark.doors.cli.frame import Call
 from hark.doors.cli.loads import has_sources, loading
 from hark.doors.cli.logs import log_to_stderr
-from hark.doors.cli.output import printable
 from hark.doors.cli.session import Session
 from hark.doors.cli.stopping import Stop
 from hark.errors import BadInput, CatalogueFaults, Unreachable
-from hark.history.loading.course import SAID, Stage, Stand, standing
 from hark.postgres.database import Database, is_passing
 from hark.postgres.holder import worker_name
 
@@ -43,10 +38,6 @@ if TYPE_CHECKING:
 
 _HANDS = 2
 """Batches that this process works at, at once."""
-
-_LOOK_S = 0.5
-_QUEUE_S = 10.0
-"""How often it is asked how full a queue is."""
 
 _PATIENCE_S, _OWN_PATIENCE_S = 600.0, 30.0
 """How long a database that is away is waited for; and Hark's own."""
@@ -188,14 +179,14 @@ def _code(at: Bench, stand: control.Stand, seen: Totals) -> ExitCode:
 
 async def _work(at: Bench, backfill: int, doing: str, state: State) -> None:
     hands = _HANDS if state is State.APPLYING else 1
-    runner = _runner(at)
+    runner, told = _runner(at), Progress(at.database, at.call.output, backfill)
     over = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_tell(at, backfill, doing, over))
+            tasks.create_task(told.tell(doing, over))
             async with asyncio.TaskGroup() as work:
                 for _ in range(hands):
-                    work.create_task(_hand(at, runner, backfill, state))
+                    work.create_task(_hand(at, runner, told, state))
             over.set()
     finally:
         await runner.close()
@@ -224,15 +215,16 @@ async def _check_sources(at: Bench, backfill: int) -> None:
         )
 
 
-async def _hand(at: Bench, runner: Runner, backfill: int, state: State) -> None:
-    absence = Absence()
+async def _hand(at: Bench, runner: Runner, told: Progress, state: State) -> None:
+    absence, backfill = Absence(), told.backfill
     while not at.stop.event.is_set():
         stepped = await _step(at, runner, backfill, absence)
         if stepped.over or (state is State.PLANNING and stepped.did and await _is_planned(at, backfill)):
             return
+        told.met(stepped.obstacle)
         if stepped.obstacle is not None:
             wait = (stepped.obstacle.until - at.clock.now()).total_seconds()
-            await _pause(at.stop.event, min(max(wait, 0.01), 1.0))
+            await pause(at.stop.event, min(max(wait, 0.01), 1.0))
 
 
 async def _step(at: Bench, runner: Runner, backfill: int, absence: Absence) -> Stepped:
@@ -243,7 +235,7 @@ async def _step(at: Bench, runner: Runner, backfill: int, absence: Absence) -> S
         if not is_passing(error):
             raise
         _check_absence(at, backfill, absence, _missing(error))
-        await _pause(at.stop.event, 1.0)
+        await pause(at.stop.event, 1.0)
         return Stepped(did=False)
     absence.since = None
     return stepped
@@ -267,138 +259,3 @@ def _check_absence(at: Bench, backfill: int, absence: Absence, missing: str) -> 
 
 async def _is_planned(at: Bench, backfill: int) -> bool:
     return (await control.stand(at.database, backfill)).state is not State.PLANNING
-
-
-async def _pause(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
-
-
-# Progress ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Pulse:
-    """The rate of the last while, and when a run may be done by it: from the fastest and the slowest of it."""
-
-    seen: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=60))
-
-    def note(self, seconds: float, done: int) -> None:
-        """So much is done after so many seconds."""
-        self.seen.append((seconds, done))
-
-    def rates(self) -> list[float]:
-        """Of each third of what was seen."""
-        if len(self.seen) < 4:
-            return []
-        step = max(1, (len(self.seen) - 1) // 3)
-        points = list(self.seen)[::step]
-        return [(done - had) / (at - since) for (since, had), (at, done) in pairwise(points) if at > since]
-
-    def left(self, todo: int) -> tuple[timedelta, timedelta] | None:
-        """How long the rest may take, from and to; None: nobody can say yet."""
-        rates = [rate for rate in self.rates() if rate > 0]
-        if not rates or len(rates) < len(self.rates()):
-            return None
-        return timedelta(seconds=round(todo / max(rates))), timedelta(seconds=round(todo / min(rates)))
-
-
-async def _tell(at: Bench, backfill: int, doing: str, over: asyncio.Event) -> None:
-    """Look how far it is every now and then, until it is over."""
-    filled = _Filled(at.database, backfill)
-    async with filled.looked_at():
-        await _tell_beside(at, backfill, doing, over, filled)
-
-
-async def _tell_beside(at: Bench, backfill: int, doing: str, over: asyncio.Event, filled: _Filled) -> None:
-    pulse, begun = Pulse(), asyncio.get_running_loop().time()
-    stand = await control.stand(at.database, backfill)
-    total = stand.to_change if doing == "applying" else None
-    seen, seen_course = await totals(at.database, backfill), ""
-    with at.call.output.progress(printable(doing), total) as told:
-        while not over.is_set():
-            seen, seen_course = await _seen(at, backfill, seen, seen_course)
-            done = seen.to_change - seen.left if doing == "applying" else seen.members
-            pulse.note(asyncio.get_running_loop().time() - begun, done)
-            told(done, line(seen, pulse, seen_course, filled.said)) if doing == "applying" else told(done)
-            await _pause(over, _LOOK_S)
-
-
-async def _seen(at: Bench, backfill: int, last: Totals, last_course: str) -> tuple[Totals, str]:
-    """How far it is, and of a load what it waits for; as far as it was when the database is away."""
-    try:
-        return await totals(at.database, backfill), course_line(await standing(at.database, backfill))
-    except Exception as error:
-        if not is_passing(error):
-            raise
-        return last, last_course
-
-
-@dataclass(slots=True)
-class _Filled:
-    """How full the queue is that a load is driven through, asked beside: it may take long to answer.
-
-    Attributes:
-        said: empty: no queue, or nothing is known yet.
-    """
-
-    database: Database
-    backfill: int
-    said: str = ""
-
-    @asynccontextmanager
-    async def looked_at(self) -> AsyncIterator[None]:
-        """Ask every now and then, for the time of a block."""
-        asking = asyncio.ensure_future(self._look())
-        try:
-            yield
-        finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
-
-    async def _look(self) -> None:
-        while True:
-            try:
-                self.said = "; ".join(each.brief() for each in await queues.ask(self.database, [self.backfill]))
-            except Exception as error:
-                if not is_passing(error):
-                    raise
-            await asyncio.sleep(_QUEUE_S)
-
-
-_WHO_MOVES_IT = {
-    Stage.STREAM: "hark ingest reads it",
-    Stage.GRAPH: "hark worker or hark serve projects",
-}
-"""What is to run for a stage to pass that is not done here."""
-
-
-def course_line(found: Stand | None) -> str:
-    """Where a load is, where that is not the loading itself, and what it waits for; else nothing."""
-    if found is None or (found.stage == Stage.LOAD and not found.waits_for):
-        return ""
-    stage = Stage(found.stage)
-    waits = f", for {found.waits_for}" if found.waits_for else ""
-    moves = f" ({_WHO_MOVES_IT[stage]})" if found.waits_for and stage in _WHO_MOVES_IT else ""
-    return f"{stage}: {SAID[stage]}{waits}{moves}"
-
-
-def line(seen: Totals, pulse: Pulse, course: str = "", queue: str = "") -> str:
-    """How it goes, for a progress bar: the rate, the time left, what is not as planned, and where a load is.
-
-    Args:
-        course: what `course_line` says.
-        queue: how full the queue is that it is driven through.
-    """
-    if course:
-        return course
-    rates, left = pulse.rates(), pulse.left(seen.left)
-    parts = [f"{rates[-1]:,.0f}/s"] if rates else []
-    parts += [f"{left[0]} to {left[1]} left"] if left else []
-    parts += [f"{seen.drifted:,} drifted"] if seen.drifted else []
-    parts += [f"{seen.quarantined:,} quarantined"] if seen.quarantined else []
-    parts += [queue] if queue else []
-    return ", ".join(parts)

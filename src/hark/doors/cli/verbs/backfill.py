@@ -71,6 +71,7 @@ async def show_all(
 ) -> None:
     """List backfills, newest first."""
     from hark.backfill.listing import are_held, backfills
+    from hark.doors.cli.backfill_pages import HELD
 
     async with call.session(size=1) as session:
         page = await backfills(session.database, before=before or LARGEST, limit=limit)
@@ -78,7 +79,7 @@ async def show_all(
         asked = await queues.ask(session.database, [line.id for line in page])
     call.output.table(page, _line_columns(), empty="there are no backfills")
     if held:
-        call.output.note("all backfills are held; hark backfill stop-all --release lets them go on")
+        call.output.note(HELD)
     for queue in asked:
         call.output.note(queue.line())
 

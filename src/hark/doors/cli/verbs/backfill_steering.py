@@ -151,10 +151,11 @@ async def stop_all(
     from hark.access.audit import Act, record
     from hark.backfill import control
     from hark.backfill.request import check_who
+    from hark.doors.cli.backfill_pages import HELD
 
     async with call.session(size=2) as session:
         now, by = await session.database.now(), f"cli:{check_who(who_does_it(who))}"
         await record(session.database, now, by, Act.BACKFILL_STOP_ALL, "all backfills", {"stopped": not release})
         turned = await control.stop_all(session.database, stopped=not release, who=who_does_it(who), now=now)
-    said = "all backfills may go on" if release else "all backfills are held; hark backfill stop-all --release"
+    said = "all backfills may go on" if release else HELD
     call.output.show(_Switch(not release, turned), [said if turned else f"so it was already: {said}"])
