@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from hark import logs
+from tests.graph_server import graph_server
 from tests.servers import Postgres, scratch_postgres
 
 pytest_plugins = ("tests.world",)
@@ -36,6 +38,16 @@ def database(postgres: Postgres, template: str) -> Iterator[str]:
     name = postgres.create_database(template)
     yield postgres.dsn(name)
     postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def graph_url() -> Iterator[str]:
+    """A real Neo4j for this session; HARK_TEST_GRAPH names one that runs already, whose contents are thrown away."""
+    if named := os.environ.get("HARK_TEST_GRAPH"):
+        yield named
+        return
+    with graph_server() as server:
+        yield server.url
 
 
 @pytest.fixture(autouse=True)

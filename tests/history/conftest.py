@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
 from hark.history.projection.neo4j_graph import Neo4jGraph, open_graph
 from hark.postgres.database import open_database
-from tests.graph_server import graph_server
 from tests.history.projection_world import Projected
 from tests.history.shopping import Shop
 
@@ -20,16 +18,6 @@ async def shop(database: str) -> AsyncIterator[Shop]:
     """Nobody has bought anything yet."""
     async with open_database(database, size=4) as opened:
         yield Shop(opened)
-
-
-@pytest.fixture(scope="session")
-def graph_url() -> Iterator[str]:
-    """A real Neo4j for this session; HARK_TEST_GRAPH names one that runs already, whose contents are thrown away."""
-    if named := os.environ.get("HARK_TEST_GRAPH"):
-        yield named
-        return
-    with graph_server() as server:
-        yield server.url
 
 
 @pytest.fixture(scope="session")

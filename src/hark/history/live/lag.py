@@ -133,11 +133,10 @@ async def preflight(database: Database, settings: Settings, *, between: timedelt
     paused, now = await switch.look(database), await database.now()
     async with open_brokers(settings) as brokers:
         seen = [_Looking(database, brokers, each) for each in streams(settings)]
-        for each in seen:
-            await each.look()
+        await asyncio.gather(*(each.look() for each in seen))
         if any(not each.fault for each in seen):
             await asyncio.sleep(between.total_seconds())
-        groups = [await each.judged(now + between, paused) for each in seen]
+        groups = await asyncio.gather(*(each.judged(now + between, paused) for each in seen))
     return LagReport(
         configured=True,
         groups=groups,
