@@ -144,9 +144,13 @@ class _Field:
         with stopwatch() as watch:
             while not (await runner.step(backfill)).over:
                 pass
-        seen = await verify(self.database, backfill, who="bench", now=clock.now())
-        assert seen.holding == seen.compared == self.users, seen
         return self.users / watch.seconds
+
+    async def verify(self) -> None:
+        """What was applied last holds for everybody."""
+        newest = await self._newest()
+        seen = await verify(self.database, newest, who="bench", now=await self.database.now())
+        assert seen.holding == seen.compared == self.users, seen
 
     async def again(self) -> float:
         """Rows that the same backfill writes a second time."""
@@ -164,10 +168,9 @@ class _Field:
         with tempfile.TemporaryDirectory() as folder:
             people = str(written(Path(folder) / "people.csv", self.users))
             peaks = [await peak_of(DATABASE, *PREFERENCES, "--file", people, "--apply")]
-        newest = await (await self.raw.execute("select max(id) from hark.backfill")).fetchone()
-        assert newest is not None
+        newest = str(await self._newest())
         for verb in ("verify", "undo"):
-            peaks.append(await peak_of(DATABASE, "backfill", verb, str(newest[0])))
+            peaks.append(await peak_of(DATABASE, "backfill", verb, newest))
         return max(*peaks, await peak_of(DATABASE, "backfill", "list"))
 
     async def limit(self) -> float:
@@ -196,6 +199,11 @@ class _Field:
         with stopwatch() as watch:
             await (await self.raw.execute(query)).fetchall()
         return self.users / watch.seconds
+
+    async def _newest(self) -> int:
+        row = await (await self.raw.execute("select max(id) from hark.backfill")).fetchone()
+        assert row is not None
+        return int(row[0])
 
     async def _one(self, user: str) -> None:
         from psycopg.types.json import Jsonb
@@ -249,10 +257,11 @@ async def _measure(users: int, scale: float) -> list[Result]:
         await settle_down(raw, "hark.recipient", "hark.cohort_member")
         field = _Field(database, raw, users, [])
         looped = min(LOOPED, users)
-        applied = await take_turns({"hark": field.hark, "limit": field.limit, "peer": lambda: field.loop(looped)})
+        # Hark comes last: what it did is verified, and then done again.
+        applied = await take_turns({"limit": field.limit, "peer": lambda: field.loop(looped), "hark": field.hark})
+        await field.verify()
         planned = {"hark": Rounds(tuple(field.planned))}
         planned |= await take_turns({"limit": field.read})
-        await field.hark()
         rewritten = await take_turns({"hark": field.again}, rounds=1)
         memory = await take_turns({"hark": field.peak}, rounds=1)
     target, small, none = (

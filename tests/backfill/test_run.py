@@ -21,6 +21,7 @@ from hark.backfill.throttle import Readings, Why
 from hark.backfill.undo import undo
 from hark.backfill.windows import Window
 from hark.errors import BadInput
+from hark.postgres.database import open_database
 from hark.postgres.queries import Queries
 from tests.backfill.campus import Campus
 
@@ -665,6 +666,23 @@ async def test_a_batch_that_somebody_meddled_with_is_not_applied(campus: Campus)
     assert (await campus.state(backfill), await given_push(campus)) == ("FAILED", 9)
     (failed,) = await failed_batches(campus.database, backfill)
     assert (failed.number, failed.why) == (1, "is not what was planned: batch 1 was changed since; plan it anew")
+
+
+async def test_of_two_who_start_it_at_the_same_moment_both_find_it_started(campus: Campus) -> None:
+    backfill = await twelve(campus)
+    waiting = "select count(*) from pg_locks where locktype = 'advisory' and classid = 1751216747 and not granted"
+    async with open_database(campus.dsn) as elsewhere, elsewhere.connection() as other:
+        await other.execute("select pg_advisory_lock_shared(1751216747, %s)", [backfill])
+        starts = [asyncio.ensure_future(started(campus, backfill)) for _ in range(2)]
+        async with asyncio.timeout(30):
+            both = False
+            while not both:
+                both = await campus.column(waiting) == [2]
+        await other.execute("select pg_advisory_unlock_all()")
+    await asyncio.gather(*starts)
+    assert await campus.state(backfill) == "APPLYING"
+    said = await campus.column("select who from hark.backfill_event where to_state = 'APPLYING'")
+    assert said == ["olga"], "it was started once"
 
 
 async def test_a_plan_whose_batches_are_others_is_not_begun(campus: Campus) -> None:

@@ -203,7 +203,14 @@ async def apply(database: Database, backfill: int, *, who: str, now: datetime, p
             f"backfill {backfill} changes {found.to_change:,} users, and more than {found.approval_over:,} need a"
             f" second person: let another one than {found.created_by} run hark backfill approve {backfill}"
         )
-    return await _move(database, "apply", found, "applied", who, now)
+    try:
+        return await _move(database, "apply", found, "applied", who, now)
+    except BadInput:
+        # Of two who start it at the same moment the second one finds it started, as it would a moment later.
+        current = await stand(database, backfill)
+        if current.state is not State.APPLYING:
+            raise
+        return current
 
 
 def check_hash(found: Stand, plan_hash: str | None) -> None:
