@@ -18,7 +18,7 @@ from bench.result import Result
 from bench.run import SCRIPTS, scripts
 from bench.smtp_programs import NotInstalled
 
-from bench import contest, fanout, projection
+from bench import contest, fanout, projection, replay
 from hark.history.projection.neo4j_graph import open_graph
 
 TINY = 0.0002
@@ -39,6 +39,7 @@ def test_a_script_answers_in_full(name: str, monkeypatch: pytest.MonkeyPatch, re
     monkeypatch.setattr(contest, "ROUNDS", 1)
     monkeypatch.setattr(fanout, "READINGS", 3)
     monkeypatch.setattr(projection, "WARM_UP", 0)
+    monkeypatch.setattr(replay, "BY_HAND", 100)
     if name in ("projection", "projection_lag"):
         server = _emptied(request.getfixturevalue("graph_url"))
         monkeypatch.setattr(import_module(f"bench.{name}"), "graph_server", lambda **_slow: nullcontext(server))
