@@ -17,6 +17,7 @@ from tests.history.projection_world import Projected
 from tests.history.shopping import NOW, line, order
 
 OF_ANN = "MATCH (u:User {user_id: 'ann'})"
+OF_EITHER = "hark history rebuild --user USER; of what is no user's: hark history rebuild"
 
 EDGE_FAULTS = {
     "missing edge": (
@@ -410,6 +411,7 @@ async def test_what_has_a_name_of_harks_and_can_be_nobodys(projected: Projected)
         ("milk", "SHOPS_AT: it begins at a node of :Product, where Hark leads none"),
         ("bob", "IN_CATEGORY: it begins at a node of :User, where Hark leads none"),
     ]
+    assert report.check(Name.EXTRA_EDGE).mend == OF_EITHER
     await projected.rebuild.everything()
     await projected.project()
     await projected.rebuild.forget_strangers()
@@ -428,6 +430,20 @@ async def test_a_graph_that_was_emptied_or_is_behind(projected: Projected) -> No
     await projected.sweep()
     waiting = await audited(projected)
     assert waiting.good
+    await projected.project()
+    assert found(await audited(projected)) == {}
+
+
+async def test_a_product_that_is_gone_is_no_users(projected: Projected) -> None:
+    await filled(projected)
+    await projected.known("tea", "Tea", "dairy")
+    await projected.project()
+    assert found(await audited(projected)) == {}
+    await projected.ask("MATCH (p:Product {product_id: 'tea'}) DETACH DELETE p")
+    report = await audited(projected)
+    assert found(report)["missing node"] == [("tea", "the product has no node")]
+    assert report.check(Name.MISSING_NODE).mend == OF_EITHER
+    await projected.rebuild.everything()
     await projected.project()
     assert found(await audited(projected)) == {}
 

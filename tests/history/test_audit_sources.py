@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from hark.history import window
 from hark.history.audit import Audit, Name, Report
 from hark.history.audit.certificate import Standing, certify
+from hark.history.audit.walking import Pause
 from hark.history.facts import Fact, record_facts, record_snapshots
 from hark.history.sandbox.faults import Kind
 from tests.history.audit_world import counted, found, no_pause
@@ -50,9 +52,9 @@ class Loaded:
         async with self.scene.database.connection() as connection:
             await record_facts(connection, facts, now=UNTIL, by=None)
 
-    async def audit(self, sample: int | None = None) -> Report:
+    async def audit(self, sample: int | None = None, pause: Pause = no_pause, sources: Any = None) -> Report:
         """All is audited, without a graph."""
-        return await Audit(self.scene.database, None, UNTIL, self.sources, no_pause).everything(sample)
+        return await Audit(self.scene.database, None, UNTIL, sources or self.sources, pause).everything(sample)
 
     async def facts(self, user: str) -> list[Fact]:
         """What the source has of a user's receipts."""
@@ -62,6 +64,20 @@ class Loaded:
         """Something is done behind Hark's back."""
         async with self.scene.database.connection() as connection:
             await connection.execute(sql.encode(), params)
+
+
+@dataclass(slots=True)
+class MovingOn:
+    """Receipts of a source that somebody buys at between any two questions."""
+
+    source: Any
+    bought: int = 0
+
+    async def receipts(self, user: str, since: datetime) -> Any:
+        """What it has, as of one purchase more than before."""
+        answer = await self.source.receipts(user, since)
+        self.bought += 1
+        return replace(answer, snapshot=replace(answer.snapshot, version=answer.snapshot.version + self.bought))
 
 
 @pytest.fixture
@@ -105,6 +121,37 @@ async def test_what_differs_is_told_of_whom_and_how(loaded: Loaded) -> None:
     assert user == BOB
     assert cause.startswith("receipt:none:1: the facts have it, in version 0; its source, at ")
     assert not report.good
+
+
+async def test_what_is_not_in_a_source_is_told_though_others_buy_there_meanwhile(loaded: Loaded) -> None:
+    await loaded.execute(
+        "insert into hark.fact (user_id, key, kind, product_id, quantity, occurred_at, version, live)"
+        " values (%s, 'receipt:none:1', 'receipt', 'milk', 1, %s, 0, true)",
+        *(BOB, UNTIL - timedelta(days=9)),
+    )
+    sources = loaded.sources
+    sources.purchase = MovingOn(sources.purchase)
+    certificate = await _certified(loaded, BOB, sources=sources)
+    assert (certificate.sources, [each.check for each in certificate.findings]) == ("differs", [Name.SOURCE_EXTRA])
+    assert counted(await loaded.audit(sources=sources)) == {Name.SOURCE_EXTRA: 1}
+    assert sources.purchase.bought == 5  # of the certificate two; of the audit one each, and of whom differed one more
+
+
+async def test_only_what_differs_in_both_looks_is_told(loaded: Loaded) -> None:
+    late, stays, between, *_ = await loaded.facts(ANN)
+
+    async def lack(*facts: Fact) -> None:
+        keys = [each.key for each in facts]
+        await loaded.execute("update hark.fact set deleted = key = any (%s) where user_id = %s", keys, ANN)
+
+    await lack(late)
+    assert found(await loaded.audit(pause=partial(lack, between))) == {}
+    await lack(late, stays)
+    only = [(ANN, f"{stays.key}: its source has it, in version {stays.version}; the facts do not")]
+    assert found(await loaded.audit(pause=partial(lack, stays, between))) == {"missing in facts": only}
+    await lack(late, stays)
+    certificate = await _certified(loaded, ANN, pause=partial(lack, stays, between))
+    assert [(each.id, each.cause) for each in certificate.findings] == only
 
 
 async def test_what_the_stream_brought_meanwhile_is_newer_and_no_fault(loaded: Loaded) -> None:
@@ -199,5 +246,6 @@ async def test_of_a_user_whom_nobody_knows_there_is_no_good_certificate(loaded: 
     assert (mistyped.standing, mistyped.good) == (Standing.UNKNOWN, False)
 
 
-async def _certified(loaded: Loaded, user: str) -> Any:
-    return await certify(loaded.scene.database, None, user, now=UNTIL, sources=loaded.sources, pause=no_pause)
+async def _certified(loaded: Loaded, user: str, *, sources: Any = None, pause: Pause = no_pause) -> Any:
+    asked = sources or loaded.sources
+    return await certify(loaded.scene.database, None, user, now=UNTIL, sources=asked, pause=pause)

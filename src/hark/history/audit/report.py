@@ -66,16 +66,17 @@ _WARNINGS = frozenset(
 )
 _REBUILD = "hark history rebuild --user USER"
 _ALL = "hark history rebuild"
+_EITHER = f"{_REBUILD}; of what is no user's: {_ALL}"
 _LOAD = "load them anew: hark backfill history --force"
 _MENDS: Mapping[Name, str] = {
     Name.MISSING_EDGE: _REBUILD,
-    Name.EXTRA_EDGE: _REBUILD,
+    Name.EXTRA_EDGE: _EITHER,
     Name.STALE_EDGE: _REBUILD,
     Name.WRONG_EDGE: _REBUILD,
     Name.TWIN_EDGE: _REBUILD,
     Name.WRONG_TOTAL: _REBUILD,
     Name.WRONG_NODE: _REBUILD,
-    Name.MISSING_NODE: _REBUILD,
+    Name.MISSING_NODE: _EITHER,
     Name.TWIN_NODE: _ALL,
     Name.STRANGER: _ALL,
     Name.WRONG_PRODUCT: _ALL,

@@ -2,6 +2,8 @@
 
 The source is asked first, then the facts: what the live stream brought in between is newer than the source's answer,
 and no fault. What differs is asked for once more, and only what differs again is told: the stream may be a little late.
+It is the same difference if it is of the same purchase and kind, whatever the versions are by then: a source moves on
+with whatever anybody buys.
 
 The facts lack something only as far back as a load brought it. Whose load has not come yet, though the stream tells of
 them, has a past in the sources that nobody has asked for; that is said as it is, and is no fault.
@@ -9,8 +11,8 @@ them, has a past in the sources that nobody has asked for; that is said as it is
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -28,6 +30,9 @@ _SQL = Queries.beside(__file__)
 
 _PAGE = 500
 _AGAIN = 500
+_KEPT = 20_000
+"""How many users are asked for again at once, and about how many differences are kept of them until then."""
+
 _FIELDS = ("product_id", "store_id", "amount_minor", "currency", "quantity", "occurred_at")
 
 
@@ -54,6 +59,21 @@ class _Loaded:
 @dataclass(frozen=True, slots=True)
 class _User:
     id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """What is told if another look finds it as well. `key`: of which purchase; empty: of the user as a whole."""
+
+    check: Name
+    user: str
+    key: str
+    cause: str = field(compare=False)
+
+    @property
+    def finding(self) -> Finding:
+        """As it is told."""
+        return Finding(self.check, self.user, f"{self.key}: {self.cause}" if self.key else self.cause)
 
 
 @dataclass(slots=True)
@@ -89,44 +109,47 @@ class AgainstSources:
             NotNow, Unreachable: a source does not answer now.
             SourceFailed: it answers what it should not.
         """
-        found = await self._differences(user)
-        if found:
-            await self.pause()
-            again = await self._differences(user)
-            found = [each for each in again if each in found]
-        return found
+        first = await self._differences(user)
+        if not first:
+            return []
+        await self.pause()
+        return await self._differs_again(user, first)
 
     async def _ask_all(self, users: AsyncIterator[str]) -> None:
         """Two questions a user; those that differ are asked for again at the end, or when there are many."""
-        again: list[str] = []
+        again: dict[str, list[_Difference]] = {}
         async for user in users:
-            if not await self._agrees(user):
-                again.append(user)
+            if first := await self._first(user):
+                again[user] = first
             self.told()
-            if len(again) >= _AGAIN:
+            if len(again) >= _AGAIN or sum(map(len, again.values())) >= _KEPT:
                 await self._ask_again(again)
         await self._ask_again(again)
 
-    async def _agrees(self, user: str) -> bool:
+    async def _first(self, user: str) -> list[_Difference]:
         try:
-            differs = await self._differences(user)
+            found = await self._differences(user)
         except (NotNow, Unreachable, SourceFailed) as error:
             self._away(user, error)
-            return True
+            return []
         self.findings.looked_at("users at sources")
-        return not differs
+        return found
 
-    async def _ask_again(self, users: list[str]) -> None:
+    async def _ask_again(self, users: dict[str, list[_Difference]]) -> None:
         if not users:
             return
         await self.pause()
-        for user in users:
+        for user, first in users.items():
             try:
-                if found := await self._differences(user):
+                if found := await self._differs_again(user, first):
                     self.findings.found(found)
             except (NotNow, Unreachable, SourceFailed) as error:
                 self._away(user, error)
         users.clear()
+
+    async def _differs_again(self, user: str, first: Collection[_Difference]) -> list[Finding]:
+        before = set(first)
+        return [each.finding for each in await self._differences(user) if each in before]
 
     def _away(self, user: str, error: Exception) -> None:
         self.findings.found([Finding(Name.SOURCE_AWAY, user, str(error).partition("\n")[0])])
@@ -143,7 +166,7 @@ class AgainstSources:
                 yield row.id
             after = rows[-1].id
 
-    async def _differences(self, user: str) -> list[Finding]:
+    async def _differences(self, user: str) -> list[_Difference]:
         since = self.since or await window.starts_at(self.database)
         snapshots = await self._asked(user, since)
         # First how far back they are loaded: whoever is loaded between the two statements has the facts of it, too.
@@ -171,23 +194,24 @@ class AgainstSources:
         return found
 
 
-def _never_loaded(user: str, snapshots: Sequence[Snapshot]) -> list[Finding]:
+def _never_loaded(user: str, snapshots: Sequence[Snapshot]) -> list[_Difference]:
     lacking = sum(not fact.deleted for snapshot in snapshots for fact in snapshot.facts)
-    return [Finding(Name.SOURCE_UNKNOWN, user, f"has {lacking} purchases in the sources, and no facts")] * bool(lacking)
+    cause = f"has {lacking} purchases in the sources, and no facts"
+    return [_Difference(Name.SOURCE_UNKNOWN, user, "", cause)] * bool(lacking)
 
 
 def _not_yet(
     user: str, snapshots: Sequence[Snapshot], rows: Sequence[_Recorded], reaches: Mapping[str, datetime]
-) -> list[Finding]:
+) -> list[_Difference]:
     """What no load has come to, of whom the stream or an earlier load told something."""
     known = {row.key for row in rows if not row.deleted}
     facts = [fact for each in snapshots if each.kind not in reaches for fact in each.facts]
     lacking = sum(not fact.deleted and fact.key not in known for fact in facts)
     cause = f"has {lacking} purchases in the sources that are not loaded yet"
-    return [Finding(Name.SOURCE_UNKNOWN, user, cause)] * bool(lacking)
+    return [_Difference(Name.SOURCE_UNKNOWN, user, "", cause)] * bool(lacking)
 
 
-def _compared(snapshot: Snapshot, rows: Sequence[_Recorded], reach: datetime | None) -> Iterator[Finding]:
+def _compared(snapshot: Snapshot, rows: Sequence[_Recorded], reach: datetime | None) -> Iterator[_Difference]:
     """One user's facts of one kind against what its source has.
 
     Args:
@@ -198,21 +222,21 @@ def _compared(snapshot: Snapshot, rows: Sequence[_Recorded], reach: datetime | N
     yield from _lacking(snapshot, has, recorded, reach)
     for key, row in recorded.items():
         if key not in has and _should_be_there(snapshot, row):
-            cause = f"{key}: the facts have it, in version {row.version}; its source, at {snapshot.version}, has not"
-            yield Finding(Name.SOURCE_EXTRA, snapshot.user_id, cause)
+            cause = f"the facts have it, in version {row.version}; its source, at {snapshot.version}, has not"
+            yield _Difference(Name.SOURCE_EXTRA, snapshot.user_id, key, cause)
 
 
 def _lacking(
     snapshot: Snapshot, has: Mapping[str, Fact], recorded: Mapping[str, _Recorded], reach: datetime | None
-) -> Iterator[Finding]:
+) -> Iterator[_Difference]:
     for key, fact in has.items():
         row = recorded.get(key)
         if row is None or (row.deleted and row.version <= fact.version):
             if reach is not None and fact.occurred_at is not None and fact.occurred_at >= reach:
-                cause = f"{key}: its source has it, in version {fact.version}; the facts do not"
-                yield Finding(Name.SOURCE_MISSING, snapshot.user_id, cause)
+                cause = f"its source has it, in version {fact.version}; the facts do not"
+                yield _Difference(Name.SOURCE_MISSING, snapshot.user_id, key, cause)
         elif not row.deleted and row.version <= fact.version and (other := _other(fact, row)):
-            yield Finding(Name.SOURCE_DIFFERS, snapshot.user_id, f"{key}: {other}")
+            yield _Difference(Name.SOURCE_DIFFERS, snapshot.user_id, key, other)
 
 
 def _should_be_there(snapshot: Snapshot, row: _Recorded) -> bool:

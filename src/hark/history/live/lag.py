@@ -6,7 +6,8 @@ wait.
 
 What is handled is what Postgres says (`ingest_position`); where it says nothing, what the group told the brokers. Two
 looks, a few seconds apart: a lag grows if it is larger at the second one, and larger than what came in between, so
-that a group that is as near as can be is not accused. It stands still if its position has not moved for a minute.
+that a group that is as near as can be is not accused. It stands still if its position has not moved for a minute, and
+both looks found it behind: what came just now to a partition that was idle for an hour is no standstill.
 """
 
 from __future__ import annotations
@@ -38,12 +39,18 @@ _AT_WORK = frozenset(("stable", "preparing_rebalancing", "completing_rebalancing
 
 @dataclass(frozen=True, slots=True)
 class PartitionLag:
-    """One partition. `moved_at`: when its position last moved; None: it is not known here yet."""
+    """One partition.
+
+    Attributes:
+        stands: whether it was behind at the first look, too, at the same position.
+        moved_at: when its position last moved; None: it is not known here yet.
+    """
 
     partition: int
     position: int
     end: int
     grows: bool
+    stands: bool
     moved_at: datetime | None
 
     @property
@@ -199,10 +206,12 @@ def _position(partition: int, kept: Mapping[int, _Kept], told: Mapping[int, int]
 
 
 def _partitions(first: _Look, second: _Look) -> list[PartitionLag]:
-    return [
-        PartitionLag(each, position, end, _grows(first.at.get(each), (position, end)), second.moved_at.get(each))
-        for each, (position, end) in sorted(second.at.items())
-    ]
+    found = []
+    for each, (position, end) in sorted(second.at.items()):
+        before = first.at.get(each)
+        grows, stands = _grows(before, (position, end)), _stands(before, position)
+        found.append(PartitionLag(each, position, end, grows, stands, second.moved_at.get(each)))
+    return found
 
 
 def _grows(first: tuple[int, int] | None, second: tuple[int, int]) -> bool:
@@ -210,6 +219,10 @@ def _grows(first: tuple[int, int] | None, second: tuple[int, int]) -> bool:
         return False
     lag_then, lag_now, came = first[1] - first[0], second[1] - second[0], second[1] - first[1]
     return lag_now > max(lag_then, came, 0)
+
+
+def _stands(first: tuple[int, int] | None, position: int) -> bool:
+    return first is not None and first[0] == position < first[1]
 
 
 def _judge(
@@ -221,7 +234,7 @@ def _judge(
         behind = f"{group} is {lag:,} behind, and" if lag else f"{group} is not behind, but"
         return [f"{behind} nobody is in it ({state}): run hark ingest"], []
     grows = [str(each.partition) for each in partitions if each.grows]
-    still = [each for each in partitions if each.lag and each.moved_at and now - each.moved_at > _STANDS_STILL]
+    still = [each for each in partitions if each.stands and each.moved_at and now - each.moved_at > _STANDS_STILL]
     warnings = [f"{group}: the lag of partition {', '.join(grows)} grows; it is {lag:,} in all"] if grows else []
     if still and not paused.is_paused:
         since = min(each.moved_at for each in still if each.moved_at)
