@@ -184,3 +184,38 @@ async def test_a_category_that_is_not_known_yet_keeps_the_answer_that_came_first
     await second
     (category,) = await shop.rows("select hierarchy, asked_times from hark.product_category")
     assert (category.hierarchy, category.asked_times) == (["food", "dairy"], 2)
+
+
+async def test_a_product_that_comes_into_a_category_while_its_hierarchy_is_learnt_is_moved_on_with_the_others(
+    shop: Shop,
+) -> None:
+    """Whoever read the product before the hierarchy was there must be told to read it again."""
+
+    async def seen() -> Any:
+        joined = "hark.product left join hark.product_category using (category_id)"
+        (tea,) = await shop.rows(f"select version, hierarchy from {joined} where product_id = 'tea'")
+        return tea
+
+    async def come() -> Any:
+        await put_products(shop.database, [ProductAnswer("tea", "Tea", "food")], now=NOW)
+        return await seen()
+
+    await shop.record(line("1"), line("2", product="tea"))
+    await put_products(shop.database, [ProductAnswer("milk", "Milk", "food")], now=NOW)
+    async with shop.database.transaction() as writer:
+        await writer.execute("select from hark.product where product_id = 'milk' for no key update")
+        learning = asyncio.create_task(put_categories(shop.database, [CategoryAnswer("food", ["food"])], now=NOW))
+        await is_waiting(shop, learning)
+        coming = asyncio.create_task(come())
+        await are_waiting_or_done(shop, learning, coming)
+    await learning
+    first, then = await coming, await seen()
+    assert then.hierarchy == ["food"]
+    assert first == then or then.version > first.version
+
+
+async def are_waiting_or_done(shop: Shop, *writers: asyncio.Task[Any]) -> None:
+    """Until each of some writers is done, or waits for a lock."""
+    waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    while len(await shop.rows(waiting)) < sum(not writer.done() for writer in writers):
+        await asyncio.sleep(0.01)

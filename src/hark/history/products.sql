@@ -4,6 +4,11 @@ select product_id as id from hark.product where asked_at is null order by produc
 -- name: unasked_categories
 select category_id as id from hark.product_category where asked_at is null order by category_id limit %(limit)s
 
+-- name: one_after_another
+-- A statement of its own, before the one that keeps answers: that sees what whoever held the lock before has committed. Else
+-- a product that comes into a category, while its hierarchy is learnt, would be seen by neither.
+select pg_advisory_xact_lock(hashtext('hark.products'))
+
 -- name: put_products
 -- Of several answers about one product the last that says something. Its buyers are moved on only if its category is another.
 with given as (
