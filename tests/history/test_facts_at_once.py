@@ -6,14 +6,17 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from psycopg import AsyncConnection
 
+from hark.clock import VirtualClock
 from hark.history.facts import Fact, Recorded, record_facts, undo_facts
 from hark.history.products import CategoryAnswer, ProductAnswer, put_categories, put_products
 from hark.history.projection import changes, sweep
+from hark.history.projection.graph import Graph
+from hark.history.projection.rebuild import Marked, Rebuild
 from tests.history.shopping import NOW, Shop, line
 
 
@@ -79,6 +82,42 @@ async def test_a_projector_takes_users_in_the_order_in_which_writers_do(shop: Sh
         await is_waiting(shop, marking)
         await writer.execute(locked, [ids[-1]])
     assert await marking == 3
+
+
+PRODUCTS = [f"p{number:02}" for number in reversed(range(30))]
+
+
+@pytest.mark.parametrize("who", ["mark_products", "overtake_products", "agree_products", "anew", "of one", "hierarchy"])
+async def test_all_take_products_in_one_order(shop: Shop, who: str) -> None:
+    """Here somebody holds the third, and the last must still be free; and the user, whom others take after products."""
+    for name in PRODUCTS:  # the last id lies first in the table
+        await shop.record(line(name, product=name))
+        await put_products(shop.database, [ProductAnswer(name, None, "food")], now=NOW)
+    async with shop.database.connection() as connection:
+        await connection.execute("analyze hark.product")
+    locked = "select from hark.product where product_id = %s for no key update nowait"
+    async with shop.database.transaction() as writer:
+        await writer.execute(locked, ["p02"])
+        taking = asyncio.create_task(taken(shop, who))
+        await is_waiting(shop, taking)
+        await writer.execute(locked, ["p29"])
+        await writer.execute("select from hark.history_user where user_id = 'ann' for no key update nowait")
+    await taking
+
+
+async def taken(shop: Shop, who: str) -> None:
+    rebuild = Rebuild(shop.database, cast(Graph, None), VirtualClock(NOW))
+    if who == "anew":
+        assert (await rebuild.everything()).products == 30
+    elif who == "of one":
+        assert await rebuild.user("ann") == Marked(1, 30)
+    elif who == "hierarchy":
+        assert await put_categories(shop.database, [CategoryAnswer("food", ["food"])], now=NOW) == 30
+    else:
+        given = {"ids": ["p02", "p17", "p29"], "marked": [-1] * 3, "versions": [9] * 3, "held": [0] * 3, "now": NOW}
+        query = (sweep if who == "agree_products" else changes)._SQL[who]
+        given |= {"versions": [1] * 3} if who == "mark_products" else {}
+        assert await shop.database.execute(query, given) == 3
 
 
 async def test_a_key_that_two_users_claim_at_once_is_the_first_ones(shop: Shop) -> None:

@@ -76,8 +76,14 @@ written as (
      order by category_id
         on conflict (category_id) do update
            set hierarchy = coalesce(excluded.hierarchy, c.hierarchy), asked_at = excluded.asked_at, asked_times = c.asked_times + 1
+),
+theirs as materialized (
+    select product_id from hark.product
+     where category_id in (select category_id from known where changed)
+     order by product_id
+       for no key update
 )
-update hark.product p set version = p.version + 1 from known k where k.changed and p.category_id = k.category_id
+update hark.product p set version = p.version + 1 from theirs where p.product_id = theirs.product_id
 
 -- name: spreading
 select product_id, spread_from

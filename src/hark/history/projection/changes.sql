@@ -123,9 +123,14 @@ update hark.history_user u
  where u.user_id = g.user_id and u.projected = g.marked
 
 -- name: mark_products
+-- `locked`: as whoever keeps what is known of products locks them; so here and wherever else.
+with locked as materialized (
+    select product_id from hark.product where product_id = any (%(ids)s::text[]) order by product_id for no key update
+)
 update hark.product p
    set projected = g.version
   from unnest(%(ids)s::text[], %(marked)s::bigint[], %(versions)s::bigint[]) as g(product_id, marked, version)
+  join locked using (product_id)
  where p.product_id = g.product_id and p.projected = g.marked
 
 -- name: overtake_users
@@ -141,9 +146,13 @@ update hark.history_user u
 returning u.user_id as id, u.projected as marked
 
 -- name: overtake_products
+with locked as materialized (
+    select product_id from hark.product where product_id = any (%(ids)s::text[]) order by product_id for no key update
+)
 update hark.product p
    set version = g.version + 1, projected = least(p.projected, -1) - 1
   from unnest(%(ids)s::text[], %(versions)s::bigint[]) as g(product_id, version)
+  join locked using (product_id)
  where p.product_id = g.product_id and p.version < g.version
 returning p.product_id as id, p.projected as marked
 

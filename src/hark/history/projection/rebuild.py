@@ -16,7 +16,7 @@ from hark.postgres.queries import Queries
 _SQL = Queries.beside(__file__)
 
 CHUNK = 5_000
-"""How many users are marked, or looked up, at once."""
+"""How many users or products are marked, or looked up, at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +80,15 @@ class Rebuild:
             What was marked. None: the facts do not know them, so the graph need not either: their node is removed.
         """
         given = {"user": user, "now": self.clock.now()}
-        marked = await self.database.one(_SQL["user_anew"], Marked, given)
-        if not marked.users:
-            await self.graph.forget(Node.USER, [user])
-        return marked if marked.users else None
+        products = await self.database.execute(_SQL["products_of_anew"], given)
+        if users := await self.database.execute(_SQL["user_anew"], given):
+            return Marked(users, products)
+        await self.graph.forget(Node.USER, [user])
+        return None
 
     async def everything(self) -> Marked:
         """Write all anew; what was marked."""
-        users, after = 0, ""
-        while True:
-            given = {"after": after, "limit": CHUNK, "now": self.clock.now()}
-            chunk = await self.database.one(_SQL["users_anew"], _Chunk, given)
-            if chunk.last is None:
-                break
-            users, after = users + chunk.marked, chunk.last
-        return Marked(users, await self.database.execute(_SQL["products_anew"]))
+        return Marked(await self._anew("users_anew"), await self._anew("products_anew"))
 
     async def forget_strangers(self) -> int:
         """Remove the users and products that the facts do not know, then stores and categories that nothing leads to.
@@ -114,6 +108,16 @@ class Rebuild:
     async def waiting(self) -> Waiting:
         """How far the graph is behind."""
         return await self.database.one(_SQL["waiting"], Waiting)
+
+    async def _anew(self, name: str) -> int:
+        """Mark chunk by chunk; how many were marked."""
+        marked, after = 0, ""
+        while True:
+            given = {"after": after, "limit": CHUNK, "now": self.clock.now()}
+            chunk = await self.database.one(_SQL[name], _Chunk, given)
+            if chunk.last is None:
+                return marked
+            marked, after = marked + chunk.marked, chunk.last
 
     async def _forget(self, node: Node) -> int:
         gone, after = 0, ""

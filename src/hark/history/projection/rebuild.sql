@@ -18,22 +18,38 @@ marked as (
 select max(user_id) as last, (select count(*) from marked) as marked from chunk
 
 -- name: products_anew
-update hark.product set projected = least(projected, -1) - 1
+with chunk as (
+    select product_id
+      from hark.product
+     where product_id > %(after)s
+     order by product_id
+     limit %(limit)s
+       for no key update
+),
+marked as (
+    update hark.product p
+       set projected = least(p.projected, -1) - 1
+      from chunk
+     where p.product_id = chunk.product_id
+    returning 1
+)
+select max(product_id) as last, (select count(*) from marked) as marked from chunk
+
+-- name: products_of_anew
+-- Apart from the user: who holds a product waits for its buyers.
+with locked as materialized (
+    select product_id
+      from hark.product
+     where product_id in (select product_id from hark.fact where user_id = %(user)s)
+     order by product_id
+       for no key update
+)
+update hark.product p set projected = least(p.projected, -1) - 1 from locked where p.product_id = locked.product_id
 
 -- name: user_anew
-with marked as (
-    update hark.history_user
-       set projected = least(projected, -1) - 1, ahead_since = coalesce(ahead_since, %(now)s)
-     where user_id = %(user)s
-    returning user_id
-),
-theirs as (
-    update hark.product
-       set projected = least(projected, -1) - 1
-     where product_id in (select product_id from hark.fact where user_id = %(user)s and product_id is not null)
-    returning product_id
-)
-select (select count(*) from marked) as users, (select count(*) from theirs) as products
+update hark.history_user
+   set projected = least(projected, -1) - 1, ahead_since = coalesce(ahead_since, %(now)s)
+ where user_id = %(user)s
 
 -- name: waiting
 select (select count(*) from hark.history_user where ahead_since is not null) as users,
