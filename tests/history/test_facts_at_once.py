@@ -256,5 +256,8 @@ async def test_a_product_that_comes_into_a_category_while_its_hierarchy_is_learn
 async def are_waiting_or_done(shop: Shop, *writers: asyncio.Task[Any]) -> None:
     """Until each of some writers is done, or waits for a lock."""
     waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-    while len(await shop.rows(waiting)) < sum(not writer.done() for writer in writers):
+    while True:
+        under_way = [writer for writer in writers if not writer.done()]
+        if len(await shop.rows(waiting)) >= len(under_way):
+            return
         await asyncio.sleep(0.01)
