@@ -311,6 +311,9 @@ HOT: dict[str, dict[str, Any]] = {
     "switching.given_up": SWITCHED,
     "reports.preferences": {"recipient": "user-000001"},
     "changes.users_ahead": {"limit": 200, "cap": 2000},
+    "rebuild.next_mark": {},
+    "rebuild.waiting": {"mark": -3},
+    "rebuild.left": {"mark": -3, "user": None, "limit": 20},
     "facts.lock_given": {"users": WHO},
     "audience.subscriptions": {"recipient": "user-000001", "after": "", "muted": None, "kind": None, "limit": 50},
 }

@@ -7,7 +7,6 @@ from enum import IntEnum
 
 from hark.errors import BadInput, HarkError, Undeliverable, Unreachable
 
-
 _UNDONE = "40"
 """SQLSTATEs: a deadlock, or what was read has changed."""
 

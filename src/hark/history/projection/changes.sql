@@ -156,6 +156,12 @@ update hark.product p
  where p.product_id = g.product_id and p.version < g.version
 returning p.product_id as id, p.projected as marked
 
--- name: put_back
--- To the end of the queue: others shall not wait for one whom the graph refuses.
-update hark.history_user set ahead_since = %(now)s where user_id = %(id)s and projected < version
+-- name: put_back_user
+-- To the end of the queue: others shall not wait for one whom the graph refuses. Who is to be written anew is marked so once
+-- more: whoever said so sees by that, wherever it was refused.
+update hark.history_user
+   set ahead_since = %(now)s, projected = case when projected < -1 then projected - 1 else projected end
+ where user_id = %(id)s and projected < version
+
+-- name: put_back_product
+update hark.product set projected = projected - 1 where product_id = %(id)s and projected < -1
