@@ -426,5 +426,5 @@ def is_loop(node: dict[str, Any]) -> bool:
 def whole(node: dict[str, Any]) -> bool:
     """Whether a node reads a whole table, or a whole index of more than what is being sent or projected just now."""
     if "Index" in node["Node Type"]:
-        return not node.get("Index Cond") and node.get("Index Name") not in AHEAD
+        return "Index Cond" not in node and node.get("Index Name") not in AHEAD
     return node["Node Type"] == "Seq Scan"
