@@ -17,7 +17,7 @@ from hark.postgres.queries import Queries, Query
 _SQL = Queries.beside(__file__)
 
 ANEW = -2
-"""The mark of what is to be written anew, whatever the graph holds; each time that it is said again, one less."""
+"""The mark of what is to be written anew, whatever the graph holds; less, each time it is said again, or refused."""
 
 
 @dataclass(frozen=True, slots=True)
