@@ -98,6 +98,8 @@ select id, 'r', timestamptz '2026-11-23 12:00Z', '2026-11-23', 0, now(), timesta
 insert into hark.history_user (user_id, version, projected, changed_at, ahead_since)
 select id, 2, case when id like '%00' then 1 else 2 end, now(), case when id like '%00' then now() end
   from hark.recipient;
+insert into hark.product (product_id, version, projected)
+select 'p' || n, 2, case when n % 100 = 0 then 1 else 2 end from generate_series(1, 60000) n;
 insert into hark.fact (user_id, key, kind, product_id, quantity, occurred_at, version, live, moved_at)
 select id, 'order:' || id || n, 'order', 'p' || n, 1, now(), 1, true, n from hark.recipient, generate_series(1, 2) n;
 """
@@ -122,6 +124,7 @@ BEGUN = {
 }
 
 WHO = HELD["recipients"]
+PRODUCTS = [f"p{n}" for n in range(1, 201)]
 SWITCHED = {
     "recipients": WHO,
     "reasons": ["r"] * 200,
@@ -310,14 +313,25 @@ HOT: dict[str, dict[str, Any]] = {
     "switching.moved": SWITCHED,
     "switching.given_up": SWITCHED,
     "reports.preferences": {"recipient": "user-000001"},
+    "changes.products_ahead": {"limit": 200},
     "changes.users_ahead": {"limit": 200, "cap": 2000},
+    "rebuild.next_mark": {},
+    "rebuild.waiting": {"mark": -3},
+    "rebuild.left": {"mark": -3, "user": None, "limit": 20},
+    "rebuild.users_anew": {"after": "user-030000", "limit": 200, "now": NOW, "mark": -3},
+    "rebuild.products_anew": {"after": "p3", "limit": 200, "mark": -3},
+    "rebuild.products_of_anew": {"user": "user-000001", "mark": -3},
+    "changes.mark_products": {"ids": PRODUCTS, "marked": [1] * 200, "versions": [2] * 200},
+    "sweep.agree_products": {"ids": PRODUCTS, "marked": [1] * 200, "held": [2] * 200},
     "facts.lock_given": {"users": WHO},
     "audience.subscriptions": {"recipient": "user-000001", "after": "", "muted": None, "kind": None, "limit": 50},
 }
 LARGE = {
     *("digest", "event", "recipient", "preference", "subscription", "notification", "inbox", "delivery"),
-    *("recipient_rate", "api_key", "audit", "backfill_item", "cohort_member", "history_user", "fact"),
+    *("recipient_rate", "api_key", "audit", "backfill_item", "cohort_member", "history_user", "fact", "product"),
 }
+AHEAD = ("delivery_lease", "history_user_ahead", "product_ahead")
+"""Indexes of no more than what is being sent or projected just now."""
 FAN_OUTS = ["batching.fan_out_fresh", "batching.fan_out_begun", "batching.fan_out_begun_narrower"]
 
 
@@ -412,5 +426,5 @@ def is_loop(node: dict[str, Any]) -> bool:
 def whole(node: dict[str, Any]) -> bool:
     """Whether a node reads a whole table, or a whole index of more than what is being sent or projected just now."""
     if "Index" in node["Node Type"]:
-        return not node.get("Index Cond") and node.get("Index Name") not in ("delivery_lease", "history_user_ahead")
+        return "Index Cond" not in node and node.get("Index Name") not in AHEAD
     return node["Node Type"] == "Seq Scan"

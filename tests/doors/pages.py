@@ -39,7 +39,7 @@ Tables and sentences go to stdout, colour and boxes only to a terminal; progress
 | 0 | done |
 | 1 | it ran, and what it found is not good (`catalogue check`, `doctor`, `backfill verify`) |
 | 2 | bad input: one sentence on stderr, or all faults of a file with their lines; nothing was changed |
-| 3 | something that it needs cannot be reached |
+| 3 | something that it needs cannot be reached, or was undone for the sake of another at the same moment: try again |
 | 130 | interrupted; how to go on is printed |
 """
 

@@ -8,9 +8,10 @@ import signal
 from email import message_from_bytes
 from email.policy import default
 
+import psycopg
 import pytest
 
-from hark.doors.cli.exits import ExitCode
+from hark.doors.cli.exits import ExitCode, as_harks_own, code_of
 from tests.doors.commands import Desk
 from tests.servers import Postgres, eventually, scratch_folder
 
@@ -428,3 +429,12 @@ def test_one_reply_is_to_each_what_they_stand_nearest_to(desk: Desk) -> None:
     assert desk.ask(f"{told} from hark.notification") == "bob comment_reply, carol thread_reply, dave mention"
     followed = [each["entity"] for each in desk.hark("subscribe", "alice", "--list", "--json").objects]
     assert followed == ["comment:77", "post:42"]
+
+
+@pytest.mark.parametrize("error", [psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure])
+def test_what_postgres_undid_for_anothers_sake_is_to_be_tried_again(error: type[psycopg.Error]) -> None:
+    """It did not go away."""
+    told = as_harks_own(error("deadlock detected\nDETAIL: process 1 waits for process 2"))
+    assert told is not None
+    said = "Postgres undid this, since somebody else was at the same at the same moment (deadlock detected); try again"
+    assert (str(told), code_of(told)) == (said, ExitCode.UNREACHABLE)

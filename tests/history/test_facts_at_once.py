@@ -6,14 +6,17 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from psycopg import AsyncConnection
 
+from hark.clock import VirtualClock
 from hark.history.facts import Fact, Recorded, record_facts, undo_facts
 from hark.history.products import CategoryAnswer, ProductAnswer, put_categories, put_products
 from hark.history.projection import changes, sweep
+from hark.history.projection.graph import Graph
+from hark.history.projection.rebuild import Marked, Rebuild
 from tests.history.shopping import NOW, Shop, line
 
 
@@ -79,6 +82,42 @@ async def test_a_projector_takes_users_in_the_order_in_which_writers_do(shop: Sh
         await is_waiting(shop, marking)
         await writer.execute(locked, [ids[-1]])
     assert await marking == 3
+
+
+PRODUCTS = [f"p{number:02}" for number in reversed(range(30))]
+
+
+@pytest.mark.parametrize("who", ["mark_products", "overtake_products", "agree_products", "anew", "of one", "hierarchy"])
+async def test_all_take_products_in_one_order(shop: Shop, who: str) -> None:
+    """Here somebody holds the third, and the last must still be free; and the user, whom others take after products."""
+    for name in PRODUCTS:  # the last id lies first in the table
+        await shop.record(line(name, product=name))
+        await put_products(shop.database, [ProductAnswer(name, None, "food")], now=NOW)
+    async with shop.database.connection() as connection:
+        await connection.execute("analyze hark.product")
+    locked = "select from hark.product where product_id = %s for no key update nowait"
+    async with shop.database.transaction() as writer:
+        await writer.execute(locked, ["p02"])
+        taking = asyncio.create_task(taken(shop, who))
+        await is_waiting(shop, taking)
+        await writer.execute(locked, ["p29"])
+        await writer.execute("select from hark.history_user where user_id = 'ann' for no key update nowait")
+    await taking
+
+
+async def taken(shop: Shop, who: str) -> None:
+    rebuild = Rebuild(shop.database, cast(Graph, None), VirtualClock(NOW))
+    if who == "anew":
+        assert (await rebuild.everything()).products == 30
+    elif who == "of one":
+        assert await rebuild.user("ann") == Marked(1, 30, mark=-2)
+    elif who == "hierarchy":
+        assert await put_categories(shop.database, [CategoryAnswer("food", ["food"])], now=NOW) == 30
+    else:
+        given = {"ids": ["p02", "p17", "p29"], "marked": [-1] * 3, "versions": [9] * 3, "held": [0] * 3, "now": NOW}
+        query = (sweep if who == "agree_products" else changes)._SQL[who]
+        given |= {"versions": [1] * 3} if who == "mark_products" else {}
+        assert await shop.database.execute(query, given) == 3
 
 
 async def test_a_key_that_two_users_claim_at_once_is_the_first_ones(shop: Shop) -> None:
@@ -184,3 +223,41 @@ async def test_a_category_that_is_not_known_yet_keeps_the_answer_that_came_first
     await second
     (category,) = await shop.rows("select hierarchy, asked_times from hark.product_category")
     assert (category.hierarchy, category.asked_times) == (["food", "dairy"], 2)
+
+
+async def test_a_product_that_comes_into_a_category_while_its_hierarchy_is_learnt_is_moved_on_with_the_others(
+    shop: Shop,
+) -> None:
+    """Whoever read the product before the hierarchy was there must be told to read it again."""
+
+    async def seen() -> Any:
+        joined = "hark.product left join hark.product_category using (category_id)"
+        (tea,) = await shop.rows(f"select version, hierarchy from {joined} where product_id = 'tea'")
+        return tea
+
+    async def come() -> Any:
+        await put_products(shop.database, [ProductAnswer("tea", "Tea", "food")], now=NOW)
+        return await seen()
+
+    await shop.record(line("1"), line("2", product="tea"))
+    await put_products(shop.database, [ProductAnswer("milk", "Milk", "food")], now=NOW)
+    async with shop.database.transaction() as writer:
+        await writer.execute("select from hark.product where product_id = 'milk' for no key update")
+        learning = asyncio.create_task(put_categories(shop.database, [CategoryAnswer("food", ["food"])], now=NOW))
+        await is_waiting(shop, learning)
+        coming = asyncio.create_task(come())
+        await are_waiting_or_done(shop, learning, coming)
+    await learning
+    first, then = await coming, await seen()
+    assert then.hierarchy == ["food"]
+    assert first == then or then.version > first.version
+
+
+async def are_waiting_or_done(shop: Shop, *writers: asyncio.Task[Any]) -> None:
+    """Until each of some writers is done, or waits for a lock."""
+    waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    while True:
+        under_way = [writer for writer in writers if not writer.done()]
+        if len(await shop.rows(waiting)) >= len(under_way):
+            return
+        await asyncio.sleep(0.01)

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from hark.doors.cli.exits import ExitCode
-from hark.history.projection import Projector
-from hark.history.projection.neo4j_graph import open_graph
+from hark.doors.cli.verbs import history
+from hark.errors import GraphRefused
+from hark.history.projection import Projector, Stepped
+from hark.history.projection.graph import Node
+from hark.history.projection.neo4j_graph import Neo4jGraph, open_graph
 from hark.history.projection.rebuild import Marked, Rebuild
+from hark.history.projection.sending import Changes
 from hark.postgres.database import open_database
 from tests.doors.commands import Desk, desk, furnished
 from tests.history.shopping import Shop, line
@@ -57,7 +61,7 @@ def test_all_is_written_anew_and_then_one_user(shopped: Desk, graph_url: str) ->
     ask(graph_url, "CREATE (:User {user_id: 'eve'})")
     everything = shopped.hark("history", "rebuild", "--json")
     assert everything.code == ExitCode.DONE
-    told = {"graph": True, "users": 2, "products": 1, "lines": 2, "refused": 0, "removed": 1}
+    told = {"graph": True, "users": 2, "products": 1, "lines": 2, "refused": 0, "whom": [], "removed": 1}
     marked = {"marked_users": 2, "marked_products": 1, "left_users": 0, "left_products": 0}
     assert everything.only == {**told, **marked}
     ask(graph_url, "MATCH (:User {user_id: 'bob'})-[r]->() DELETE r")
@@ -99,6 +103,90 @@ def test_what_a_worker_elsewhere_wrote_anew_is_said_to_be_written(
     marked = "2 users and 1 products were marked to be written anew, and all are written: none by this command, the"
     assert f"{marked} others by a worker; 0 removed" in ran.out
     assert len(ask(graph_url, BOUGHT)) == 2
+
+
+@pytest.fixture
+def beside_a_stream(shopped: Desk, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Before each step of the projector, and after it, somebody buys something; how many steps there were."""
+    steps, step = [0], Projector.step
+
+    async def beside(self: Projector) -> Stepped:
+        steps[0] += 1
+        assert steps[0] < 20, "it does not end"
+        shop = Shop(self.database)
+        await shop.record(line(f"before{steps[0]}", user="zoe", product=f"b{steps[0]}"))
+        done = await step(self)
+        await shop.record(line(f"after{steps[0]}", user="zoe", product=f"a{steps[0]}"))
+        return done
+
+    monkeypatch.setattr(Projector, "step", beside)
+    return steps
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, *refused: str) -> None:
+    write = Neo4jGraph.write
+
+    async def picky(self: Neo4jGraph, node: Node, changes: Changes) -> set[str]:
+        if {*refused} & {*changes.ids}:
+            raise GraphRefused("the graph refuses: no such luck")
+        return await write(self, node, changes)
+
+    monkeypatch.setattr(Neo4jGraph, "write", picky)
+
+
+@pytest.mark.parametrize("words", [[], ["--user", "bob"]])
+def test_what_comes_in_meanwhile_is_not_waited_for(
+    shopped: Desk, graph_url: str, beside_a_stream: list[int], words: list[str]
+) -> None:
+    ask(graph_url, "CREATE (:User {user_id: 'eve'})")
+    ran = shopped.hark("history", "rebuild", *words, "--json")
+    assert (ran.code, ran.only["left_users"], ran.only["left_products"]) == (ExitCode.DONE, 0, 0)
+    assert ran.only["removed"] == (0 if words else 1)
+    assert ("bob", "receipt:r2:1") in ask(graph_url, BOUGHT)
+
+
+def test_whom_the_graph_refuses_is_named_and_not_waited_for_beside_a_stream(
+    shopped: Desk, graph_url: str, beside_a_stream: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(graph_url, "CREATE (:User {user_id: 'eve'})")
+    refuse(monkeypatch, "bob", "milk")
+    ran = shopped.hark("history", "rebuild")
+    assert ran.code == ExitCode.NOT_GOOD
+    assert "marked to be written anew, and 1 users and 1 products are not written" in ran.out
+    assert "; 2 of these were refused by the graph, as the log says: user bob, product milk\n" in ran.out
+    assert ("ann", "receipt:r1:1") in ask(graph_url, BOUGHT)
+    assert ask(graph_url, "MATCH (u:User {user_id: 'eve'}) RETURN u") == []
+
+
+def test_whom_the_graph_refuses_is_no_matter_to_another_one(
+    shopped: Desk, beside_a_stream: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, "bob")
+    assert shopped.hark("history", "rebuild").code == ExitCode.NOT_GOOD
+    beside_a_stream[0] = 0
+    ran = shopped.hark("history", "rebuild", "--user", "ann", "--json")
+    assert (ran.code, ran.only["left_users"]) == (ExitCode.DONE, 0)
+
+
+def test_whom_the_graph_refuses_of_a_worker_elsewhere_is_named_and_not_waited_for(
+    shopped: Desk, graph_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, "bob", "milk")
+    monkeypatch.setattr(history, "_LOOK_S", 0.0)
+    steps, step = [0], Projector.step
+
+    async def after_a_worker(self: Projector) -> Stepped:
+        steps[0] += 1
+        assert steps[0] < 20, "it does not end"
+        await step(Projector(self.database, self.graph, self.clock, "worker/1"))
+        return await step(self)
+
+    monkeypatch.setattr(Projector, "step", after_a_worker)
+    ran = shopped.hark("history", "rebuild", "--json")
+    assert ran.code == ExitCode.NOT_GOOD
+    told = {name: ran.only[name] for name in ("users", "left_users", "left_products", "whom")}
+    assert told == {"users": 0, "left_users": 1, "left_products": 1, "whom": ["user bob", "product milk"]}
+    assert ask(graph_url, BOUGHT) == [("ann", "receipt:r1:1")]
 
 
 def test_a_graph_that_is_away_is_said_so(shopped: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

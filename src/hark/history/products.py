@@ -7,7 +7,7 @@ another one, what its buyers shop in does as well: they are moved on, a chunk at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -79,13 +79,20 @@ async def put_products(database: Database, answers: Sequence[ProductAnswer], *, 
         "categories": [each.category_id for each in answers],
         "now": now,
     }
-    return await database.execute(_SQL["put_products"], given)
+    return await _put(database, "put_products", given)
 
 
 async def put_categories(database: Database, answers: Sequence[CategoryAnswer], *, now: datetime) -> int:
     """Keep what a source answered; how many products are now known otherwise than before."""
     told = [{"category_id": each.category_id, "hierarchy": list(each.hierarchy)} for each in answers]
-    return await database.execute(_SQL["put_categories"], {"answers": Jsonb(told), "now": now})
+    return await _put(database, "put_categories", {"answers": Jsonb(told), "now": now})
+
+
+async def _put(database: Database, name: str, given: Mapping[str, object]) -> int:
+    """Answers about products and about categories are kept one after another, each having seen the one before."""
+    async with database.as_one() as alone:
+        await alone.execute(_SQL["one_after_another"])
+        return await alone.execute(_SQL[name], given)
 
 
 async def spread(database: Database, *, now: datetime, limit: int) -> Spread:

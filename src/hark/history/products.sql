@@ -4,6 +4,11 @@ select product_id as id from hark.product where asked_at is null order by produc
 -- name: unasked_categories
 select category_id as id from hark.product_category where asked_at is null order by category_id limit %(limit)s
 
+-- name: one_after_another
+-- A statement of its own, before the one that keeps answers: that sees what whoever held the lock before has committed. Else
+-- a product that comes into a category, while its hierarchy is learnt, would be seen by neither.
+select pg_advisory_xact_lock(hashtext('hark.products'))
+
 -- name: put_products
 -- Of several answers about one product the last that says something. Its buyers are moved on only if its category is another.
 with given as (
@@ -71,8 +76,14 @@ written as (
      order by category_id
         on conflict (category_id) do update
            set hierarchy = coalesce(excluded.hierarchy, c.hierarchy), asked_at = excluded.asked_at, asked_times = c.asked_times + 1
+),
+theirs as materialized (
+    select product_id from hark.product
+     where category_id in (select category_id from known where changed)
+     order by product_id
+       for no key update
 )
-update hark.product p set version = p.version + 1 from known k where k.changed and p.category_id = k.category_id
+update hark.product p set version = p.version + 1 from theirs where p.product_id = theirs.product_id
 
 -- name: spreading
 select product_id, spread_from

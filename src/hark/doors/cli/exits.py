@@ -7,6 +7,9 @@ from enum import IntEnum
 
 from hark.errors import BadInput, HarkError, Undeliverable, Unreachable
 
+_UNDONE = "40"
+"""SQLSTATEs: a deadlock, or what was read has changed."""
+
 
 class ExitCode(IntEnum):
     """What a command says when it ends."""
@@ -16,7 +19,7 @@ class ExitCode(IntEnum):
     """It ran, and what it found is not good."""
     BAD_INPUT = 2
     UNREACHABLE = 3
-    """Something that it needs cannot be reached."""
+    """Something that it needs cannot be reached, or not now: another try may do."""
     INTERRUPTED = 130
 
 
@@ -40,6 +43,10 @@ def as_harks_own(error: Exception) -> HarkError | None:
         return BadInput(f"this database's tables are not those of this Hark ({said}); run hark migrate on it")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return BadInput(f"Postgres does not allow it: {said}; grant it, or connect as another role")
+    if (error.sqlstate or "").startswith(_UNDONE):
+        return Unreachable(
+            f"Postgres undid this, since somebody else was at the same at the same moment ({said}); try again"
+        )
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return Unreachable(f"Postgres went away: {said}")
     return BadInput(f"Postgres cannot store that: {said}") if isinstance(error, psycopg.DataError) else None

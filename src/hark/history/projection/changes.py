@@ -17,7 +17,7 @@ from hark.postgres.queries import Queries, Query
 _SQL = Queries.beside(__file__)
 
 ANEW = -2
-"""The mark of what is to be written anew, whatever the graph holds; each time that it is said again, one less."""
+"""The mark of what is to be written anew, whatever the graph holds; less, each time it is said again, or refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,14 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Users or products: their node, and the statements that tell and mark how far it is."""
+    """Users or products: their node, and the statements that tell and mark how far it is, or that it was refused."""
 
     node: Node
     ahead: Query
     changes: Callable[[Database, Mapping[str, Any]], Awaitable[Changes]]
     mark: Query
     overtake: Query
+    put_back: Query
 
 
 async def _users(database: Database, given: Mapping[str, Any]) -> Changes:
@@ -56,9 +57,17 @@ async def _products(database: Database, given: Mapping[str, Any]) -> Changes:
     return ProductChanges(await database.fetch(_SQL["products"], ProductChange, given, prepare=False))
 
 
-PRODUCTS = Subject(Node.PRODUCT, _SQL["products_ahead"], _products, _SQL["mark_products"], _SQL["overtake_products"])
-USERS = Subject(Node.USER, _SQL["users_ahead"], _users, _SQL["mark_users"], _SQL["overtake_users"])
-PUT_BACK = _SQL["put_back"]
+PRODUCTS = Subject(
+    Node.PRODUCT,
+    _SQL["products_ahead"],
+    _products,
+    _SQL["mark_products"],
+    _SQL["overtake_products"],
+    _SQL["put_back_product"],
+)
+USERS = Subject(
+    Node.USER, _SQL["users_ahead"], _users, _SQL["mark_users"], _SQL["overtake_users"], _SQL["put_back_user"]
+)
 
 
 def slices(ahead: Sequence[Ahead], nodes: int, lines: int) -> Iterator[list[Ahead]]:

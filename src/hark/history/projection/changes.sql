@@ -123,9 +123,14 @@ update hark.history_user u
  where u.user_id = g.user_id and u.projected = g.marked
 
 -- name: mark_products
+-- `locked`: as whoever keeps what is known of products locks them; so here and wherever else.
+with locked as materialized (
+    select product_id from hark.product where product_id = any (%(ids)s::text[]) order by product_id for no key update
+)
 update hark.product p
    set projected = g.version
   from unnest(%(ids)s::text[], %(marked)s::bigint[], %(versions)s::bigint[]) as g(product_id, marked, version)
+  join locked using (product_id)
  where p.product_id = g.product_id and p.projected = g.marked
 
 -- name: overtake_users
@@ -141,12 +146,22 @@ update hark.history_user u
 returning u.user_id as id, u.projected as marked
 
 -- name: overtake_products
+with locked as materialized (
+    select product_id from hark.product where product_id = any (%(ids)s::text[]) order by product_id for no key update
+)
 update hark.product p
    set version = g.version + 1, projected = least(p.projected, -1) - 1
   from unnest(%(ids)s::text[], %(versions)s::bigint[]) as g(product_id, version)
+  join locked using (product_id)
  where p.product_id = g.product_id and p.version < g.version
 returning p.product_id as id, p.projected as marked
 
--- name: put_back
--- To the end of the queue: others shall not wait for one whom the graph refuses.
-update hark.history_user set ahead_since = %(now)s where user_id = %(id)s and projected < version
+-- name: put_back_user
+-- To the end of the queue: others shall not wait for one whom the graph refuses. Who is to be written anew is marked so once
+-- more: whoever said so sees by that, wherever it was refused.
+update hark.history_user
+   set ahead_since = %(now)s, projected = case when projected < -1 then projected - 1 else projected end
+ where user_id = %(id)s and projected < version
+
+-- name: put_back_product
+update hark.product set projected = projected - 1 where product_id = %(id)s and projected < -1

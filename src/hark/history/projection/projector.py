@@ -12,7 +12,7 @@ from typing import Any
 
 from hark.clock import Clock
 from hark.errors import GraphDeadlock, GraphRefused
-from hark.history.projection.changes import PRODUCTS, PUT_BACK, USERS, Ahead, Subject, asked, slices
+from hark.history.projection.changes import PRODUCTS, USERS, Ahead, Subject, asked, slices
 from hark.history.projection.graph import NOTHING, Graph
 from hark.history.projection.lease import Lease
 from hark.history.projection.sending import Changes
@@ -162,7 +162,7 @@ class Projector:
     async def _halved(self, prepared: _Prepared, refusal: GraphRefused, done: Stepped) -> None:
         ahead = prepared.ahead
         if len(ahead) == 1:
-            await self._put_back(ahead[0], refusal, done)
+            await self._put_back(prepared.subject, ahead[0], refusal, done)
             return
         for half in (ahead[: len(ahead) // 2], ahead[len(ahead) // 2 :]):
             await self._write(await self._prepare(prepared.subject, half), done)
@@ -192,9 +192,9 @@ class Projector:
         done.lines += changes.lines_of(versions)
         done.beaten += len(changes.ids) - len(versions)
 
-    async def _put_back(self, ahead: Ahead, refusal: GraphRefused, done: Stepped) -> None:
+    async def _put_back(self, subject: Subject, ahead: Ahead, refusal: GraphRefused, done: Stepped) -> None:
         _log.error("graph_refused", id=ahead.id, version=ahead.version, error=str(refusal))
-        await self.database.execute(PUT_BACK, {"id": ahead.id, "now": self.clock.now()})
+        await self.database.execute(subject.put_back, {"id": ahead.id, "now": self.clock.now()})
         done.refused += 1
 
 

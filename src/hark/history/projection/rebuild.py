@@ -5,6 +5,7 @@ Only marks are set here; the projector does the writing, here or wherever it run
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hark.clock import Clock
@@ -16,12 +17,14 @@ from hark.postgres.queries import Queries
 _SQL = Queries.beside(__file__)
 
 CHUNK = 5_000
-"""How many users are marked, or looked up, at once."""
+"""How many users or products are marked, or looked up, at once."""
+NAMED = 20
+"""How many of whom the graph refused are named."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How many users and products are ahead of the graph."""
+    """How many users and products that were marked were not tried yet."""
 
     users: int
     products: int
@@ -29,10 +32,31 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """How many users and products were marked to be written anew."""
+    """How many users and products were marked to be written anew, and how: nobody was marked so before."""
 
     users: int
     products: int
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How many users and products that were marked are not written.
+
+    Attributes:
+        refused: how many of these the graph refused, or were marked once more by somebody else.
+        whom: the first of them, as "user bob".
+    """
+
+    users: int
+    products: int
+    refused: int
+    whom: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    mark: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +103,18 @@ class Rebuild:
         Returns:
             What was marked. None: the facts do not know them, so the graph need not either: their node is removed.
         """
-        given = {"user": user, "now": self.clock.now()}
-        marked = await self.database.one(_SQL["user_anew"], Marked, given)
-        if not marked.users:
-            await self.graph.forget(Node.USER, [user])
-        return marked if marked.users else None
+        mark = await self._next_mark()
+        given = {"user": user, "now": self.clock.now(), "mark": mark}
+        products = await self.database.execute(_SQL["products_of_anew"], given)
+        if users := await self.database.execute(_SQL["user_anew"], given):
+            return Marked(users, products, mark)
+        await self.graph.forget(Node.USER, [user])
+        return None
 
     async def everything(self) -> Marked:
         """Write all anew; what was marked."""
-        users, after = 0, ""
-        while True:
-            given = {"after": after, "limit": CHUNK, "now": self.clock.now()}
-            chunk = await self.database.one(_SQL["users_anew"], _Chunk, given)
-            if chunk.last is None:
-                break
-            users, after = users + chunk.marked, chunk.last
-        return Marked(users, await self.database.execute(_SQL["products_anew"]))
+        mark = await self._next_mark()
+        return Marked(await self._anew("users_anew", mark), await self._anew("products_anew", mark), mark)
 
     async def forget_strangers(self) -> int:
         """Remove the users and products that the facts do not know, then stores and categories that nothing leads to.
@@ -111,9 +131,26 @@ class Rebuild:
             gone += more
         return gone
 
-    async def waiting(self) -> Waiting:
-        """How far the graph is behind."""
-        return await self.database.one(_SQL["waiting"], Waiting)
+    async def waiting(self, marked: Marked) -> Waiting:
+        """Of what was marked, what was not tried yet; whatever comes in meanwhile does not count."""
+        return await self.database.one(_SQL["waiting"], Waiting, {"mark": marked.mark})
+
+    async def left(self, marked: Marked, user: str | None = None) -> Left:
+        """Of what was marked (of one user, with their products, or of all), what is not written."""
+        return await self.database.one(_SQL["left"], Left, {"mark": marked.mark, "user": user, "limit": NAMED})
+
+    async def _next_mark(self) -> int:
+        return (await self.database.one(_SQL["next_mark"], _Mark)).mark
+
+    async def _anew(self, name: str, mark: int) -> int:
+        """Mark chunk by chunk; how many were marked."""
+        marked, after = 0, ""
+        while True:
+            given = {"after": after, "limit": CHUNK, "now": self.clock.now(), "mark": mark}
+            chunk = await self.database.one(_SQL[name], _Chunk, given)
+            if chunk.last is None:
+                return marked
+            marked, after = marked + chunk.marked, chunk.last
 
     async def _forget(self, node: Node) -> int:
         gone, after = 0, ""

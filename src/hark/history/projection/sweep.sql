@@ -26,7 +26,11 @@ update hark.history_user u
  where u.user_id = g.user_id and u.projected = g.marked and g.held <= u.version
 
 -- name: agree_products
+with locked as materialized (
+    select product_id from hark.product where product_id = any (%(ids)s::text[]) order by product_id for no key update
+)
 update hark.product p
    set projected = g.held
   from unnest(%(ids)s::text[], %(marked)s::bigint[], %(held)s::bigint[]) as g(product_id, marked, held)
+  join locked using (product_id)
  where p.product_id = g.product_id and p.projected = g.marked and g.held <= p.version

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hark.clock import Clock
     from hark.history.projection import Projector
     from hark.history.projection.neo4j_graph import Neo4jGraph
-    from hark.history.projection.rebuild import Rebuild
+    from hark.history.projection.rebuild import Marked, Rebuild
     from hark.postgres.database import Database
 
 NO_GRAPH = "no graph is set, so Postgres answers; HARK_GRAPH_URL=neo4j://USER:PASSWORD@HOST:7687 sets one"
@@ -39,8 +39,8 @@ class _Rebuilt:
 
     Attributes:
         marked_users, marked_products: all of them.
-        left_users, left_products: who is not written yet; also who was not when this began.
-        refused: what the graph will not have.
+        left_users, left_products: how many of them are not written.
+        refused: how many of these the graph will not have; `whom`: the first of them.
         removed: twins, and what no fact knows.
     """
 
@@ -53,19 +53,26 @@ class _Rebuilt:
     products: int = 0
     lines: int = 0
     refused: int = 0
+    whom: Sequence[str] = ()
     removed: int = 0
 
     def line(self) -> str:
         """For people."""
-        refused = f"; {self.refused:,} were refused by the graph, as the log says" if self.refused else ""
         return (
             f"{self.marked_users:,} users and {self.marked_products:,} products were marked to be written anew, and"
-            f" {self._far()}; {self.removed:,} removed that were twins, or that no fact knows{refused}"
+            f" {self._far()}; {self.removed:,} removed that were twins, or that no fact knows{self._refused()}"
         )
+
+    def _refused(self) -> str:
+        if not self.refused:
+            return ""
+        more = f" and {self.refused - len(self.whom):,} more" if self.refused > len(self.whom) else ""
+        told = f"; {self.refused:,} of these were refused by the graph, as the log says: "
+        return f"{told}{', '.join(self.whom)}{more}"
 
     def _far(self) -> str:
         if self.left_users or self.left_products:
-            far = f"{self.left_users:,} users and {self.left_products:,} products wait to be written"
+            far = f"{self.left_users:,} users and {self.left_products:,} products are not written"
         else:
             far = "all are written"
         if self.users >= self.marked_users and self.products >= self.marked_products:
@@ -103,8 +110,8 @@ async def rebuild(
     """Write the graph anew from the facts: of one user, or all of it.
 
     Whatever was done to it by hand or by others is gone then, also users that no fact knows, and twins that came in
-    where constraints were missing. It goes on while events come in. Interrupted, what is marked by then is written by
-    the next worker.
+    where constraints were missing. It goes on while events come in, and waits for none of these. Interrupted, what is
+    marked by then is written by the next worker. Exit code 1: the graph refused some, who are named.
     """
     from hark.doors.cli.logs import log_to_stderr
 
@@ -117,7 +124,7 @@ async def rebuild(
     async with call.session() as session, _graph(call) as graph:
         await _rebuild(call, session.database, graph, user, done)
     call.output.show(done, [done.line()])
-    return ExitCode.NOT_GOOD if done.refused else ExitCode.DONE
+    return ExitCode.NOT_GOOD if done.left_users or done.left_products else ExitCode.DONE
 
 
 @asynccontextmanager
@@ -142,9 +149,11 @@ async def _rebuild(call: Call, database: Database, graph: Neo4jGraph, user: str 
     marked = await (rebuilding.everything() if user is None else rebuilding.user(user))
     if marked is None:
         done.removed += 1
-    else:
-        done.marked_users, done.marked_products = marked.users, marked.products
-    await _write(call, _projector(call, database, graph, clock), rebuilding, done)
+        return
+    done.marked_users, done.marked_products = marked.users, marked.products
+    await _write(call, _projector(call, database, graph, clock), rebuilding, marked, done)
+    left = await rebuilding.left(marked, user)
+    done.left_users, done.left_products, done.refused, done.whom = left.users, left.products, left.refused, left.whom
     if user is None:
         done.removed += await rebuilding.forget_strangers()
 
@@ -160,12 +169,11 @@ def _projector(call: Call, database: Database, graph: Neo4jGraph, clock: Clock) 
     )
 
 
-async def _write(call: Call, projector: Projector, rebuilding: Rebuild, done: _Rebuilt) -> None:
+async def _write(call: Call, projector: Projector, rebuilding: Rebuild, marked: Marked, done: _Rebuilt) -> None:
     """Write what is marked; while a worker is the one that projects, only wait for it."""
     import asyncio
 
-    waiting = await rebuilding.waiting()
-    total = waiting.users + waiting.products
+    total = marked.users + marked.products
     try:
         with call.output.progress("writing anew", total) as told:
             while True:
@@ -173,11 +181,9 @@ async def _write(call: Call, projector: Projector, rebuilding: Rebuild, done: _R
                 done.users += step.users
                 done.products += step.products
                 done.lines += step.lines
-                done.refused += step.refused
-                left = await rebuilding.waiting()
-                done.left_users, done.left_products = left.users, left.products
-                told(total - left.users - left.products)
-                if left.users + left.products == 0 or not (step.more or step.beaten or step.next_at):
+                waiting = await rebuilding.waiting(marked)
+                told(total - waiting.users - waiting.products)
+                if waiting.users + waiting.products == 0 or not (step.more or step.beaten or step.next_at):
                     return
                 if step.next_at is not None:
                     await asyncio.sleep(_LOOK_S)
