@@ -17,7 +17,7 @@ from hark.errors import BadInput, Unreachable
 from hark.lists.reach import FileReach, InStore, OnDisk, locate
 from hark.lists.stores import head, open_object
 
-BLOCK = 128 * 1024
+BLOCK = 64 * 1024
 """Bytes read at once. A list takes some thirty times that in memory while it is read."""
 
 

@@ -10,7 +10,7 @@ from itertools import chain
 from hark.errors import Fault, FileFaults
 
 _HEAD = 4096
-_UNPACKED = 128 * 1024
+_UNPACKED = 64 * 1024
 GZIP = b"\x1f\x8b"
 PARQUET = b"PAR1"
 

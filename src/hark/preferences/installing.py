@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -16,6 +16,9 @@ from hark.postgres.queries import Queries
 from hark.preferences.deciding import Choice, Decision, Reach, Standing, decide
 
 _SQL = Queries.beside(__file__)
+
+_ROWS = 500
+"""Decisions that are put at once: all of a reason of many user types would take megabytes meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,22 +142,24 @@ async def _put_decisions(
 ) -> None:
     await connection.execute(_SQL["forget_decisions"].text(schema), {"reasons": [reason.name for reason in reasons]})
     for reason in reasons:
-        rows = list(_truth_table(catalogue, reason))
-        await connection.execute(
-            _SQL["put_decisions"].text(schema),
-            {
-                "reasons": [reason.name] * len(rows),
-                "user_types": [standing.user_type for standing, _ in rows],
-                "reaches": [standing.reach for standing, _ in rows],
-                "channel_choices": [_channel_code(standing.channels) for standing, _ in rows],
-                "frequency_choices": [standing.frequency for standing, _ in rows],
-                "email": [Channel.EMAIL in decision.channels for _, decision in rows],
-                "in_app": [Channel.IN_APP in decision.channels for _, decision in rows],
-                "frequencies": [decision.frequency for _, decision in rows],
-                "own_frequency": [decision.own_frequency for _, decision in rows],
-                "whys": [decision.why for _, decision in rows],
-            },
-        )
+        table = _truth_table(catalogue, reason)
+        while rows := list(islice(table, _ROWS)):
+            await connection.execute(_SQL["put_decisions"].text(schema), _columns(reason, rows))
+
+
+def _columns(reason: Reason, rows: list[tuple[Standing, Decision]]) -> dict[str, list[Any]]:
+    return {
+        "reasons": [reason.name] * len(rows),
+        "user_types": [standing.user_type for standing, _ in rows],
+        "reaches": [standing.reach for standing, _ in rows],
+        "channel_choices": [_channel_code(standing.channels) for standing, _ in rows],
+        "frequency_choices": [standing.frequency for standing, _ in rows],
+        "email": [Channel.EMAIL in decision.channels for _, decision in rows],
+        "in_app": [Channel.IN_APP in decision.channels for _, decision in rows],
+        "frequencies": [decision.frequency for _, decision in rows],
+        "own_frequency": [decision.own_frequency for _, decision in rows],
+        "whys": [decision.why for _, decision in rows],
+    }
 
 
 def _truth_table(catalogue: Catalogue, reason: Reason) -> Iterator[tuple[Standing, Decision]]:
