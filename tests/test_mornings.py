@@ -38,6 +38,7 @@ def first_shown(day: date, at: time, zone: ZoneInfo) -> datetime:
     return min(shown, default=instants[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [time(0, 0), time(2, 30), time(23, 45)], ids=str)
 async def test_in_every_zone_each_day_of_a_year_has_one_due_moment(world: World, at: time) -> None:
     zones = sorted(name for name in available_timezones() if "/" in name)
@@ -98,6 +99,7 @@ select name, due, before
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("at", "weekday"), [(time(0, 0), None), (time(1, 30), None), (time(2, 30), 6)])
 async def test_the_last_due_moment_is_the_one_before_the_next_in_every_zone_all_year(
     world: World, at: time, weekday: int | None

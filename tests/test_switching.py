@@ -260,6 +260,7 @@ acts = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(acts)
 async def test_each_is_told_once_however_often_they_change_their_mind(world: World, happens: list[Any]) -> None:
