@@ -38,13 +38,19 @@ async def quarantined(campus: Campus, undoes: int) -> int:
     return back
 
 
-async def test_what_failed_to_be_taken_back_is_seen_to_before_it_is_forgotten(campus: Campus) -> None:
+async def failed_and_taken_back(campus: Campus) -> tuple[Chain, int, int]:
+    """One that a first undo failed to take back and a second one did; it, and the first undo."""
     await campus.people({"ann": {"like": ["email"]}})
     chain = Chain(campus, "ann")
     await chain.run(["+push"])
     (first,) = chain.backfills
     late = await quarantined(campus, first)
     await campus.undone(first)
+    return chain, first, late
+
+
+async def test_what_failed_to_be_taken_back_is_seen_to_before_it_is_forgotten(campus: Campus) -> None:
+    _, first, late = await failed_and_taken_back(campus)
 
     with pytest.raises(BadInput, match=f"backfill {late} .*failures {late} --retry.*cancel {late}"):
         await forget(campus.database, first, who="paul", now=campus.clock.now())
@@ -55,12 +61,7 @@ async def test_what_failed_to_be_taken_back_is_seen_to_before_it_is_forgotten(ca
 
 async def test_what_takes_back_what_was_forgotten_by_now_is_not_applied_again_and_takes_nothing(campus: Campus) -> None:
     """As it was forgotten before that was refused."""
-    await campus.people({"ann": {"like": ["email"]}})
-    chain = Chain(campus, "ann")
-    await chain.run(["+push"])
-    (first,) = chain.backfills
-    late = await quarantined(campus, first)
-    await campus.undone(first)
+    chain, first, late = await failed_and_taken_back(campus)
     await chain.run(["+push"])
     await campus.run("update hark.backfill set forgotten_at = %s where id = %s", campus.clock.now(), first)
     await campus.run("delete from hark.backfill_item where backfill_id = %s", first)
