@@ -25,7 +25,7 @@ demo: $(READY)  ## events become batched messages, before your eyes; under two m
 forum: $(DEV)  ## an example product in your browser: a forum with replies, mutes, a clock to move and tomorrow's digest; PORT=8000
 	$(BIN)/python -m examples.forum $(PORT)
 
-test: $(DEV)  ## all tests, on the Postgres that comes with Hark and on Debian's 15 where it is installed
+test: $(DEV)  ## all tests, on the Postgres that comes with Hark; and on Debian's 15, where it is installed, the quick ones it has a say in
 	HARK_TEST_POSTGRES=18 $(BIN)/pytest $(SIDE_BY_SIDE)
 	HARK_TEST_POSTGRES=15 $(BIN)/pytest $(SIDE_BY_SIDE) $(ON_15) -m "not slow"
 

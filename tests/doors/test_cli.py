@@ -436,5 +436,5 @@ def test_what_postgres_undid_for_anothers_sake_is_to_be_tried_again(error: type[
     """It did not go away."""
     told = as_harks_own(error("deadlock detected\nDETAIL: process 1 waits for process 2"))
     assert told is not None
-    said = "Postgres undid this, since somebody else was at the same at the same moment (deadlock detected); try again"
+    said = "Postgres undid this, as somebody else changed the same meanwhile (deadlock detected); try again"
     assert (str(told), code_of(told)) == (said, ExitCode.UNREACHABLE)

@@ -44,9 +44,7 @@ def as_harks_own(error: Exception) -> HarkError | None:
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return BadInput(f"Postgres does not allow it: {said}; grant it, or connect as another role")
     if (error.sqlstate or "").startswith(_UNDONE):
-        return Unreachable(
-            f"Postgres undid this, since somebody else was at the same at the same moment ({said}); try again"
-        )
+        return Unreachable(f"Postgres undid this, as somebody else changed the same meanwhile ({said}); try again")
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return Unreachable(f"Postgres went away: {said}")
     return BadInput(f"Postgres cannot store that: {said}") if isinstance(error, psycopg.DataError) else None
